@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_HUB_DATASET_H
+#define TL_HUB_DATASET_H
+
+/* Datasets are manifests: {_id, project, name, version (int32, from 1), description, tags, words, digest, rows, input_shape:
+ * [ints, one row's], label: "class" | "value", classes (count) and class_names, features: {dtype, scale, offset},
+ * splits: {train: rows, validation: rows, test: rows}, parts: [{blob_id, split, rows, bytes, sha256}], created_at, … any
+ * further keys}. Each part is a safetensors file with tensors "x" [rows, …input_shape] (U8 or F32) and "y" [rows] (I64
+ * classes) or [rows, outputs] (F32), of at most 32 MB. A U8 feature means value × scale + offset.
+ * digest: SHA-256 over the parts' (split, rows, sha256) and the shape fields, so equal data has an equal digest. */
+
+#include "hub/blob.h"
+#include "hub/hub.h"
+
+struct dataset_writer;
+
+/* fields: name, input_shape, label, classes, features, description, tags, any further keys. */
+struct dataset_writer *dataset_writer_open(struct hub *hub, const bson_t *fields, bson_error_t *error);
+/* One part, streamed: begin, write …, end. rows of this part; split "train", "validation", "test" or any name. */
+int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_t rows, const void *safetensors,
+                        size_t length, bson_error_t *error);
+/* Writes the manifest as the next version of the name; when the newest version has the same digest nothing is
+ * written and *dataset is that one: 0. Else 1. */
+int dataset_writer_finish(struct dataset_writer *writer, bson_t *dataset, bson_error_t *error);
+/* Frees; without a finish, what was uploaded goes at the next gc. */
+void dataset_writer_close(struct dataset_writer *writer);
+
+struct store_cursor *dataset_find(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
+                                  bson_error_t *error);
+/* The newest version that matches: 1, 0, -1. filter {name: …} or any other. */
+int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bson_error_t *error);
+/* The manifests; parts that nothing else points to go at the next gc. */
+int64_t dataset_delete(struct hub *hub, const bson_t *filter, bson_error_t *error);
+
+#endif

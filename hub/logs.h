@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_HUB_LOGS_H
+#define TL_HUB_LOGS_H
+
+/* Logs: buckets of points per (task, claim, split, number): {_id: "CLAIM/SPLIT/NUMBER", project, task, claim, run, split,
+ * number, unit: "epoch" | "batch", points: [{epoch, step, loss, accuracy, seconds, …}], created_at, schema_version}.
+ * A bucket is written whole ($set, upsert), so that writing it again is the same write. At most 512 points a bucket.
+ * Readers show only claims that the task names (claim.id, result.claim_id, checkpoint.log_claims). */
+
+#include "hub/task.h"
+
+struct logs; /* the open buckets of one run, in memory */
+
+struct logs *logs_new(const struct task_fence *fence, int32_t run, const char *unit);
+void logs_free(struct logs *logs);
+/* Adds a point {epoch, …} to split "train", "validation" or "test". */
+int logs_add(struct logs *logs, const char *split, const bson_t *point, bson_error_t *error);
+/* Writes the buckets that changed since the last flush. */
+int logs_flush(struct logs *logs, struct hub *hub, bson_error_t *error);
+/* The same as operations for task_finish; owned by logs, valid until the next call. */
+const struct store_operation *logs_operations(struct logs *logs, size_t *count);
+
+/* Buckets of tasks that match task_filter (NULL: all the project's), those readers may see, in order of task, split,
+ * number; filter adds conditions on the bucket (split, run). Each is passed to visit, which returns 0 to go on. */
+int logs_read(struct hub *hub, const bson_t *task_filter, const bson_t *filter,
+              int (*visit)(const bson_t *bucket, void *data), void *data, bson_error_t *error);
+int64_t logs_delete(struct hub *hub, const bson_t *task_filter, bson_error_t *error);
+/* A log that does not come from a claim (TensorHub's save_*_log): bucketless single point for a task or a free name. */
+int logs_save(struct hub *hub, const bson_t *fields, bson_error_t *error);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_HUB_TASK_H
+#define TL_HUB_TASK_H
+
+/* Tasks: making, claiming, and the fenced writes of whoever holds the claim. docs/task-states.md has the diagram.
+ *
+ * {_id, project, lane, queue, resource_class, kind, name, description, tags, words, state, priority, seq,
+ *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
+ *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], after: [ids], not_before,
+ *  run, claims, crashes, max_crashes, claim: {id, runner, beat}, claimed_at, started_at, beat_at, started,
+ *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason}, checkpoint: {blob_id, claim_id, epoch, …},
+ *  result: {claim_id, blob_id, sha256, metrics}, published, error: {message, output}, finished_at,
+ *  created_at, schema_version}
+ *
+ * `dataset`, `model` and `initial_model` are filters over those collections, resolved at the claim; a string in their
+ * place is short for {name: it}. A client in another language needs only to insert: project, lane 0, queue "default",
+ * resource_class "cpu", kind, state "ready", priority 0, seq, and what to train. */
+
+#include "hub/hub.h"
+
+#define TASK_LEASE_MS 90000
+#define TASK_BEAT_MS 15000
+#define TASK_MAX_CRASHES 3
+
+/* ---- making ---- */
+
+/* Adds the fields that every task has to the caller's (at least name; kind defaults to "train"), checks the document
+ * against the schema, takes a seq and inserts it as "ready" (or "waiting" with `after`, "delayed" with `not_before`).
+ * An _id in fields makes submitting twice harmless: 0 when it was there already. 1 inserted; *task (initialised
+ * always, NULL allowed) is the stored document. */
+int task_create(struct hub *hub, const bson_t *fields, bson_t *task, bson_error_t *error);
+/* Many at once, in order, with consecutive seqs; those whose _id exists are skipped. The number inserted, or -1. */
+int64_t task_create_many(struct hub *hub, const bson_t *const *fields, size_t count, bson_error_t *error);
+
+/* One task by what people type: "#124", "124", an _id, an _id's first 6 or more digits when unique, or a name when
+ * unique. 1, 0 (nothing: error set HUB_ERROR_NOT_FOUND is *not* used), -1 (ambiguous: HUB_ERROR_INVALID). */
+int task_resolve(struct hub *hub, const char *text, bson_t *task, bson_error_t *error);
+/* The project's tasks; filter NULL is all. The project is added to the filter. */
+struct store_cursor *task_find(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
+                               bson_error_t *error);
+/* Deletes tasks that are not running, with their logs; models stay. The number deleted. */
+int64_t task_delete(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* {state: count, …} over the project's tasks that match, and seq order kept elsewhere. */
+int task_count_states(struct hub *hub, const bson_t *filter, bson_t *out, bson_error_t *error);
+
+/* ---- claiming ---- */
+
+/* What a fenced write carries, beside state "running": every filter has all four. */
+struct task_fence {
+    char task_id[128];
+    char project[128];
+    int32_t lane;
+    char claim_id[HUB_ID_SIZE];
+};
+
+struct task_claim_options {
+    const char *runner;         /* the runner record's id */
+    const char *queue;          /* NULL: "default" */
+    const char *resource_class; /* NULL: "cpu" */
+    int32_t lane;
+    const char *name;           /* NULL, or only tasks of this name, newest first */
+};
+
+/* One findAndModify. 1 with *task (the claimed document) and *fence filled, 0 when there is nothing ready, -1. A lost
+ * reply is resolved by asking for the claim id just made. Delayed tasks that are due by the server's time, and waiting
+ * tasks whose `after` have all ended well, are made ready by task_promote, which runners call when idle. */
+int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
+               bson_error_t *error);
+int64_t task_promote(struct hub *hub, bson_error_t *error);
+
+/* ---- fenced writes: 1 applied (also when found applied after a lost reply), 0 the lease is lost: stop and write
+ * nothing more, -1 error (the outcome of the last try was an error, not a loss) ---- */
+
+enum task_request { TASK_REQUEST_NONE, TASK_REQUEST_CANCEL, TASK_REQUEST_STOP, TASK_REQUEST_PAUSE };
+
+/* Says that the work itself has begun: from here on a crash counts. Written with or before the first beat. */
+int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *error);
+/* Heartbeat and progress; *request gets what the user asked for. progress NULL leaves it. */
+int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *progress, enum task_request *request,
+              bson_error_t *error);
+/* Gives the task back, ready at once: the runner was told to stop. */
+int task_release(struct hub *hub, const struct task_fence *fence, bson_error_t *error);
+/* The work's process died: crashes + 1, then "delayed" with backoff, or "dead" at max_crashes. */
+int task_crash(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
+               bson_error_t *error);
+/* Bad data, NaN, does not fit: "failed" with the message and captured output (each cut to 64 KiB). */
+int task_fail(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
+              bson_error_t *error);
+/* Ends without a model at the user's request: "cancelled", or "paused". */
+int task_end(struct hub *hub, const struct task_fence *fence, const char *state, const char *reason,
+             bson_error_t *error);
+
+struct task_finish {
+    const char *state;         /* "done" or "stopped" */
+    const bson_t *metrics;     /* {accuracy, loss, test_accuracy, …} → result.metrics */
+    const void *weights;       /* safetensors in memory, or NULL for a task that makes no model */
+    size_t weights_length;     /* bytes */
+    const bson_t *model;       /* the model's own fields (see model.h), NULL without weights */
+    const struct store_operation *logs; /* the last log buckets, see logs_operations(), or NULL */
+    size_t log_count;
+};
+
+/* Upload, commit, model, published, as design in docs/task-states.md: effectively once. One batch: on SQLite one
+ * transaction. The model's _id is the claim id. */
+int task_finish(struct hub *hub, const struct task_fence *fence, const struct task_finish *finish,
+                bson_error_t *error);
+
+/* ---- take-back and roll-forward ---- */
+
+struct task_sweeper;
+/* Watches running tasks of all projects by (claim.id, claim.beat) over its own CLOCK_BOOTTIME; see docs. */
+struct task_sweeper *task_sweeper_new(int64_t lease_ms);
+/* One round: observes, takes back what stood still for a whole lease without a gap in contact, promotes, and rolls
+ * finished-but-unpublished tasks forward. The number of tasks changed, or -1. *next_ms: when to come again. */
+int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error);
+void task_sweeper_free(struct task_sweeper *sweeper);
+
+/* ---- the user's requests: each on the tasks that match filter; the number changed ---- */
+int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
+int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error);
+int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* A new run of ended tasks, with hyper_parameters changed by `set` (NULL: as they were). */
+int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error);
+
+#endif
