@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front: every target is one command that can be run without make. `make help` lists them.
+PREFIX ?= /usr/local
+DESTDIR ?=
+HUB ?=
+BUILD := build/release
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check build bench install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## the Fashion-MNIST sweep, end to end (HUB=mongodb://... for a server)
+	scripts/demo $(HUB)
+
+check: ## builds and runs every test, plainly and under the sanitizers
+	scripts/check
+
+build: ## the program, optimised, in build/release/bin
+	scripts/install-dependencies
+	cmake --preset release
+	cmake --build --preset release
+
+bench: build ## tl_hub beside its peers, measured here and now
+	bench/run $(BUILD)
+
+install: build ## the program, the C library and its headers (PREFIX=/usr/local, DESTDIR=)
+	DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+clean: ## removes what was built; hubs and datasets stay
+	rm -rf build
