@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Every library that tl_hub stands on; scripts/install-dependencies names the packages.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)

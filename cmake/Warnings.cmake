@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # One target that every room links: warnings and definitions.
 add_library(tl_flags INTERFACE)
 target_compile_options(tl_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes)
