@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_KERNELS_DEVICE_H
+#define TL_KERNELS_DEVICE_H
+
+/* A device is a table of operations. `ref` is plain loops with sums in double: the oracle of the others. `cpu` (oneDNN,
+ * OpenBLAS and own code for nets too small for a library call) is a module, tl_device_cpu.so, loaded when it is first
+ * asked for: from $TL_HUB_DEVICE_PATH, else ../lib/tl_hub, ../LIBDIR/tl_hub beside the running program, else where it
+ * was installed. tests/kernels holds every device to `ref`, operation by operation.
+ *
+ * A device handle is used by one thread at a time. The same device, thread count and machine give the same bits. */
+
+#include "kernels/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A matrix of floats with padded rows: element (r, c) is data[r * stride + c]. The floats between columns and stride
+ * are zero where an operation is told so, and may then be read and written (as zeros). */
+struct tensor {
+    float *data;
+    int64_t rows, columns, stride;
+};
+
+/* Rows of the net's own matrices start on 64 bytes: strides are multiples of this many floats. */
+#define TENSOR_ALIGN 16
+int64_t tensor_stride(int64_t columns);
+
+enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_TANH, ACTIVATION_SIGMOID };
+#define ACTIVATION_COUNT 4
+
+enum device_operation {
+    DEVICE_GEMM, DEVICE_DENSE, DEVICE_ACTIVATION, DEVICE_DROPOUT, DEVICE_LOSS, DEVICE_OPTIMIZER
+};
+
+struct device;
+
+struct device_dropout {
+    uint64_t seed, stream; /* stream: of the layer */
+    uint64_t step;         /* of the training; the mask is a pure function of (seed, stream, step, row, column) */
+    uint32_t threshold;    /* of 65536: an element is dropped where its 16 random bits are below */
+    float scale;           /* 65536 / (65536 - threshold) */
+};
+
+struct device_sgd {
+    float learning_rate, momentum, weight_decay;
+    bool nesterov;
+    bool first; /* step 1: momentum starts as the gradient */
+};
+
+struct device_adam {
+    float beta1, beta2, epsilon, weight_decay;
+    float step_size;  /* learning_rate / (1 - beta1^t) */
+    float root_scale; /* 1 / sqrt(1 - beta2^t) */
+};
+
+/* Every operation returns 0, or -1 with *error. Strides are those of the tensors. x, y, z … are (rows, columns). */
+struct device_operations {
+    const char *name;
+    int (*open)(struct device *device, struct kernel_error *error); /* sets device->state; may be NULL */
+    void (*close)(struct device *device);
+    bool (*supports)(const struct device *device, enum device_operation operation);
+    /* One line a fact, "key: value\n…", for doctor. A new string (free) or NULL. */
+    char *(*describe)(struct device *device);
+
+    /* c = op(a) op(b) + beta c; op(a) is (m, k), op(b) (k, n), c (m, n); op is the transpose where told so. */
+    int (*gemm)(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
+                int64_t c_stride, struct kernel_error *error);
+
+    /* y = activation(x w + bias): x (rows, in), w (in, out), bias (out), y (rows, out). w, bias and y are padded with
+     * zeros to their stride (bias to w's), and padding of y stays finite. */
+    int (*dense_forward)(const struct device *device, const struct tensor *x, const struct tensor *w,
+                         const float *bias, enum activation activation, struct tensor *y, struct kernel_error *error);
+    /* dy (rows, out) is the gradient of y and is overwritten with that of x w + bias; dx = dy w^T (NULL: not wanted);
+     * dw = x^T dy (in, out); dbias (out) = column sums of dy. dy is padded with zeros and stays so; so are dw, dbias. */
+    int (*dense_backward)(const struct device *device, const struct tensor *x, const struct tensor *w,
+                          const struct tensor *y, enum activation activation, struct tensor *dy, struct tensor *dx,
+                          struct tensor *dw, float *dbias, struct kernel_error *error);
+
+    /* y = activation(x); dx = dy * activation'(.) from y. In place (x = y, dx = dy) is allowed. */
+    int (*activation_forward)(const struct device *device, enum activation activation, const struct tensor *x,
+                              struct tensor *y, struct kernel_error *error);
+    int (*activation_backward)(const struct device *device, enum activation activation, const struct tensor *y,
+                               const struct tensor *dy, struct tensor *dx, struct kernel_error *error);
+
+    /* y = x * mask * scale (Srivastava et al. 2014, inverted). The backward pass is the same with dy for x. In place is
+     * allowed. Element (r, c) takes half c % 8 of block (r * ceil(columns / 8) + c / 8) of Philox with key seed and
+     * counter (block, step, stream): see random.h and device_ref.c. */
+    int (*dropout)(const struct device *device, const struct device_dropout *dropout, const struct tensor *x,
+                   struct tensor *y, struct kernel_error *error);
+
+    /* Fused softmax and cross-entropy (loss.h). z (rows, classes), labels (rows) in range; dz NULL: no gradient wanted,
+     * else scaled by 1 / rows. *loss_sum and *correct are of this batch. */
+    int (*cross_entropy)(const struct device *device, const struct tensor *z, const int32_t *labels, struct tensor *dz,
+                         double *loss_sum, int64_t *correct, struct kernel_error *error);
+    int (*softmax)(const struct device *device, const struct tensor *z, struct tensor *p, struct kernel_error *error);
+    /* *loss_sum is the sum over rows of the mean over columns of (z - t)^2; dz = 2 (z - t) / (rows columns). */
+    int (*squared_error)(const struct device *device, const struct tensor *z, const struct tensor *t,
+                         struct tensor *dz, double *loss_sum, struct kernel_error *error);
+
+    /* One pass over blocks of count floats (optimizer.h has the formulas). */
+    int (*sgd)(const struct device *device, const struct device_sgd *sgd, size_t count, float *parameters,
+               const float *gradients, float *momentum, struct kernel_error *error);
+    int (*adam)(const struct device *device, const struct device_adam *adam, size_t count, float *parameters,
+                const float *gradients, float *m, float *v, struct kernel_error *error);
+};
+
+struct device {
+    const struct device_operations *operations;
+    int threads;
+    void *state;
+};
+
+/* "ref" or "cpu" with 1 … 1024 threads (0: 1). NULL on error: KERNEL_ERROR_UNSUPPORTED where there is no such device
+ * here, saying where it was looked for. */
+struct device *device_open(const char *name, int threads, struct kernel_error *error);
+void device_close(struct device *device);
+const char *device_name(const struct device *device);
+/* The names that device_open knows, NULL-terminated. */
+const char *const *device_names(void);
+/* What doctor shows: lines "key: value" on CPU features, GEMM candidates with their measured GFLOP/s, the choice and
+ * why. A new string (free); NULL on error. Takes some ten milliseconds (it measures). */
+char *device_describe(struct device *device, struct kernel_error *error);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_KERNELS_LAYER_H
+#define TL_KERNELS_LAYER_H
+
+/* Layer types: one file each (layer_NAME.c), one entry in layer.c's table. A type declares its attributes, says what
+ * shape and how many parameters a layer of it has, and runs it forward and backward on a device. */
+
+#include "kernels/architecture.h"
+#include "kernels/device.h"
+#include "kernels/random.h"
+
+enum layer_attribute_kind { LAYER_INTEGER, LAYER_NUMBER, LAYER_BOOLEAN, LAYER_CHOICE };
+
+struct layer_attribute {
+    const char *name;
+    enum layer_attribute_kind kind;
+    bool required;
+    double minimum, maximum;    /* inclusive; numbers and integers */
+    bool maximum_excluded;
+    double standard;            /* the default (a CHOICE's index) */
+    const char *const *choices; /* NULL-terminated */
+};
+
+/* A named matrix of parameters in the net's blocks. In files it is (rows, columns) transposed where told so. */
+struct layer_parameter {
+    const char *name;           /* "weight": the file's tensor is LAYER.weight */
+    int64_t rows, columns;
+    bool transposed;            /* the file has (columns, rows), as PyTorch's Linear has */
+    int file_rank;              /* 1: (columns); 2; else file_shape */
+    int64_t file_shape[SHAPE_RANK];
+    enum initialiser initialiser;
+    int64_t fan_in, fan_out;
+};
+
+#define LAYER_PARAMETERS 16
+
+struct layer_size {
+    struct shape output;
+    int64_t flops;              /* per sample, forward */
+    int64_t workspace;          /* floats per sample beside the output */
+    int parameter_count;
+    struct layer_parameter parameters[LAYER_PARAMETERS];
+};
+
+/* One layer of a built net. Tensors are (rows, size) with padded strides; rows changes from batch to batch. */
+struct layer {
+    const struct architecture_layer *description;
+    struct layer_size size;
+    struct tensor *inputs[ARCHITECTURE_INPUTS];          /* borrowed: outputs of others, or the net's inputs */
+    struct tensor *input_gradients[ARCHITECTURE_INPUTS]; /* NULL: not wanted */
+    bool input_accumulates[ARCHITECTURE_INPUTS];         /* add to the gradient rather than set it */
+    struct shape input_shapes[ARCHITECTURE_INPUTS];
+    struct tensor output;
+    struct tensor output_gradient;                       /* may be used up by backward */
+    struct tensor parameters[LAYER_PARAMETERS];          /* views into the net's blocks */
+    struct tensor gradients[LAYER_PARAMETERS];
+    float *workspace;
+    uint64_t stream;                                     /* of its random numbers */
+};
+
+struct layer_pass {
+    const struct device *device;
+    bool training;
+    uint64_t seed, step;
+    int64_t rows;
+};
+
+struct layer_type {
+    const char *name;
+    const struct layer_attribute *attributes; /* up to a NULL name; the short form gives them in this order */
+    int minimum_inputs, maximum_inputs;
+    bool in_place;            /* output may be its only input's memory where nobody else uses that input */
+    bool identity_in_predict; /* dropout: outside training, the output is the input */
+    /* Fills *size; -1 with a message that says what does not fit (the caller puts "layer NAME: " before it). */
+    int (*measure)(const struct architecture_layer *layer, const struct shape *inputs, struct layer_size *size,
+                   struct kernel_error *error);
+    int (*forward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
+    int (*backward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
+};
+
+/* NULL: none of this name. */
+const struct layer_type *layer_type_find(const char *name);
+/* All types, NULL-terminated. */
+const struct layer_type *const *layer_types(void);
+
+extern const char *const layer_activation_names[]; /* in the order of enum activation, NULL-terminated */
+
+#endif
