@@ -23,6 +23,7 @@ build: ## the program, optimised, in build/release/bin
 	cmake --build --preset release
 
 bench: build ## tl_hub beside its peers, measured here and now
+	scripts/install-dependencies --tests
 	bench/run $(BUILD)
 
 install: build ## the program, the C library and its headers (PREFIX=/usr/local, DESTDIR=)
