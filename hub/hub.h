@@ -51,5 +51,8 @@ void hub_sha256(const void *data, size_t length, char out[65]);
 /* Lower-case words of name, description and tags for keyword search, into an array field `words` of document
  * (which must not have one yet). At most 64 words of at most 64 bytes. */
 int hub_append_words(bson_t *document, const char *name, const char *description, const bson_t *tags);
+/* The words of a text, split in the same way, as a BSON array (initialised here): {words: {$all: array}} searches for
+ * them. The number of words. */
+int hub_split_words(const char *text, bson_t *array);
 
 #endif

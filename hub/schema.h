@@ -14,5 +14,7 @@
 int schema_check(const char *name, const bson_t *document, bson_error_t *error);
 /* The schema's JSON text, or NULL: for `tl_hub` and for installing validators. */
 const char *schema_text(const char *name);
+/* Whether the schema has a property of this name at its top level. */
+bool schema_knows(const char *name, const char *key);
 
 #endif
