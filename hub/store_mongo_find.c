@@ -22,7 +22,7 @@ struct cursor {
     struct mongo *mongo;
     mongoc_collection_t *collection;
     mongoc_cursor_t *cursor; /* NULL before the first document is asked for */
-    bson_t filter;
+    bson_t *filter;
     bson_t *sort; /* NULL: none */
     bson_t *projection;
     int64_t skip;
@@ -37,7 +37,7 @@ struct cursor {
     bson_t *fetched[SORTED_STEP]; /* documents of ids[next_id …], NULL where one is gone */
     size_t fetched_count;
     size_t fetched_at;
-    bson_t without_id; /* the last document given, where the projection wants no _id */
+    bson_t *without_id; /* the last document given, where the projection wants no _id */
 };
 
 static uint32_t batch_size(uint32_t largest)
@@ -62,7 +62,7 @@ static void open_cursor(struct cursor *cursor)
         BSON_APPEND_INT64(&options, "limit", cursor->limit);
     }
     BSON_APPEND_INT32(&options, "batchSize", FIRST_BATCH);
-    cursor->cursor = mongoc_collection_find_with_opts(cursor->collection, &cursor->filter, &options, NULL);
+    cursor->cursor = mongoc_collection_find_with_opts(cursor->collection, cursor->filter, &options, NULL);
     bson_destroy(&options);
 }
 
@@ -72,12 +72,12 @@ void *mongo_find(void *self, const char *collection, const struct store_find_req
     struct cursor *cursor = bson_malloc0(sizeof *cursor);
     cursor->mongo = self;
     cursor->collection = mongo_collection(self, collection);
-    bson_copy_to(request->filter.bson, &cursor->filter);
+    cursor->filter = bson_copy(request->filter.bson);
     cursor->sort = request->sort ? bson_copy(request->sort) : NULL;
     cursor->projection = request->projection ? bson_copy(request->projection) : NULL;
     cursor->skip = request->skip;
     cursor->limit = request->limit;
-    bson_init(&cursor->without_id);
+    cursor->without_id = bson_new();
     return cursor;
 }
 
@@ -97,7 +97,7 @@ void mongo_cursor_close(void *self)
     }
     mongoc_cursor_destroy(cursor->cursor);
     mongoc_collection_destroy(cursor->collection);
-    bson_destroy(&cursor->filter);
+    bson_destroy(cursor->filter);
     bson_destroy(cursor->sort);
     bson_destroy(cursor->projection);
     drop_fetched(cursor);
@@ -105,7 +105,7 @@ void mongo_cursor_close(void *self)
         bson_destroy(cursor->ids[i]);
     }
     bson_free(cursor->ids);
-    bson_destroy(&cursor->without_id);
+    bson_destroy(cursor->without_id);
     bson_free(cursor);
 }
 
@@ -154,7 +154,7 @@ static int sort_ids(struct cursor *cursor, bson_error_t *error)
     BSON_APPEND_ARRAY_BEGIN(&pipeline, "pipeline", &stages);
 #define STAGE bson_snprintf(key, sizeof key, "%u", index++), bson_append_document_begin(&stages, key, -1, &stage)
     STAGE;
-    BSON_APPEND_DOCUMENT(&stage, "$match", &cursor->filter);
+    BSON_APPEND_DOCUMENT(&stage, "$match", cursor->filter);
     bson_append_document_end(&stages, &stage);
     STAGE;
     BSON_APPEND_DOCUMENT_BEGIN(&stage, "$project", &paths);
@@ -239,7 +239,7 @@ static int fetch_sorted(struct cursor *cursor, bson_error_t *error)
     const char *key;
     char text[16];
     BSON_APPEND_ARRAY_BEGIN(&filter, "$and", &both);
-    BSON_APPEND_DOCUMENT(&both, "0", &cursor->filter);
+    BSON_APPEND_DOCUMENT(&both, "0", cursor->filter);
     BSON_APPEND_DOCUMENT_BEGIN(&both, "1", &only);
     BSON_APPEND_DOCUMENT_BEGIN(&only, "_id", &in);
     BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
@@ -297,9 +297,9 @@ static int next_sorted(struct cursor *cursor, const bson_t **document, bson_erro
             }
             *document = found;
             if (hides_id(cursor->projection)) {
-                bson_reinit(&cursor->without_id);
-                bson_copy_to_excluding_noinit(found, &cursor->without_id, "_id", NULL);
-                *document = &cursor->without_id;
+                bson_reinit(cursor->without_id);
+                bson_copy_to_excluding_noinit(found, cursor->without_id, "_id", NULL);
+                *document = cursor->without_id;
             }
             return 1;
         }
