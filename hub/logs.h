@@ -25,7 +25,10 @@ const struct store_operation *logs_operations(struct logs *logs, size_t *count);
 int logs_read(struct hub *hub, const bson_t *task_filter, const bson_t *filter,
               int (*visit)(const bson_t *bucket, void *data), void *data, bson_error_t *error);
 int64_t logs_delete(struct hub *hub, const bson_t *task_filter, bson_error_t *error);
-/* A log that does not come from a claim (TensorHub's save_*_log): bucketless single point for a task or a free name. */
+/* By conditions on the buckets themselves (name, split, run); filter NULL: all the project's. The number of buckets. */
+int64_t logs_delete_buckets(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* A log that does not come from a claim (TensorHub's save_*_log), for a task or a free name: {task | name, split
+ * ("train"), unit ("epoch"), run, description, tags, points: […]}; without points every other field makes one point. */
 int logs_save(struct hub *hub, const bson_t *fields, bson_error_t *error);
 
 #endif

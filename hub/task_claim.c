@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The claim: one findAndModify on the claim index. */
+#include "hub/schema.h"
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+#define MAX_SET_ASIDE 100 /* malformed tasks put away in one call */
+
+static void claim_filter(const struct hub *hub, const struct task_claim_options *options, const char *state, bson_t *filter)
+{
+    bson_init(filter);
+    BSON_APPEND_UTF8(filter, "project", hub_project(hub));
+    BSON_APPEND_UTF8(filter, "queue", options->queue != NULL ? options->queue : "default");
+    BSON_APPEND_UTF8(filter, "resource_class", options->resource_class != NULL ? options->resource_class : "cpu");
+    BSON_APPEND_INT32(filter, "lane", options->lane);
+    BSON_APPEND_UTF8(filter, "state", state);
+    if (options->name != NULL) {
+        BSON_APPEND_UTF8(filter, "name", options->name);
+    }
+}
+
+static void claim_sort(const struct task_claim_options *options, bson_t *sort)
+{
+    bson_init(sort);
+    if (options->name != NULL) {
+        BSON_APPEND_INT32(sort, "seq", -1);
+    } else {
+        BSON_APPEND_INT32(sort, "priority", -1);
+        BSON_APPEND_INT32(sort, "seq", 1);
+    }
+}
+
+/* The whole claim subdocument is set, so that no leaf of an earlier claim survives; what that claim left beside it goes. */
+static void claim_update(const struct task_claim_options *options, const char *claim_id, bson_t *update)
+{
+    bson_t set, claim, part;
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", "running");
+    BSON_APPEND_DOCUMENT_BEGIN(&set, "claim", &claim);
+    BSON_APPEND_UTF8(&claim, "id", claim_id);
+    BSON_APPEND_UTF8(&claim, "runner", options->runner != NULL ? options->runner : "");
+    BSON_APPEND_INT64(&claim, "beat", 0);
+    bson_append_document_end(&set, &claim);
+    BSON_APPEND_BOOL(&set, "started", false);
+    bson_append_document_end(update, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
+    BSON_APPEND_INT32(&part, "claims", 1);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$unset", &part);
+    static const char *const left[] = {"started_at", "progress", "request", "not_before", "error", "finished_at"};
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        BSON_APPEND_UTF8(&part, left[i], "");
+    }
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &part);
+    BSON_APPEND_BOOL(&part, "claimed_at", true);
+    BSON_APPEND_BOOL(&part, "beat_at", true);
+    bson_append_document_end(update, &part);
+}
+
+/* The reply was lost: is there a running task with my claim id? 1, 0, or -1 when it cannot be known now: then the
+ * claim, if it was made, is left to take-back. */
+static int ask(struct hub *hub, const struct task_claim_options *options, const char *claim_id, bson_t *task,
+               bson_error_t *error)
+{
+    bson_t filter;
+    int result = -1;
+    claim_filter(hub, options, "running", &filter);
+    BSON_APPEND_UTF8(&filter, "claim.id", claim_id);
+    for (int i = 0; i < TASK_WRITE_TRIES && result < 0; i++) {
+        if (i > 0) {
+            bson_destroy(task);
+            hub_sleep(50 << i);
+        }
+        result = store_find_one(hub_store(hub), TASKS, &filter, NULL, task, error);
+    }
+    bson_destroy(&filter);
+    return result;
+}
+
+static int claim_once(struct hub *hub, const struct task_claim_options *options, const char *claim_id, bson_t *task,
+                      bson_error_t *error)
+{
+    bson_t filter, sort, update;
+    bson_error_t inner;
+    claim_filter(hub, options, "ready", &filter);
+    claim_sort(options, &sort);
+    claim_update(options, claim_id, &update);
+    struct store_modify_options modify = {.sort = &sort, .return_new = true};
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, &modify, task, &inner);
+    if (result < 0 && hub_unknown(&inner)) {
+        bson_destroy(task);
+        result = ask(hub, options, claim_id, task, &inner);
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    bson_destroy(&update);
+    bson_destroy(&sort);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* The task that a claim would take is of wrong types, so that the claim itself fails (claims: "many"): it is put
+ * away. 1, 0 when the first task is in order, -1. */
+static int set_aside_first(struct hub *hub, const struct task_claim_options *options, bson_error_t *error)
+{
+    bson_t filter, sort, task;
+    bson_error_t inner;
+    claim_filter(hub, options, "ready", &filter);
+    claim_sort(options, &sort);
+    struct store_find_options find = {.sort = &sort};
+    int result = store_find_one(hub_store(hub), TASKS, &filter, &find, &task, error);
+    if (result > 0 && schema_check("task", &task, &inner) < 0) {
+        result = task_set_aside(hub, &task, inner.message, error);
+    } else if (result > 0) {
+        result = 0;
+    }
+    bson_destroy(&task);
+    bson_destroy(&sort);
+    bson_destroy(&filter);
+    return result;
+}
+
+static bool fill_fence(const bson_t *task, const char *claim_id, struct task_fence *fence)
+{
+    const char *project = hub_text(task, "project");
+    memset(fence, 0, sizeof *fence);
+    if (!task_document_id(task, fence->task_id) || project == NULL || strlen(project) >= sizeof fence->project) {
+        return false;
+    }
+    memcpy(fence->project, project, strlen(project) + 1);
+    fence->lane = (int32_t)hub_number(task, "lane", 0);
+    memcpy(fence->claim_id, claim_id, HUB_ID_SIZE);
+    return true;
+}
+
+int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
+               bson_error_t *error)
+{
+    bson_error_t inner;
+    memset(fence, 0, sizeof *fence);
+    bson_init(task);
+    for (int i = 0; i < MAX_SET_ASIDE; i++) {
+        char claim_id[HUB_ID_SIZE];
+        hub_random_id(claim_id);
+        bson_destroy(task);
+        int result = claim_once(hub, options, claim_id, task, &inner);
+        if (result == 0) {
+            return 0;
+        }
+        if (result < 0) {
+            int aside = hub_error_code(&inner) == HUB_ERROR_INVALID ? set_aside_first(hub, options, error) : 0;
+            if (aside > 0) {
+                continue;
+            }
+            if (aside == 0 && error != NULL) {
+                *error = inner;
+            }
+            return -1;
+        }
+        if (schema_check("task", task, &inner) > 0 && fill_fence(task, claim_id, fence)) {
+            return 1;
+        }
+        /* Claimed, and of no use to anyone: it has failed, and the next one is asked for. */
+        if (task_set_aside(hub, task, inner.message, error) < 0) {
+            break;
+        }
+        if (i + 1 == MAX_SET_ASIDE) {
+            hub_error(error, HUB_ERROR_INVALID,
+                      "%d malformed tasks in a row were set aside as failed; the last: %.300s", MAX_SET_ASIDE, inner.message);
+        }
+    }
+    bson_reinit(task);
+    return -1;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fence: every write of whoever holds a claim carries _id, project, lane, state "running" and claim.id. */
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+bool task_id_text(const bson_iter_t *id, char out[128])
+{
+    out[0] = '\0';
+    if (BSON_ITER_HOLDS_OID(id)) {
+        bson_oid_to_string(bson_iter_oid(id), out);
+        return true;
+    }
+    if (BSON_ITER_HOLDS_UTF8(id)) {
+        uint32_t length;
+        const char *text = bson_iter_utf8(id, &length);
+        if (length > 0 && length < 128 && strlen(text) == length) {
+            memcpy(out, text, length + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool task_document_id(const bson_t *task, char out[128])
+{
+    bson_iter_t iter;
+    out[0] = '\0';
+    return bson_iter_init_find(&iter, task, "_id") && task_id_text(&iter, out);
+}
+
+void task_append_id(bson_t *filter, const char *key, const char *text)
+{
+    bson_t in, list;
+    bson_oid_t oid;
+    if (strlen(text) != 24 || !bson_oid_is_valid(text, 24)) {
+        BSON_APPEND_UTF8(filter, key, text);
+        return;
+    }
+    bson_oid_init_from_string(&oid, text);
+    BSON_APPEND_DOCUMENT_BEGIN(filter, key, &in);
+    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+    BSON_APPEND_UTF8(&list, "0", text);
+    BSON_APPEND_OID(&list, "1", &oid);
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(filter, &in);
+}
+
+void task_append_same(bson_t *filter, const char *key, const bson_iter_t *value)
+{
+    bson_t condition;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, key, &condition);
+    if (value != NULL) {
+        bson_append_iter(&condition, "$eq", -1, value);
+    } else {
+        BSON_APPEND_BOOL(&condition, "$exists", false);
+    }
+    bson_append_document_end(filter, &condition);
+}
+
+void task_append_key(bson_t *filter, const bson_t *task)
+{
+    static const char *const keys[] = {"_id", "project", "lane"};
+    for (size_t i = 0; i < 3; i++) {
+        bson_iter_t iter;
+        task_append_same(filter, keys[i], bson_iter_init_find(&iter, task, keys[i]) ? &iter : NULL);
+    }
+}
+
+void task_fence_filter(const struct task_fence *fence, bson_t *filter)
+{
+    bson_init(filter);
+    task_append_id(filter, "_id", fence->task_id);
+    BSON_APPEND_UTF8(filter, "project", fence->project);
+    BSON_APPEND_INT32(filter, "lane", fence->lane);
+    BSON_APPEND_UTF8(filter, "state", "running");
+    BSON_APPEND_UTF8(filter, "claim.id", fence->claim_id);
+}
+
+int task_read(struct hub *hub, const struct task_fence *fence, bson_t *task, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    task_append_id(&filter, "_id", fence->task_id);
+    BSON_APPEND_UTF8(&filter, "project", fence->project);
+    BSON_APPEND_INT32(&filter, "lane", fence->lane);
+    int result = store_find_one(hub_store(hub), TASKS, &filter, NULL, task, error);
+    bson_destroy(&filter);
+    return result;
+}
+
+enum task_held task_held(const bson_t *task, const struct task_fence *fence)
+{
+    const char *claim = hub_text(task, "claim.id"), *state = hub_text(task, "state");
+    if (claim == NULL || strcmp(claim, fence->claim_id) != 0) {
+        return TASK_LOST;
+    }
+    return state != NULL && strcmp(state, "running") == 0 ? TASK_HELD : TASK_ENDED;
+}
+
+enum task_request task_request_of(const bson_t *task)
+{
+    const char *kind = hub_text(task, "request.kind");
+    if (kind == NULL) {
+        return TASK_REQUEST_NONE;
+    }
+    return strcmp(kind, "cancel") == 0  ? TASK_REQUEST_CANCEL
+           : strcmp(kind, "stop") == 0  ? TASK_REQUEST_STOP
+           : strcmp(kind, "pause") == 0 ? TASK_REQUEST_PAUSE
+                                        : TASK_REQUEST_NONE;
+}
+
+const char *task_requested_state(const bson_t *task)
+{
+    switch (task_request_of(task)) {
+    case TASK_REQUEST_CANCEL:
+    case TASK_REQUEST_STOP: /* given back without results, there is nothing to keep */
+        return "cancelled";
+    case TASK_REQUEST_PAUSE: return "paused";
+    default: return NULL;
+    }
+}
+
+int64_t task_backoff_ms(int64_t n)
+{
+    int64_t delay = 1000;
+    char random[HUB_ID_SIZE], digits[5] = {0};
+    for (int64_t i = 1; i < n && delay < 600000; i++) {
+        delay *= 4;
+    }
+    delay = delay < 600000 ? delay : 600000;
+    hub_random_id(random);
+    memcpy(digits, random, 4);
+    /* Between three and five quarters, so that tasks that fell together do not come back together. */
+    return delay * 3 / 4 + delay * (int64_t)bson_ascii_strtoll(digits, NULL, 16) / (2 * 65536);
+}
+
+/* The last bytes of a long text say most: what a program printed before it died. */
+static void append_cut(bson_t *document, const char *key, const char *text, bool keep_end)
+{
+    size_t length = strlen(text), start = 0;
+    if (length > TASK_MAX_TEXT) {
+        start = keep_end ? length - TASK_MAX_TEXT : 0;
+        length = TASK_MAX_TEXT;
+    }
+    char *copy = bson_strndup(text + start, length);
+    for (size_t i = 0; i < length;) {
+        /* Each byte that is no part of a character becomes a question mark. */
+        unsigned char c = (unsigned char)copy[i];
+        size_t size = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
+        if (size == 0 || i + size > length || !bson_utf8_validate(copy + i, size, false)) {
+            copy[i++] = '?';
+        } else {
+            i += size;
+        }
+    }
+    bson_append_utf8(document, key, -1, copy, (int)length);
+    bson_free(copy);
+}
+
+void task_append_error(bson_t *set, const char *message, const char *output)
+{
+    bson_t document;
+    BSON_APPEND_DOCUMENT_BEGIN(set, "error", &document);
+    append_cut(&document, "message", message, false);
+    if (output != NULL && output[0] != '\0') {
+        append_cut(&document, "output", output, true);
+    }
+    bson_append_document_end(set, &document);
+}
+
+void task_end_update(bson_t *update, const char *state, const char *message, const char *output)
+{
+    bson_t set, stamp;
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", state);
+    if (message != NULL) {
+        task_append_error(&set, message, output);
+    }
+    bson_append_document_end(update, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &stamp);
+    BSON_APPEND_BOOL(&stamp, "finished_at", true);
+    bson_append_document_end(update, &stamp);
+}
+
+int task_set_aside(struct hub *hub, const bson_t *task, const char *message, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update;
+    bson_iter_t iter;
+    task_append_key(&filter, task);
+    task_append_same(&filter, "state", bson_iter_init_find(&iter, task, "state") ? &iter : NULL);
+    task_end_update(&update, "failed", message, NULL);
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}

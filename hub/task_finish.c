@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The finish: one ordered batch, which SQLite makes one transaction and MongoDB a sequence that is right wherever it
+ * stops. The commit is the fenced update of the task; docs/task-states.md shows the order and why. */
+#include "hub/gc_impl.h"
+#include "hub/schema.h"
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+#define SMALL_WEIGHTS (8 << 20) /* bytes that travel inside the batch */
+
+/* Everything that one try borrows from. */
+struct finish {
+    struct hub *hub;
+    const struct task_fence *fence;
+    const struct task_finish *finish;
+    bool atomic;      /* the batch is one transaction: no state between its steps is ever seen */
+    bson_oid_t blob_id;
+    struct blob_info info;
+    struct blob_batch *batch; /* NULL for large weights, which are there already */
+    bson_t metadata, upload, model, commit_filter, commit, model_filter, model_update, published_filter, published,
+        upload_filter;
+    struct store_operation *operations;
+    size_t count;
+    size_t commit_at; /* index of the commit in operations */
+};
+
+/* ---- the model's document ---- */
+
+/* The first of test, validation and train that metrics has; plain NAME after them. */
+static bool headline(const bson_t *metrics, const char *name, double *value)
+{
+    static const char *const splits[] = {"test_", "validation_", "train_", ""};
+    for (size_t i = 0; metrics != NULL && i < sizeof splits / sizeof splits[0]; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s%s", splits[i], name);
+        if (hub_double(metrics, path, value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int compose_model(struct finish *f, int64_t now, bson_error_t *error)
+{
+    const bson_t *fields = f->finish->model, *metrics = f->finish->metrics;
+    bson_t *model = &f->model, tags;
+    double value;
+    bool tagged = hub_view(fields, "tags", &tags);
+    BSON_APPEND_UTF8(model, "_id", f->fence->claim_id);
+    BSON_APPEND_UTF8(model, "project", f->fence->project);
+    hub_copy_without(fields, model, "_id", "project", "words", "blob_id", "sha256", "bytes", "task", "created_at",
+                     "schema_version", NULL);
+    BSON_APPEND_UTF8(model, "task", f->fence->task_id);
+    if (metrics != NULL && !bson_has_field(fields, "metrics")) {
+        BSON_APPEND_DOCUMENT(model, "metrics", metrics);
+    }
+    if (!bson_has_field(fields, "accuracy") && headline(metrics, "accuracy", &value)) {
+        BSON_APPEND_DOUBLE(model, "accuracy", value);
+    }
+    if (!bson_has_field(fields, "loss") && headline(metrics, "loss", &value)) {
+        BSON_APPEND_DOUBLE(model, "loss", value);
+    }
+    if (hub_append_words(model, hub_text(fields, "name"), hub_text(fields, "description"), tagged ? &tags : NULL) < 0) {
+        return hub_error(error, HUB_ERROR_INVALID, "model: the document is too large");
+    }
+    BSON_APPEND_OID(model, "blob_id", &f->blob_id);
+    BSON_APPEND_UTF8(model, "sha256", f->info.sha256);
+    BSON_APPEND_INT64(model, "bytes", f->info.length);
+    BSON_APPEND_DATE_TIME(model, "created_at", now);
+    BSON_APPEND_INT32(model, "schema_version", HUB_SCHEMA_VERSION);
+    return schema_check("model", model, error);
+}
+
+/* ---- the batch ---- */
+
+static void build_commit(struct finish *f)
+{
+    bson_t set, result, part;
+    bool model = f->finish->weights != NULL;
+    bson_destroy(&f->commit_filter);
+    task_fence_filter(f->fence, &f->commit_filter);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", f->finish->state);
+    BSON_APPEND_DOCUMENT_BEGIN(&set, "result", &result);
+    BSON_APPEND_UTF8(&result, "claim_id", f->fence->claim_id);
+    if (model) {
+        BSON_APPEND_OID(&result, "blob_id", &f->blob_id);
+        BSON_APPEND_UTF8(&result, "sha256", f->info.sha256);
+    }
+    if (f->finish->metrics != NULL) {
+        BSON_APPEND_DOCUMENT(&result, "metrics", f->finish->metrics);
+    }
+    if (model && !f->atomic) {
+        BSON_APPEND_DOCUMENT(&result, "model", &f->model); /* what a roll-forward needs; goes when it is published */
+    }
+    bson_append_document_end(&set, &result);
+    BSON_APPEND_BOOL(&set, "published", !model || f->atomic);
+    bson_append_document_end(&f->commit, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "request", "");
+    BSON_APPEND_UTF8(&part, "error", "");
+    bson_append_document_end(&f->commit, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$currentDate", &part);
+    BSON_APPEND_BOOL(&part, "finished_at", true);
+    bson_append_document_end(&f->commit, &part);
+}
+
+static void build_model(struct finish *f)
+{
+    bson_t part;
+    BSON_APPEND_UTF8(&f->model_filter, "_id", f->fence->claim_id);
+    BSON_APPEND_UTF8(&f->model_filter, "project", f->fence->project);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->model_update, "$setOnInsert", &part);
+    hub_copy_without(&f->model, &part, "_id", "project", NULL);
+    bson_append_document_end(&f->model_update, &part);
+}
+
+static void build_published(struct finish *f)
+{
+    bson_t part;
+    task_append_id(&f->published_filter, "_id", f->fence->task_id);
+    BSON_APPEND_UTF8(&f->published_filter, "project", f->fence->project);
+    BSON_APPEND_INT32(&f->published_filter, "lane", f->fence->lane);
+    BSON_APPEND_UTF8(&f->published_filter, "result.claim_id", f->fence->claim_id);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->published, "$set", &part);
+    BSON_APPEND_BOOL(&part, "published", true);
+    bson_append_document_end(&f->published, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&f->published, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "result.model", "");
+    bson_append_document_end(&f->published, &part);
+}
+
+static void add(struct finish *f, struct store_operation operation)
+{
+    f->operations[f->count++] = operation;
+}
+
+static void build_operations(struct finish *f)
+{
+    size_t blob_count = 0;
+    const struct store_operation *blob = f->batch != NULL ? blob_batch_operations(f->batch, &blob_count) : NULL;
+    bool model = f->finish->weights != NULL;
+    f->operations = bson_malloc0((blob_count + f->finish->log_count + 5) * sizeof *f->operations);
+    /* In one transaction nobody sees a blob without its pointer, so that it need not be announced. */
+    if (f->batch != NULL && !f->atomic) {
+        add(f, (struct store_operation){
+                   .kind = STORE_INSERT, .collection = GC_UPLOADS, .document = &f->upload, .ignore_duplicate = true});
+    }
+    for (size_t i = 0; i < blob_count; i++) {
+        add(f, blob[i]);
+    }
+    for (size_t i = 0; i < f->finish->log_count; i++) {
+        add(f, f->finish->logs[i]);
+    }
+    f->commit_at = f->count;
+    add(f, (struct store_operation){.kind = STORE_UPDATE,
+                                    .collection = TASKS,
+                                    .filter = &f->commit_filter,
+                                    .update = &f->commit,
+                                    .guard = true});
+    if (model) {
+        add(f, (struct store_operation){.kind = STORE_UPDATE,
+                                        .collection = "models",
+                                        .filter = &f->model_filter,
+                                        .update = &f->model_update,
+                                        .upsert = true});
+    }
+    if (model && !f->atomic) {
+        add(f, (struct store_operation){.kind = STORE_UPDATE,
+                                        .collection = TASKS,
+                                        .filter = &f->published_filter,
+                                        .update = &f->published});
+    }
+    if (model && (f->batch == NULL || !f->atomic)) {
+        add(f, (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &f->upload_filter});
+    }
+}
+
+static void finish_init(struct finish *f)
+{
+    bson_init(&f->metadata);
+    bson_init(&f->upload);
+    bson_init(&f->model);
+    bson_init(&f->commit_filter);
+    bson_init(&f->commit);
+    bson_init(&f->model_filter);
+    bson_init(&f->model_update);
+    bson_init(&f->published_filter);
+    bson_init(&f->published);
+    bson_init(&f->upload_filter);
+}
+
+static void finish_destroy(struct finish *f)
+{
+    blob_batch_free(f->batch);
+    bson_destroy(&f->metadata);
+    bson_destroy(&f->upload);
+    bson_destroy(&f->model);
+    bson_destroy(&f->commit_filter);
+    bson_destroy(&f->commit);
+    bson_destroy(&f->model_filter);
+    bson_destroy(&f->model_update);
+    bson_destroy(&f->published_filter);
+    bson_destroy(&f->published);
+    bson_destroy(&f->upload_filter);
+    bson_free(f->operations);
+}
+
+/* Weights too large for a batch are announced and streamed before it. */
+static int upload_large(struct finish *f, const char *filename, bson_error_t *error)
+{
+    const uint8_t *data = f->finish->weights;
+    size_t left = f->finish->weights_length;
+    struct hub *hub = f->hub;
+    if (gc_announce_session(hub, &f->blob_id, f->fence->task_id, f->fence->lane, f->fence->claim_id, NULL, error) < 0) {
+        return -1;
+    }
+    struct blob_writer *writer = blob_writer_open(hub_store(hub), &f->blob_id, filename, &f->metadata, error);
+    int result = writer == NULL ? -1 : 1;
+    while (result > 0 && left > 0) {
+        size_t part = left < ((size_t)1 << 20) ? left : (size_t)1 << 20;
+        result = blob_writer_write(writer, data, part, error);
+        data += part;
+        left -= part;
+    }
+    if (result > 0) {
+        result = blob_writer_finish(writer, &f->info, error);
+    }
+    blob_writer_close(writer);
+    return result;
+}
+
+static int prepare(struct finish *f, bson_error_t *error)
+{
+    int64_t now;
+    char filename[80];
+    snprintf(filename, sizeof filename, "%s.safetensors", f->fence->claim_id);
+    if (f->finish->weights != NULL) {
+        if (hub_now(f->hub, &now, error) < 0) {
+            return -1;
+        }
+        bson_oid_init(&f->blob_id, NULL);
+        BSON_APPEND_UTF8(&f->metadata, "project", f->fence->project);
+        BSON_APPEND_UTF8(&f->metadata, "kind", "model");
+        BSON_APPEND_UTF8(&f->metadata, "claim", f->fence->claim_id);
+        BSON_APPEND_OID(&f->upload_filter, "_id", &f->blob_id);
+        if (f->finish->weights_length > SMALL_WEIGHTS) {
+            if (upload_large(f, filename, error) < 0) {
+                return -1;
+            }
+        } else {
+            bson_destroy(&f->upload);
+            gc_upload_document(f->hub, &f->blob_id, f->fence->task_id, f->fence->lane, f->fence->claim_id, NULL, now,
+                               &f->upload);
+            f->batch = blob_batch_new(hub_store(f->hub), &f->blob_id, filename, &f->metadata, f->finish->weights,
+                                      f->finish->weights_length, error);
+            if (f->batch == NULL) {
+                return -1;
+            }
+            f->info = *blob_batch_info(f->batch);
+        }
+        if (compose_model(f, now, error) < 0) {
+            return -1;
+        }
+        build_model(f);
+        build_published(f);
+    }
+    build_commit(f);
+    build_operations(f);
+    return 1;
+}
+
+/* ---- deciding ---- */
+
+enum verdict {
+    VERDICT_ERROR = -1,
+    VERDICT_LOST,
+    VERDICT_APPLIED,
+    VERDICT_HELD /* not committed, and the task is still ours */
+};
+
+/* No match, or an unknown outcome: the task itself says what is true. Where the commit stands, the rest is rolled
+ * forward here. */
+static enum verdict decide(struct hub *hub, const struct task_fence *fence, bson_error_t *error)
+{
+    bson_t task;
+    enum verdict verdict = VERDICT_LOST;
+    int result = -1;
+    for (int i = 0; i < TASK_WRITE_TRIES && result < 0; i++) {
+        if (i > 0) {
+            bson_destroy(&task);
+            hub_sleep(50 << i);
+        }
+        result = task_read(hub, fence, &task, error);
+    }
+    const char *claim = hub_text(&task, "result.claim_id");
+    if (result < 0) {
+        verdict = VERDICT_ERROR;
+    } else if (claim != NULL && strcmp(claim, fence->claim_id) == 0) {
+        verdict = task_publish(hub, &task, error) < 0 ? VERDICT_ERROR : VERDICT_APPLIED;
+    } else if (result > 0 && task_held(&task, fence) == TASK_HELD) {
+        verdict = VERDICT_HELD;
+    }
+    bson_destroy(&task);
+    return verdict;
+}
+
+static int check_arguments(const struct task_finish *finish, bson_error_t *error)
+{
+    if (strcmp(finish->state, "done") != 0 && strcmp(finish->state, "stopped") != 0) {
+        return hub_error(error, HUB_ERROR_INVALID, "a task finishes as \"done\" or \"stopped\", not \"%s\"", finish->state);
+    }
+    if ((finish->weights == NULL) != (finish->model == NULL)) {
+        return hub_error(error, HUB_ERROR_INVALID, "weights and the model's fields come together");
+    }
+    return 1;
+}
+
+int task_finish(struct hub *hub, const struct task_fence *fence, const struct task_finish *finish,
+                bson_error_t *error)
+{
+    bson_error_t inner = {0};
+    struct finish f = {.hub = hub, .fence = fence, .finish = finish, .atomic = store_batch_is_atomic(hub_store(hub))};
+    int result = -1;
+    if (check_arguments(finish, error) < 0) {
+        return -1;
+    }
+    finish_init(&f);
+    if (prepare(&f, &inner) < 0) {
+        goto out;
+    }
+    for (int i = 0; i < TASK_WRITE_TRIES; i++) {
+        size_t stopped_at = 0;
+        result = store_batch(hub_store(hub), f.operations, f.count, &stopped_at, &inner);
+        /* An error after the commit's place in the order may have left the commit standing. */
+        bool unclear = result == 0 || hub_unknown(&inner) || (!f.atomic && stopped_at >= f.commit_at);
+        if (result > 0 || (result < 0 && !unclear)) {
+            break;
+        }
+        bson_error_t reading;
+        enum verdict verdict = decide(hub, fence, &reading);
+        if (verdict == VERDICT_APPLIED) {
+            result = 1;
+            break;
+        }
+        if (verdict == VERDICT_LOST) {
+            result = 0;
+            break;
+        }
+        if (verdict == VERDICT_ERROR) {
+            result = -1;
+            inner = reading;
+            break;
+        }
+        /* Still ours: the same documents are sent again, which their _ids make harmless. */
+        if (result == 0) {
+            hub_error(&inner, HUB_ERROR_CONFLICT, "task %s: the finish matched nothing, and yet the task is held", fence->task_id);
+            result = -1;
+        }
+    }
+    if (result == 0 && finish->weights != NULL) {
+        /* The blob is gc's; only the announcement is ours to take back, and stale from now on if this fails. */
+        gc_upload_done(hub, &f.blob_id, NULL);
+    }
+out:
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    finish_destroy(&f);
+    return result;
+}

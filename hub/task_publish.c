@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After the commit: the model appears, the task says so. Whoever comes first does it; doing it again changes nothing. */
+#include "hub/gc_impl.h"
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+/* Nothing can be shown of it (a foreign document): it counts as published, so that nobody tries for ever. */
+static int mark_only(struct hub *hub, const bson_t *task, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
+    task_append_key(&filter, task);
+    BSON_APPEND_BOOL(&filter, "published", false);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_BOOL(&part, "published", true);
+    bson_append_document_end(&update, &part);
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
+
+int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
+{
+    bson_t model, model_filter = BSON_INITIALIZER, model_update = BSON_INITIALIZER, task_filter = BSON_INITIALIZER,
+                  task_update = BSON_INITIALIZER, upload_filter = BSON_INITIALIZER, part;
+    bson_iter_t iter, blob;
+    struct store_operation operations[3];
+    size_t count = 0;
+    const char *claim = hub_text(task, "result.claim_id"), *project = hub_text(task, "project");
+    int result = -1;
+    if (bson_iter_init_find(&iter, task, "published") && bson_iter_as_bool(&iter)) {
+        return 0;
+    }
+    if (claim == NULL || project == NULL) {
+        return mark_only(hub, task, error);
+    }
+    memset(operations, 0, sizeof operations);
+    if (hub_view(task, "result.model", &model)) {
+        /* $setOnInsert: a tombstone of this _id stays one. */
+        BSON_APPEND_UTF8(&model_filter, "_id", claim);
+        BSON_APPEND_UTF8(&model_filter, "project", project);
+        BSON_APPEND_DOCUMENT_BEGIN(&model_update, "$setOnInsert", &part);
+        hub_copy_without(&model, &part, "_id", "project", NULL);
+        bson_append_document_end(&model_update, &part);
+        operations[count++] = (struct store_operation){.kind = STORE_UPDATE,
+                                                       .collection = "models",
+                                                       .filter = &model_filter,
+                                                       .update = &model_update,
+                                                       .upsert = true};
+    }
+    task_append_key(&task_filter, task);
+    BSON_APPEND_UTF8(&task_filter, "result.claim_id", claim);
+    BSON_APPEND_DOCUMENT_BEGIN(&task_update, "$set", &part);
+    BSON_APPEND_BOOL(&part, "published", true);
+    bson_append_document_end(&task_update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&task_update, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "result.model", "");
+    bson_append_document_end(&task_update, &part);
+    operations[count++] = (struct store_operation){
+        .kind = STORE_UPDATE, .collection = TASKS, .filter = &task_filter, .update = &task_update};
+    if (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "result.blob_id", &blob) &&
+        BSON_ITER_HOLDS_OID(&blob)) {
+        BSON_APPEND_OID(&upload_filter, "_id", bson_iter_oid(&blob));
+        operations[count++] =
+            (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &upload_filter};
+    }
+    bson_error_t inner;
+    for (int i = 0; i < TASK_WRITE_TRIES; i++) {
+        result = store_batch(hub_store(hub), operations, count, NULL, &inner);
+        if (result >= 0 || !hub_unknown(&inner)) {
+            break;
+        }
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    bson_destroy(&upload_filter);
+    bson_destroy(&task_update);
+    bson_destroy(&task_filter);
+    bson_destroy(&model_update);
+    bson_destroy(&model_filter);
+    return result;
+}

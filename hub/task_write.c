@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fenced writes, all but the finish. Each is one findAndModify; where it matches nothing or its outcome is
+ * unknown, the task is read again and says what is true. */
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+/* Tries the update under the fence (and extra conditions, NULL allowed). 1 applied with *task after it; 0 when it
+ * matched nothing, with *task as it was read then (empty when it is gone); -1. A lost reply is a reason to look: when
+ * the task is still held, the update may be sent again if again says that a second time does no harm. */
+static int fenced(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update, bool again,
+                  bson_t *task, bson_error_t *error)
+{
+    bson_t filter;
+    bson_error_t inner;
+    struct store_modify_options options = {.return_new = true};
+    int result = -1;
+    task_fence_filter(fence, &filter);
+    if (extra != NULL) {
+        bson_concat(&filter, extra);
+    }
+    for (int i = 0; i < TASK_WRITE_TRIES; i++) {
+        result = store_modify(hub_store(hub), TASKS, &filter, update, &options, task, &inner);
+        if (result > 0 || (result < 0 && !hub_unknown(&inner))) {
+            break;
+        }
+        bool unknown = result < 0;
+        bson_destroy(task);
+        if (task_read(hub, fence, task, &inner) < 0) {
+            result = -1;
+            break;
+        }
+        result = 0;
+        if (!unknown || !again || task_held(task, fence) != TASK_HELD || i + 1 == TASK_WRITE_TRIES) {
+            break;
+        }
+        bson_destroy(task);
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    bson_destroy(&filter);
+    return result;
+}
+
+int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *error)
+{
+    bson_t update = BSON_INITIALIZER, part, task;
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_BOOL(&part, "started", true);
+    BSON_APPEND_INT32(&part, "lost", 0);
+    bson_append_document_end(&update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &part);
+    BSON_APPEND_BOOL(&part, "started_at", true);
+    BSON_APPEND_BOOL(&part, "beat_at", true);
+    bson_append_document_end(&update, &part);
+    int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    bson_destroy(&task);
+    bson_destroy(&update);
+    return result;
+}
+
+int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *progress, enum task_request *request,
+              bson_error_t *error)
+{
+    bson_t update = BSON_INITIALIZER, part, task;
+    *request = TASK_REQUEST_NONE;
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
+    BSON_APPEND_INT32(&part, "claim.beat", 1);
+    bson_append_document_end(&update, &part);
+    if (progress != NULL) {
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+        BSON_APPEND_DOCUMENT(&part, "progress", progress);
+        bson_append_document_end(&update, &part);
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &part);
+    BSON_APPEND_BOOL(&part, "beat_at", true);
+    bson_append_document_end(&update, &part);
+    /* Two beats for one are as good as one. */
+    int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    if (result > 0) {
+        *request = task_request_of(&task);
+    }
+    bson_destroy(&task);
+    bson_destroy(&update);
+    return result;
+}
+
+/* An ending that no match or a lost reply may hide: it was applied if the task is in `state` under this claim. */
+static int end_with(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update,
+                    const char *state, bson_t *task, bson_error_t *error)
+{
+    int result = fenced(hub, fence, extra, update, true, task, error);
+    if (result == 0 && task_held(task, fence) == TASK_ENDED) {
+        const char *now = hub_text(task, "state");
+        result = now != NULL && strcmp(now, state) == 0;
+    }
+    return result;
+}
+
+/* The request that came while the task was held decides, not what its runner meant to do. */
+static int obey(struct hub *hub, const struct task_fence *fence, const bson_t *task, const char *state, bson_error_t *error)
+{
+    bson_t update, after;
+    const char *reason = hub_text(task, "request.reason");
+    task_end_update(&update, state, reason != NULL ? reason : "at the user's request", NULL);
+    int result = end_with(hub, fence, NULL, &update, state, &after, error);
+    bson_destroy(&after);
+    bson_destroy(&update);
+    return result;
+}
+
+/* Gives the task back by `update` (to `state`), unless the user has asked for something else. */
+static int give_back(struct hub *hub, const struct task_fence *fence, const bson_t *update, const char *state,
+                     bson_error_t *error)
+{
+    bson_t no_request = BSON_INITIALIZER, task;
+    BSON_APPEND_NULL(&no_request, "request");
+    int result = end_with(hub, fence, &no_request, update, state, &task, error);
+    if (result == 0 && task_held(&task, fence) == TASK_HELD) {
+        const char *requested = task_requested_state(&task);
+        /* A request of no known kind is none. */
+        if (requested != NULL) {
+            result = obey(hub, fence, &task, requested, error);
+        } else {
+            bson_destroy(&task);
+            result = end_with(hub, fence, NULL, update, state, &task, error);
+        }
+    }
+    bson_destroy(&task);
+    bson_destroy(&no_request);
+    return result;
+}
+
+int task_release(struct hub *hub, const struct task_fence *fence, bson_error_t *error)
+{
+    bson_t update = BSON_INITIALIZER, part;
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_UTF8(&part, "state", "ready");
+    BSON_APPEND_BOOL(&part, "started", false);
+    bson_append_document_end(&update, &part);
+    int result = give_back(hub, fence, &update, "ready", error);
+    bson_destroy(&update);
+    return result;
+}
+
+int task_crash(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
+               bson_error_t *error)
+{
+    bson_t update, part, task;
+    int64_t now;
+    int result = task_read(hub, fence, &task, error);
+    if (result < 0 || hub_now(hub, &now, error) < 0) {
+        bson_destroy(&task);
+        return -1;
+    }
+    if (result == 0 || task_held(&task, fence) != TASK_HELD) {
+        /* A second call finds what the first one did. */
+        const char *state = hub_text(&task, "state");
+        result = result > 0 && task_held(&task, fence) == TASK_ENDED && state != NULL &&
+                 (strcmp(state, "delayed") == 0 || strcmp(state, "dead") == 0);
+        bson_destroy(&task);
+        return result;
+    }
+    bson_iter_t started;
+    bool counts = bson_iter_init_find(&started, &task, "started") && bson_iter_as_bool(&started);
+    int64_t crashes = hub_number(&task, "crashes", 0) + counts;
+    bool dead = counts && crashes >= hub_number(&task, "max_crashes", TASK_MAX_CRASHES);
+    bson_destroy(&task);
+    if (dead) {
+        task_end_update(&update, "dead", message != NULL ? message : "its process died", output);
+        /* $set comes first in it; the count goes beside. */
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
+        BSON_APPEND_INT64(&part, "crashes", crashes);
+        bson_append_document_end(&update, &part);
+    } else {
+        bson_init(&update);
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+        BSON_APPEND_UTF8(&part, "state", "delayed");
+        BSON_APPEND_INT64(&part, "crashes", crashes);
+        BSON_APPEND_DATE_TIME(&part, "not_before", now + task_backoff_ms(crashes));
+        task_append_error(&part, message != NULL ? message : "its process died", output);
+        bson_append_document_end(&update, &part);
+    }
+    result = give_back(hub, fence, &update, dead ? "dead" : "delayed", error);
+    bson_destroy(&update);
+    return result;
+}
+
+static int end_task(struct hub *hub, const struct task_fence *fence, const char *state, const char *message,
+                    const char *output, bson_error_t *error)
+{
+    bson_t update, task;
+    task_end_update(&update, state, message, output);
+    int result = end_with(hub, fence, NULL, &update, state, &task, error);
+    bson_destroy(&task);
+    bson_destroy(&update);
+    return result;
+}
+
+int task_fail(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
+              bson_error_t *error)
+{
+    return end_task(hub, fence, "failed", message != NULL ? message : "it failed without saying why", output, error);
+}
+
+int task_end(struct hub *hub, const struct task_fence *fence, const char *state, const char *reason,
+             bson_error_t *error)
+{
+    if (strcmp(state, "cancelled") != 0 && strcmp(state, "paused") != 0) {
+        return hub_error(error, HUB_ERROR_INVALID, "a task ends without results as \"cancelled\" or \"paused\", not \"%s\"",
+                         state);
+    }
+    return end_task(hub, fence, state, reason, NULL, error);
+}
