@@ -24,7 +24,10 @@ struct tensor {
 
 /* Rows of the net's own matrices start on 64 bytes: strides are multiples of this many floats. */
 #define TENSOR_ALIGN 16
-int64_t tensor_stride(int64_t columns);
+static inline int64_t tensor_stride(int64_t columns)
+{
+    return (columns + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+}
 
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_TANH, ACTIVATION_SIGMOID };
 #define ACTIVATION_COUNT 4
@@ -105,6 +108,12 @@ struct device_operations {
     int (*adam)(const struct device *device, const struct device_adam *adam, size_t count, float *parameters,
                 const float *gradients, float *m, float *v, struct kernel_error *error);
 };
+
+/* The module's one symbol, "tl_device_cpu": NULL where version is not the one that it was built for. */
+#define DEVICE_MODULE_VERSION 1
+typedef const struct device_operations *device_module_function(int version);
+
+extern const struct device_operations device_ref_operations;
 
 struct device {
     const struct device_operations *operations;

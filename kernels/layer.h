@@ -47,8 +47,7 @@ struct layer {
     const struct architecture_layer *description;
     struct layer_size size;
     struct tensor *inputs[ARCHITECTURE_INPUTS];          /* borrowed: outputs of others, or the net's inputs */
-    struct tensor *input_gradients[ARCHITECTURE_INPUTS]; /* NULL: not wanted */
-    bool input_accumulates[ARCHITECTURE_INPUTS];         /* add to the gradient rather than set it */
+    struct tensor *input_gradients[ARCHITECTURE_INPUTS]; /* to set (not to add to); NULL: not wanted */
     struct shape input_shapes[ARCHITECTURE_INPUTS];
     struct tensor output;
     struct tensor output_gradient;                       /* may be used up by backward */
@@ -69,7 +68,6 @@ struct layer_type {
     const char *name;
     const struct layer_attribute *attributes; /* up to a NULL name; the short form gives them in this order */
     int minimum_inputs, maximum_inputs;
-    bool in_place;            /* output may be its only input's memory where nobody else uses that input */
     bool identity_in_predict; /* dropout: outside training, the output is the input */
     /* Fills *size; -1 with a message that says what does not fit (the caller puts "layer NAME: " before it). */
     int (*measure)(const struct architecture_layer *layer, const struct shape *inputs, struct layer_size *size,
@@ -77,6 +75,11 @@ struct layer_type {
     int (*forward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
     int (*backward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
 };
+
+/* Infers everything: shapes is (inputs + layers), measured (layers) or NULL. As architecture_check, which calls it. */
+int architecture_measure(const struct architecture *architecture, const struct shape *input_shapes,
+                         struct shape *shapes, struct layer_size *measured, struct architecture_size *total,
+                         struct kernel_error *error);
 
 /* NULL: none of this name. */
 const struct layer_type *layer_type_find(const char *name);

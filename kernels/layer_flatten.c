@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* flatten: the same floats as one dimension. Activations are rows already, so it only copies. */
+#include "kernels/layer_types.h"
+
+static const struct layer_attribute no_attributes[] = {{0}};
+
+static int measure(const struct architecture_layer *layer, const struct shape *inputs, struct layer_size *size,
+                   struct kernel_error *error)
+{
+    (void)layer;
+    (void)error;
+    size->output = (struct shape){.rank = 1, .dims = {shape_size(&inputs[0])}};
+    return 0;
+}
+
+static int forward(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error)
+{
+    return pass->device->operations->activation_forward(pass->device, ACTIVATION_NONE, layer->inputs[0],
+                                                        &layer->output, error);
+}
+
+static int backward(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error)
+{
+    if (layer->input_gradients[0] == NULL) {
+        return 0;
+    }
+    return pass->device->operations->activation_backward(pass->device, ACTIVATION_NONE, &layer->output,
+                                                         &layer->output_gradient, layer->input_gradients[0], error);
+}
+
+const struct layer_type layer_flatten = {
+    .name = "flatten", .attributes = no_attributes, .minimum_inputs = 1, .maximum_inputs = 1,
+    .measure = measure, .forward = forward, .backward = backward,
+};
