@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/hyper_parameters.h"
 
+#include "distributor/refusal.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 struct integer {
@@ -79,8 +81,9 @@ const char *hyper_parameters_nearest(const char *name)
 
 static int refuse(bson_error_t *error, const struct kernel_error *why, const char *name)
 {
-    enum hub_error_code code = why->code == KERNEL_ERROR_MEMORY ? HUB_ERROR_MEMORY : HUB_ERROR_INVALID;
-    return hub_error(error, code, "hyper_parameters.%s: %s", name, why->message);
+    char where[96];
+    snprintf(where, sizeof where, "hyper_parameters.%s", name);
+    return refusal(error, where, why);
 }
 
 /* Integers may come as 10.0, as some writers of JSON have them. */

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/sweep_impl.h"
+
+#include "distributor/hyper_parameters.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A line of the sweep file is refused. */
+#define REFUSE(sweep, where, ...) refuse(error, (sweep)->file_name, (where), __VA_ARGS__)
+
+static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
+    BSON_GNUC_PRINTF(4, 5);
+
+static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
+{
+    char message[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return hub_error(error, HUB_ERROR_INVALID, "%s:%d: %s", file_name, line, message);
+}
+
+static int no_memory(const struct sweep *sweep, bson_error_t *error)
+{
+    return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", sweep->file_name);
+}
+
+/* "…; did you mean 'method'?" or what is known there. */
+static int refuse_key(const struct sweep *sweep, const struct yaml_tree_node *key, const char *where,
+                      const char *const *known, bson_error_t *error)
+{
+    char list[300] = "";
+    const char *nearest = NULL;
+    int least = 3;
+    for (const char *const *name = known; *name; name++) {
+        int distance = hyper_parameters_distance(key->text, *name, 2);
+        if (distance < least) {
+            least = distance;
+            nearest = *name;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", *name);
+    }
+    if (nearest)
+        return REFUSE(sweep, key->line, "unknown key '%.60s' in %.80s; did you mean '%s'?", key->text, where, nearest);
+    return REFUSE(sweep, key->line, "unknown key '%.60s' in %.80s; known are %s", key->text, where, list);
+}
+
+/* ---- the keys of a sweep ---- */
+
+static int take_text(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    if (node->kind != YAML_TREE_STRING || !*node->text)
+        return REFUSE(sweep, node->line, "%s must be a string, not %s", key,
+                      node->kind == YAML_TREE_STRING ? "an empty one" : yaml_tree_kind_name(node->kind));
+    return BSON_APPEND_UTF8(&sweep->fields, key, node->text) ? 0 : no_memory(sweep, error);
+}
+
+static int read_integer(const struct sweep *sweep, const char *key, const struct yaml_tree_node *node, int64_t minimum,
+                        int64_t maximum, bson_error_t *error)
+{
+    if (node->kind == YAML_TREE_INT && node->integer >= minimum && node->integer <= maximum)
+        return 0;
+    return REFUSE(sweep, node->line, "%s must be an integer in [%lld, %lld]", key, (long long)minimum,
+                  (long long)maximum);
+}
+
+static int take_integer(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, int64_t minimum,
+                        int64_t maximum, bson_error_t *error)
+{
+    if (read_integer(sweep, key, node, minimum, maximum, error))
+        return -1;
+    return sweep_append_scalar(&sweep->fields, key, node) ? 0 : no_memory(sweep, error);
+}
+
+static int take_names(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    bson_t list;
+    char index[24];
+    if (node->kind != YAML_TREE_LIST)
+        return REFUSE(sweep, node->line, "%s must be a list of strings, not %s", key, yaml_tree_kind_name(node->kind));
+    if (!BSON_APPEND_ARRAY_BEGIN(&sweep->fields, key, &list))
+        return no_memory(sweep, error);
+    for (size_t i = 0; i < node->count; i++) {
+        if (node->items[i]->kind != YAML_TREE_STRING || !*node->items[i]->text) {
+            bson_append_array_end(&sweep->fields, &list);
+            return REFUSE(sweep, node->items[i]->line, "%s must be a list of strings", key);
+        }
+        snprintf(index, sizeof index, "%zu", i);
+        BSON_APPEND_UTF8(&list, index, node->items[i]->text);
+    }
+    return bson_append_array_end(&sweep->fields, &list) ? 0 : no_memory(sweep, error);
+}
+
+static int take_query(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    if (node->kind == YAML_TREE_STRING)
+        return take_text(sweep, key, node, error);
+    if (node->kind != YAML_TREE_MAP || !node->count)
+        return REFUSE(sweep, node->line, "%s must be a name or a query, not %s", key, yaml_tree_kind_name(node->kind));
+    /* A query has no ${…}: which data a sweep trains on is one thing for all its points. */
+    return sweep_append_filled(sweep, &sweep->fields, key, node, -1, error);
+}
+
+static int take_method(const struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    if (node->kind != YAML_TREE_STRING)
+        return REFUSE(sweep, node->line, "method must be a string; this version knows: grid");
+    if (strcmp(node->text, "grid"))
+        return REFUSE(sweep, node->line, "method '%.60s' is not known; this version knows: grid", node->text);
+    return 0;
+}
+
+static int take_kind(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    static const char *const kinds[] = {"train", "validate", "test", "infer"};
+    for (size_t i = 0; node->kind == YAML_TREE_STRING && i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(node->text, kinds[i]))
+            return take_text(sweep, "kind", node, error);
+    return REFUSE(sweep, node->line, "kind must be train, validate, test or infer");
+}
+
+static int take_metric(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    static const char *const known[] = {"name", "goal", NULL};
+    if (node->kind != YAML_TREE_MAP)
+        return REFUSE(sweep, node->line, "metric must be a map {name: …, goal: maximize | minimize}");
+    const struct yaml_tree_node *name = yaml_tree_get(node, "name"), *goal = yaml_tree_get(node, "goal");
+    for (size_t i = 0; i < node->count; i++)
+        if (node->items[i] != name && node->items[i] != goal)
+            return refuse_key(sweep, node->keys[i], "metric", known, error);
+    if (!name || name->kind != YAML_TREE_STRING || !*name->text)
+        return REFUSE(sweep, node->line, "metric needs a name, for example validation_accuracy");
+    if (goal && (goal->kind != YAML_TREE_STRING || (strcmp(goal->text, "maximize") && strcmp(goal->text, "minimize"))))
+        return REFUSE(sweep, goal->line, "metric's goal must be maximize or minimize");
+    BSON_APPEND_UTF8(&sweep->metric, "name", name->text);
+    BSON_APPEND_UTF8(&sweep->metric, "goal", goal ? goal->text : "minimize"); /* W&B's default */
+    return 0;
+}
+
+/* ---- parameters ---- */
+
+static int compare_values(const void *a, const void *b)
+{
+    const struct yaml_tree_node *x = *(struct yaml_tree_node *const *)a, *y = *(struct yaml_tree_node *const *)b;
+    bool x_number = x->kind == YAML_TREE_INT || x->kind == YAML_TREE_FLOAT,
+         y_number = y->kind == YAML_TREE_INT || y->kind == YAML_TREE_FLOAT;
+    if (x->kind == YAML_TREE_INT && y->kind == YAML_TREE_INT)
+        return (x->integer > y->integer) - (x->integer < y->integer);
+    if (x_number && y_number)
+        return (x->number > y->number) - (x->number < y->number);
+    if (x_number != y_number || x->kind != y->kind)
+        return (x_number ? -1 : (int)x->kind) - (y_number ? -1 : (int)y->kind);
+    return x->kind == YAML_TREE_BOOL ? x->boolean - y->boolean : strcmp(x->text, y->text);
+}
+
+static int check_values(const struct sweep *sweep, const struct sweep_parameter *parameter, bson_error_t *error)
+{
+    if (!parameter->count)
+        return REFUSE(sweep, parameter->line, "parameter '%s' has no values", parameter->path);
+    for (size_t i = 0; i < parameter->count; i++) {
+        const struct yaml_tree_node *value = parameter->values[i];
+        if (value->kind == YAML_TREE_NULL || value->kind == YAML_TREE_LIST || value->kind == YAML_TREE_MAP)
+            return REFUSE(sweep, value->line,
+                          "a value of parameter '%s' is %s; it must be a number, a string, true or false",
+                          parameter->path, yaml_tree_kind_name(value->kind));
+        if (value->kind == YAML_TREE_FLOAT && !isfinite(value->number))
+            return REFUSE(sweep, value->line, "a value of parameter '%s' is not finite", parameter->path);
+    }
+    if (parameter->count == 1)
+        return 0;
+    struct yaml_tree_node **sorted = malloc(parameter->count * sizeof *sorted);
+    if (!sorted)
+        return no_memory(sweep, error);
+    memcpy(sorted, parameter->values, parameter->count * sizeof *sorted);
+    qsort(sorted, parameter->count, sizeof *sorted, compare_values);
+    int twice = 0;
+    for (size_t i = 1; i < parameter->count && !twice; i++)
+        if (!compare_values(&sorted[i - 1], &sorted[i]))
+            twice = sorted[i]->line > sorted[i - 1]->line ? sorted[i]->line : sorted[i - 1]->line;
+    free(sorted);
+    return twice ? REFUSE(sweep, twice, "parameter '%s' has the same value twice", parameter->path) : 0;
+}
+
+static struct sweep_parameter *add_parameter(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *key,
+                                             bson_error_t *error)
+{
+    struct sweep_parameter *more =
+        realloc(sweep->parameters, (sweep->parameter_count + 1) * sizeof *sweep->parameters);
+    if (!more) {
+        no_memory(sweep, error);
+        return NULL;
+    }
+    sweep->parameters = more;
+    struct sweep_parameter *parameter = &more[sweep->parameter_count];
+    *parameter = (struct sweep_parameter){.line = key->line};
+    if (asprintf(&parameter->path, "%s%s%s", prefix, *prefix ? "." : "", key->text) < 0) {
+        parameter->path = NULL;
+        no_memory(sweep, error);
+        return NULL;
+    }
+    sweep->parameter_count++;
+    return parameter;
+}
+
+static int take_parameters(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *node, int depth,
+                           bson_error_t *error);
+
+static int take_described(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *key,
+                          const struct yaml_tree_node *node, int depth, bson_error_t *error)
+{
+    static const char *const known[] = {"value", "values", "parameters", "label", NULL};
+    static const char *const ranges[] = {"min", "max", "mu", "sigma", "q", "distribution", "probabilities"};
+    const struct yaml_tree_node *value = yaml_tree_get(node, "value"), *values = yaml_tree_get(node, "values"),
+                                *nested = yaml_tree_get(node, "parameters"), *label = yaml_tree_get(node, "label");
+    char where[120];
+    snprintf(where, sizeof where, "parameter '%.80s'", key->text);
+    for (size_t i = 0; i < node->count; i++) {
+        for (size_t j = 0; j < sizeof ranges / sizeof *ranges; j++)
+            if (!strcmp(node->keys[i]->text, ranges[j]))
+                return REFUSE(sweep, node->keys[i]->line, "%s has '%s', and method grid needs value or values", where,
+                              ranges[j]);
+        if (strcmp(node->keys[i]->text, "value") && strcmp(node->keys[i]->text, "values") &&
+            strcmp(node->keys[i]->text, "parameters") && strcmp(node->keys[i]->text, "label"))
+            return refuse_key(sweep, node->keys[i], where, known, error);
+    }
+    if (!!value + !!values + !!nested != 1)
+        return REFUSE(sweep, node->line, "%s needs one of value, values, parameters", where);
+    if (label && label->kind != YAML_TREE_BOOL)
+        return REFUSE(sweep, label->line, "label of %s must be true or false", where);
+    if (values && values->kind != YAML_TREE_LIST)
+        return REFUSE(sweep, values->line, "values of %s must be a list, not %s", where,
+                      yaml_tree_kind_name(values->kind));
+    if (nested) {
+        char path[300];
+        if (snprintf(path, sizeof path, "%s%s%s", prefix, *prefix ? "." : "", key->text) >= (int)sizeof path)
+            return REFUSE(sweep, key->line, "%s is nested under too long a name", where);
+        return take_parameters(sweep, path, nested, depth + 1, error);
+    }
+    struct sweep_parameter *parameter = add_parameter(sweep, prefix, key, error);
+    if (!parameter)
+        return -1;
+    parameter->label = label && label->boolean;
+    parameter->values = values ? values->items : NULL;
+    parameter->count = values ? values->count : 1;
+    parameter->single[0] = (struct yaml_tree_node *)value;
+    return 0;
+}
+
+static bool is_name(const char *text)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    size_t first = strspn(text, letters);
+    return first && first <= 64 && strlen(text) <= 64 && !text[strspn(text, "0123456789-" /* then letters again */
+                                                                            "abcdefghijklmnopqrstuvwxyz"
+                                                                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")];
+}
+
+static int take_parameters(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *node, int depth,
+                           bson_error_t *error)
+{
+    if (node->kind != YAML_TREE_MAP)
+        return REFUSE(sweep, node->line, "parameters must be a map of names, not %s", yaml_tree_kind_name(node->kind));
+    if (depth > 8)
+        return REFUSE(sweep, node->line, "parameters are nested deeper than 8 levels");
+    for (size_t i = 0; i < node->count; i++) {
+        const struct yaml_tree_node *key = node->keys[i];
+        struct yaml_tree_node *item = node->items[i];
+        if (!is_name(key->text))
+            return REFUSE(sweep, key->line, "'%.64s' cannot name a parameter: letters, digits, _ and -, at most 64",
+                          key->text);
+        if (sweep->parameter_count >= 1000)
+            return REFUSE(sweep, key->line, "more than 1000 parameters");
+        if (item->kind == YAML_TREE_MAP) {
+            if (take_described(sweep, prefix, key, item, depth, error))
+                return -1;
+            continue;
+        }
+        struct sweep_parameter *parameter = add_parameter(sweep, prefix, key, error);
+        if (!parameter)
+            return -1;
+        bool list = item->kind == YAML_TREE_LIST;
+        parameter->values = list ? item->items : NULL;
+        parameter->count = list ? item->count : 1;
+        parameter->single[0] = list ? NULL : item;
+    }
+    return 0;
+}
+
+/* When no parameter moves in memory any more. */
+static int settle_parameters(struct sweep *sweep, bson_error_t *error)
+{
+    for (size_t i = 0; i < sweep->parameter_count; i++) {
+        struct sweep_parameter *parameter = &sweep->parameters[i];
+        if (parameter->single[0])
+            parameter->values = parameter->single;
+        if (check_values(sweep, parameter, error))
+            return -1;
+    }
+    return 0;
+}
+
+static int count_points(struct sweep *sweep, const struct yaml_tree_node *run_cap, bson_error_t *error)
+{
+    int64_t grid = 1;
+    if (run_cap && read_integer(sweep, "run_cap", run_cap, 1, SWEEP_POINTS, error))
+        return -1;
+    for (size_t i = 0; i < sweep->parameter_count; i++)
+        if (__builtin_mul_overflow(grid, (int64_t)sweep->parameters[i].count, &grid))
+            grid = INT64_MAX / 2000; /* more than any cap; stays there for the message */
+    if (!run_cap && grid > SWEEP_POINTS)
+        return hub_error(error, HUB_ERROR_INVALID,
+                         "%s: the grid has more than %d points; give fewer values, or a run_cap for its first ones",
+                         sweep->file_name, SWEEP_POINTS);
+    sweep->points = run_cap && run_cap->integer < grid ? run_cap->integer : grid;
+    return 0;
+}
+
+/* ---- the file ---- */
+
+static const char *const sweep_keys[] = {"name",     "description", "method",         "metric",   "parameters",
+                                         "run_cap",  "architecture", "kind",          "dataset",  "model",
+                                         "queue",    "resource_class", "priority",    "max_crashes", "result_keys",
+                                         "tags",     "seed",        NULL};
+
+static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
+                    bson_error_t *error)
+{
+    const char *name = key->text;
+    if (!strcmp(name, "name") || !strcmp(name, "description") || !strcmp(name, "queue") ||
+        !strcmp(name, "resource_class"))
+        return take_text(sweep, name, node, error);
+    if (!strcmp(name, "method"))
+        return take_method(sweep, node, error);
+    if (!strcmp(name, "metric"))
+        return take_metric(sweep, node, error);
+    if (!strcmp(name, "parameters"))
+        return take_parameters(sweep, "", node, 0, error);
+    if (!strcmp(name, "run_cap"))
+        return 0; /* with the points */
+    if (!strcmp(name, "kind"))
+        return take_kind(sweep, node, error);
+    if (!strcmp(name, "dataset") || !strcmp(name, "model"))
+        return take_query(sweep, name, node, error);
+    if (!strcmp(name, "priority"))
+        return take_integer(sweep, name, node, INT32_MIN, INT32_MAX, error);
+    if (!strcmp(name, "max_crashes"))
+        return take_integer(sweep, name, node, 1, 1000, error);
+    if (!strcmp(name, "tags") || !strcmp(name, "result_keys"))
+        return take_names(sweep, name, node, error);
+    if (!strcmp(name, "seed")) {
+        sweep->seed = node->integer;
+        return read_integer(sweep, name, node, 0, INT64_MAX, error);
+    }
+    if (strcmp(name, "architecture"))
+        return refuse_key(sweep, key, "the sweep", sweep_keys, error);
+    if (node->kind != YAML_TREE_MAP && (node->kind != YAML_TREE_STRING || !*node->text))
+        return REFUSE(sweep, node->line, "architecture must be a text or a graph, not %s",
+                      node->kind == YAML_TREE_STRING ? "an empty text" : yaml_tree_kind_name(node->kind));
+    sweep->architecture = node;
+    return 0;
+}
+
+static int read_sweep(struct sweep *sweep, bson_error_t *error)
+{
+    const struct yaml_tree_node *root = sweep->tree->root;
+    if (!root || root->kind == YAML_TREE_NULL)
+        return hub_error(error, HUB_ERROR_INVALID, "%s: empty; a sweep has parameters and an architecture",
+                         sweep->file_name);
+    if (root->kind != YAML_TREE_MAP)
+        return REFUSE(sweep, root->line, "a sweep is a map with keys such as method and parameters, not %s",
+                      yaml_tree_kind_name(root->kind));
+    for (size_t i = 0; i < root->count; i++)
+        if (take_key(sweep, root->keys[i], root->items[i], error))
+            return -1;
+    if (settle_parameters(sweep, error) || count_points(sweep, yaml_tree_get(root, "run_cap"), error))
+        return -1;
+    const struct sweep_parameter *seed = sweep_parameter_find(sweep, "seed", 4);
+    if (seed && sweep->seed >= 0)
+        return REFUSE(sweep, seed->line, "seed stands among the parameters and beside them; keep one");
+    if (!sweep->architecture)
+        return 0;
+    return sweep_mark_used(sweep, sweep->architecture, error) ? -1 : sweep_check_used(sweep, error);
+}
+
+struct sweep *sweep_parse(const char *text, size_t length, const char *file_name, bson_error_t *error)
+{
+    if (length > SWEEP_TEXT_BYTES) {
+        hub_error(error, HUB_ERROR_INVALID, "%s: longer than %u MiB", file_name, SWEEP_TEXT_BYTES >> 20);
+        return NULL;
+    }
+    struct sweep *sweep = calloc(1, sizeof *sweep);
+    if (!sweep) {
+        hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", file_name);
+        return NULL;
+    }
+    bson_init(&sweep->fields);
+    bson_init(&sweep->metric);
+    sweep->seed = -1;
+    sweep->length = length;
+    sweep->file_name = strdup(file_name);
+    sweep->text = malloc(length + 1);
+    if (!sweep->file_name || !sweep->text) {
+        hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", file_name);
+        goto failed;
+    }
+    memcpy(sweep->text, text, length);
+    sweep->text[length] = '\0';
+    sweep->tree = yaml_tree_parse(text, length, file_name, error);
+    if (!sweep->tree || read_sweep(sweep, error))
+        goto failed;
+    return sweep;
+failed:
+    sweep_free(sweep);
+    return NULL;
+}
+
+struct sweep *sweep_load(const char *path, bson_error_t *error)
+{
+    struct sweep *sweep = NULL;
+    char *text = malloc(SWEEP_TEXT_BYTES + 1);
+    FILE *file = fopen(path, "rb");
+    if (!text) {
+        hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", path);
+    } else if (!file) {
+        hub_error(error, errno == ENOENT ? HUB_ERROR_NOT_FOUND : HUB_ERROR_IO, "%s: %s", path, strerror(errno));
+    } else {
+        size_t length = fread(text, 1, SWEEP_TEXT_BYTES + 1, file);
+        if (ferror(file))
+            hub_error(error, HUB_ERROR_IO, "%s: %s", path, strerror(errno));
+        else
+            sweep = sweep_parse(text, length, path, error);
+    }
+    if (file)
+        fclose(file);
+    free(text);
+    return sweep;
+}
+
+void sweep_free(struct sweep *sweep)
+{
+    if (!sweep)
+        return;
+    for (size_t i = 0; i < sweep->parameter_count; i++)
+        free(sweep->parameters[i].path);
+    free(sweep->parameters);
+    yaml_tree_free(sweep->tree);
+    bson_destroy(&sweep->fields);
+    bson_destroy(&sweep->metric);
+    free(sweep->file_name);
+    free(sweep->text);
+    free(sweep);
+}
+
+int64_t sweep_points(const struct sweep *sweep)
+{
+    return sweep->points;
+}

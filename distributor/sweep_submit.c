@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/sweep_impl.h"
+
+#include "distributor/acceptance.h"
+#include "distributor/hyper_parameters.h"
+#include "hub/sweep_record.h"
+#include "hub/task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 1000 /* tasks in one task_create_many */
+
+struct submitting {
+    struct hub *hub;
+    struct sweep *sweep;
+    bson_t base;              /* what every task has: the file's fields and the caller's, without those made per point */
+    bson_t given;             /* the caller's hyper_parameters */
+    char *architecture;       /* the caller's text, with ${…}; NULL: the file's, or a graph in base */
+    bool graph;               /* the caller's architecture is a graph: in base */
+    struct acceptance *acceptance;
+    const char *sweep_id;
+};
+
+static int no_memory(const struct submitting *submitting, bson_error_t *error)
+{
+    return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to submit it", submitting->sweep->file_name);
+}
+
+static const char *text_field(const bson_t *document, const char *key)
+{
+    bson_iter_t at;
+    return document && bson_iter_init_find(&at, document, key) && BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL)
+                                                                                            : NULL;
+}
+
+/* "sweeps/first.yaml" → "first" */
+static char *stem_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    return strndup(*name ? name : "sweep", dot && dot > name ? (size_t)(dot - name) : strlen(name));
+}
+
+/* The file's fields with the caller's over them. */
+static int merge(struct submitting *submitting, const bson_t *fields, bson_error_t *error)
+{
+    bson_iter_t at, inner;
+    bool done = true;
+    if (bson_iter_init(&at, &submitting->sweep->fields))
+        while (done && bson_iter_next(&at))
+            if (!fields || !bson_has_field(fields, bson_iter_key(&at)))
+                done = bson_append_iter(&submitting->base, bson_iter_key(&at), -1, &at);
+    if (fields && !bson_iter_init(&at, fields))
+        return hub_error(error, HUB_ERROR_INVALID, "the fields for the sweep's tasks are not a document");
+    while (done && fields && bson_iter_next(&at)) {
+        const char *key = bson_iter_key(&at);
+        if (!strcmp(key, "_id") || !strcmp(key, "point") || !strcmp(key, "sweep") ||
+            !strcmp(key, "architecture_digest"))
+            return hub_error(error, HUB_ERROR_INVALID, "%s: is made by the sweep for each of its tasks", key);
+        if (!strcmp(key, "hyper_parameters") && BSON_ITER_HOLDS_DOCUMENT(&at) && bson_iter_recurse(&at, &inner)) {
+            while (done && bson_iter_next(&inner)) {
+                const char *name = bson_iter_key(&inner);
+                if (sweep_parameter_find(submitting->sweep, name, strlen(name)) ||
+                    (!strcmp(name, "seed") && submitting->sweep->seed >= 0))
+                    return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: is in %s already", name,
+                                     submitting->sweep->file_name);
+                done = bson_append_iter(&submitting->given, name, -1, &inner);
+            }
+        } else if (!strcmp(key, "architecture") && BSON_ITER_HOLDS_UTF8(&at)) {
+            submitting->architecture = strdup(bson_iter_utf8(&at, NULL));
+            done = submitting->architecture;
+        } else {
+            submitting->graph = submitting->graph || !strcmp(key, "architecture");
+            done = bson_append_iter(&submitting->base, key, -1, &at);
+        }
+    }
+    if (done && !bson_has_field(&submitting->base, "name")) {
+        char *name = stem_of(submitting->sweep->file_name);
+        done = name && BSON_APPEND_UTF8(&submitting->base, "name", name);
+        free(name);
+    }
+    return done ? 0 : no_memory(submitting, error);
+}
+
+static int append_architecture(const struct submitting *submitting, int64_t i, bson_t *task, bson_error_t *error)
+{
+    const struct sweep *sweep = submitting->sweep;
+    const char *text = submitting->architecture;
+    if (submitting->graph || (!text && !sweep->architecture))
+        return 0;
+    if (!text && sweep->architecture->kind == YAML_TREE_STRING)
+        text = sweep->architecture->text;
+    if (!text)
+        return sweep_append_filled(sweep, task, "architecture", sweep->architecture, i, error);
+    char *filled = sweep_fill_text(sweep, text, i);
+    bool done = filled && BSON_APPEND_UTF8(task, "architecture", filled);
+    free(filled);
+    return done ? 0 : no_memory(submitting, error);
+}
+
+/* Fields of the task of point i, before acceptance. */
+static int make_task(const struct submitting *submitting, int64_t i, bson_t *task, bson_error_t *error)
+{
+    const struct sweep *sweep = submitting->sweep;
+    bson_t point, hyper;
+    int result = -1;
+    bson_copy_to(&submitting->base, task);
+    if (sweep_point(sweep, i, &point, error))
+        goto out;
+    bool done = true;
+    if (submitting->sweep_id) { /* _id: the same point of the same sweep is the same task */
+        char digest[65], id[HUB_ID_SIZE];
+        hub_sha256(bson_get_data(&point), point.len, digest);
+        const char *parts[] = {"task", hub_project(submitting->hub), submitting->sweep_id, digest};
+        hub_digest_id(parts, sizeof parts / sizeof *parts, id);
+        done = BSON_APPEND_UTF8(task, "_id", id) && BSON_APPEND_UTF8(task, "sweep", submitting->sweep_id);
+    }
+    done = done && BSON_APPEND_DOCUMENT(task, "point", &point);
+    done = done && BSON_APPEND_DOCUMENT_BEGIN(task, "hyper_parameters", &hyper);
+    for (size_t j = 0; done && j < sweep->parameter_count; j++)
+        if (!sweep->parameters[j].label && hyper_parameters_known(sweep->parameters[j].path))
+            done = sweep_append_scalar(&hyper, sweep->parameters[j].path, sweep_value(sweep, &sweep->parameters[j], i));
+    done = done && bson_concat(&hyper, &submitting->given);
+    if (done && sweep->seed >= 0)
+        done = BSON_APPEND_INT64(&hyper, "seed", sweep->seed);
+    done = done && bson_append_document_end(task, &hyper);
+    if (!done) {
+        no_memory(submitting, error);
+        goto out;
+    }
+    result = append_architecture(submitting, i, task, error);
+out:
+    bson_destroy(&point);
+    return result;
+}
+
+/* Puts the place in front: the parameter's line, or the architecture's, and the point. */
+static void locate(const struct submitting *submitting, int64_t i, const char *field, bson_error_t *error)
+{
+    const struct sweep *sweep = submitting->sweep;
+    bson_error_t why = *error;
+    bson_t point;
+    int line = 0;
+    if (field && !strcmp(field, "architecture") && sweep->architecture && !submitting->architecture &&
+        !submitting->graph)
+        line = sweep->architecture->line;
+    const struct sweep_parameter *parameter = field ? sweep_parameter_find(sweep, field, strlen(field)) : NULL;
+    if (parameter)
+        line = sweep_value(sweep, parameter, i)->line;
+    if (!line) {
+        hub_error(error, hub_error_code(&why), "%s: %s", sweep->file_name, why.message);
+        return;
+    }
+    sweep_point(sweep, i, &point, NULL);
+    char *json = bson_as_relaxed_extended_json(&point, NULL);
+    hub_error(error, hub_error_code(&why), "%s:%d: at point %.160s: %s", sweep->file_name, line, json ? json : "",
+              why.message);
+    bson_free(json);
+    bson_destroy(&point);
+}
+
+/* The checked task of point i. */
+static int accept_point(const struct submitting *submitting, int64_t i, bson_t *checked, bson_error_t *error)
+{
+    bson_t task;
+    const char *field;
+    if (make_task(submitting, i, &task, error)) {
+        bson_destroy(&task);
+        bson_init(checked);
+        return -1;
+    }
+    int result = acceptance_check(submitting->acceptance, &task, checked, &field, error);
+    if (result)
+        locate(submitting, i, field, error);
+    bson_destroy(&task);
+    return result;
+}
+
+/* What decides which tasks the sweep has: not how they are queued, described or how many of them are wanted. */
+static int append_specification(const struct submitting *submitting, bson_t *fields, bson_error_t *error)
+{
+    static const char *const keys[] = {"kind", "dataset", "model", "initial_model", "split"};
+    const struct sweep *sweep = submitting->sweep;
+    bson_t specification;
+    bson_iter_t at;
+    int result = -1;
+    if (!BSON_APPEND_DOCUMENT_BEGIN(fields, "specification", &specification))
+        return no_memory(submitting, error);
+    bool done = BSON_APPEND_UTF8(&specification, "method", "grid");
+    for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
+        if (bson_iter_init_find(&at, &submitting->base, keys[i]))
+            done = bson_append_iter(&specification, keys[i], -1, &at);
+    if (!bson_has_field(&specification, "kind"))
+        done = done && BSON_APPEND_UTF8(&specification, "kind", "train");
+    if (sweep->seed >= 0)
+        done = done && BSON_APPEND_INT64(&specification, "seed", sweep->seed);
+    if (!bson_empty(&submitting->given))
+        done = done && BSON_APPEND_DOCUMENT(&specification, "hyper_parameters", &submitting->given);
+    if (!done || sweep_append_values(sweep, &specification, "parameters", error))
+        goto out;
+    if (submitting->architecture)
+        done = BSON_APPEND_UTF8(&specification, "architecture", submitting->architecture);
+    else if (submitting->graph)
+        done = bson_iter_init_find(&at, &submitting->base, "architecture") &&
+               bson_append_iter(&specification, "architecture", -1, &at);
+    else if (sweep->architecture &&
+             sweep_append_filled(sweep, &specification, "architecture", sweep->architecture, -1, error))
+        goto out;
+    result = done ? 0 : no_memory(submitting, error);
+out:
+    bson_append_document_end(fields, &specification);
+    return result;
+}
+
+static int save_record(const struct submitting *submitting, char id[HUB_ID_SIZE], bson_error_t *error)
+{
+    const struct sweep *sweep = submitting->sweep;
+    bson_t fields, record;
+    bson_iter_t at;
+    int result = -1;
+    bson_init(&fields);
+    bson_init(&record);
+    bool done = true;
+    static const char *const keys[] = {"name", "description", "tags"};
+    for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
+        if (bson_iter_init_find(&at, &submitting->base, keys[i]))
+            done = bson_append_iter(&fields, keys[i], -1, &at);
+    done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) && BSON_APPEND_INT64(&fields, "points", sweep->points);
+    if (!bson_empty(&sweep->metric))
+        done = done && BSON_APPEND_DOCUMENT(&fields, "metric", &sweep->metric);
+    if (!done) {
+        no_memory(submitting, error);
+        goto out;
+    }
+    if (append_specification(submitting, &fields, error))
+        goto out;
+    bson_destroy(&record);
+    if (sweep_record_save(submitting->hub, &fields, &record, error) < 0)
+        goto out;
+    const char *text = text_field(&record, "_id");
+    if (!text || strlen(text) >= HUB_ID_SIZE) {
+        hub_error(error, HUB_ERROR_INTERNAL, "%s: the sweep was saved without an id", sweep->file_name);
+        goto out;
+    }
+    snprintf(id, HUB_ID_SIZE, "%s", text);
+    result = 0;
+out:
+    bson_destroy(&fields);
+    bson_destroy(&record);
+    return result;
+}
+
+/* The first (direction 1) or last (-1) seq of the sweep's tasks above `above`, or 0. -1 error. */
+static int64_t find_seq(const struct submitting *submitting, int64_t above, int direction, bson_error_t *error)
+{
+    bson_t *filter = BCON_NEW("sweep", BCON_UTF8(submitting->sweep_id), "seq", "{", "$gt", BCON_INT64(above), "}");
+    bson_t *sort = BCON_NEW("seq", BCON_INT32(direction)), *projection = BCON_NEW("seq", BCON_INT32(1));
+    struct store_find_options options = {.sort = sort, .projection = projection, .limit = 1};
+    const bson_t *task;
+    bson_iter_t at;
+    int64_t seq = -1;
+    struct store_cursor *cursor = task_find(submitting->hub, filter, &options, error);
+    int found = cursor ? store_cursor_next(cursor, &task, error) : -1;
+    if (found >= 0)
+        seq = found && bson_iter_init_find(&at, task, "seq") && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_int64(&at)
+                                                                                           : 0;
+    store_cursor_close(cursor);
+    bson_destroy(filter);
+    bson_destroy(sort);
+    bson_destroy(projection);
+    return seq;
+}
+
+/* Points [begin, end) as tasks; how many of them were new. */
+static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, int64_t end, bson_error_t *error)
+{
+    int64_t made = 0, result = -1;
+    bson_t *tasks = calloc(CHUNK, sizeof *tasks);
+    const bson_t **list = calloc(CHUNK, sizeof *list);
+    if (!tasks || !list) {
+        no_memory(submitting, error);
+        goto out;
+    }
+    for (; begin + made < end; made++) {
+        list[made] = &tasks[made];
+        if (accept_point(submitting, begin + made, &tasks[made], error)) {
+            made++;
+            goto out;
+        }
+    }
+    result = task_create_many(submitting->hub, list, (size_t)made, error);
+out:
+    for (int64_t i = 0; i < made; i++)
+        bson_destroy(&tasks[i]);
+    free(tasks);
+    free(list);
+    return result;
+}
+
+static int check_all(struct submitting *submitting, bson_error_t *error)
+{
+    struct sweep *sweep = submitting->sweep;
+    for (size_t i = 0; (submitting->architecture || submitting->graph) && i < sweep->parameter_count; i++)
+        sweep->parameters[i].used = false; /* the file's architecture is not the one */
+    if (submitting->architecture && sweep_mark_text(sweep, submitting->architecture, 0, error))
+        return -1;
+    if ((!sweep->architecture || submitting->architecture || submitting->graph) && sweep_check_used(sweep, error))
+        return -1;
+    if (!bson_has_field(&submitting->base, "dataset"))
+        return hub_error(error, HUB_ERROR_INVALID, "%s: no dataset; give one, or 'dataset: NAME' in the file",
+                         sweep->file_name);
+    for (int64_t i = 0; i < sweep->points; i++) {
+        bson_t checked;
+        int refused = accept_point(submitting, i, &checked, error);
+        bson_destroy(&checked);
+        if (refused)
+            return -1;
+    }
+    return 0;
+}
+
+static int submit_all(struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
+{
+    submission->points = submitting->sweep->points;
+    if (save_record(submitting, submission->sweep_id, error))
+        return -1;
+    submitting->sweep_id = submission->sweep_id;
+    if (acceptance_save_architectures(submitting->acceptance, error))
+        return -1;
+    int64_t before = find_seq(submitting, 0, -1, error);
+    if (before < 0)
+        return -1;
+    for (int64_t i = 0; i < submission->points; i += CHUNK) {
+        int64_t end = submission->points - i < CHUNK ? submission->points : i + CHUNK;
+        int64_t made = submit_chunk(submitting, i, end, error);
+        if (made < 0)
+            return -1;
+        submission->submitted += made;
+        submission->skipped += end - i - made;
+    }
+    if (!submission->submitted)
+        return 0;
+    submission->first_seq = find_seq(submitting, before, 1, error);
+    submission->last_seq = find_seq(submitting, before, -1, error);
+    return submission->first_seq < 0 || submission->last_seq < 0 ? -1 : 0;
+}
+
+int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, struct sweep_submission *submission,
+                 bson_error_t *error)
+{
+    bson_error_t ignored;
+    struct sweep with_marks = *sweep; /* an architecture given now marks parameters as used: in a copy of them */
+    struct submitting submitting = {.hub = hub, .sweep = &with_marks};
+    int result = -1;
+
+    error = error ? error : &ignored;
+    *submission = (struct sweep_submission){0};
+    bson_init(&submitting.base);
+    bson_init(&submitting.given);
+    with_marks.parameters = NULL;
+    if (sweep->parameter_count) {
+        with_marks.parameters = malloc(sweep->parameter_count * sizeof *sweep->parameters);
+        if (!with_marks.parameters) {
+            no_memory(&submitting, error);
+            goto out;
+        }
+        memcpy(with_marks.parameters, sweep->parameters, sweep->parameter_count * sizeof *sweep->parameters);
+    }
+    if (merge(&submitting, fields, error))
+        goto out;
+    submitting.acceptance = acceptance_new(hub, NULL, error);
+    if (!submitting.acceptance || check_all(&submitting, error))
+        goto out;
+    result = submit_all(&submitting, submission, error);
+out:
+    acceptance_free(submitting.acceptance);
+    free(with_marks.parameters);
+    free(submitting.architecture);
+    bson_destroy(&submitting.base);
+    bson_destroy(&submitting.given);
+    return result;
+}
