@@ -63,7 +63,7 @@ static int delete_one(struct hub *hub, const bson_t *model, bson_error_t *error)
 int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data, void *buffer, size_t size),
                void *data, bson_t *model, bson_error_t *error)
 {
-    bson_t composed, metadata = BSON_INITIALIZER, own = BSON_INITIALIZER, check;
+    bson_t composed, metadata = BSON_INITIALIZER, own = BSON_INITIALIZER;
     struct blob_info info;
     bson_oid_t blob_id;
     char session[HUB_ID_SIZE], filename[80];
@@ -76,13 +76,13 @@ int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data
         goto out;
     }
     /* What can be refused is refused before anything is uploaded. */
-    bson_copy_to(&composed, &check);
-    result = schema_check("model", &check, error);
-    bson_destroy(&check);
-    if (result < 0) {
+    if (hub_text(fields, "name") == NULL) {
+        hub_error(error, HUB_ERROR_INVALID, "model.name: it is missing");
         goto out;
     }
-    result = -1;
+    if (schema_check("model", &composed, error) < 0) {
+        goto out;
+    }
     snprintf(filename, sizeof filename, "%s.safetensors", session);
     BSON_APPEND_UTF8(&metadata, "project", hub_project(hub));
     BSON_APPEND_UTF8(&metadata, "kind", "model");

@@ -7,7 +7,7 @@
  * {_id, project, lane, queue, resource_class, kind, name, description, tags, words, state, priority, seq,
  *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
  *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], after: [ids], not_before,
- *  run, claims, crashes, max_crashes, claim: {id, runner, beat}, claimed_at, started_at, beat_at, started,
+ *  run, claims, crashes, lost, max_crashes, claim: {id, runner, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason}, checkpoint: {blob_id, claim_id, epoch, …},
  *  result: {claim_id, blob_id, sha256, metrics}, published, error: {message, output}, finished_at,
  *  created_at, schema_version}
@@ -21,6 +21,7 @@
 #define TASK_LEASE_MS 90000
 #define TASK_BEAT_MS 15000
 #define TASK_MAX_CRASHES 3
+#define TASK_MAX_LOST 10 /* claims in a row that were taken back before the work began: then it is dead */
 
 /* ---- making ---- */
 
@@ -114,9 +115,13 @@ struct task_sweeper *task_sweeper_new(int64_t lease_ms);
  * finished-but-unpublished tasks forward. The number of tasks changed, or -1. *next_ms: when to come again. */
 int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error);
 void task_sweeper_free(struct task_sweeper *sweeper);
+/* Before leaving: if this one is the sweeper, another may follow at once instead of after a lease. */
+int task_sweeper_resign(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error);
 
 /* ---- the user's requests: each on the tasks that match filter; the number changed ---- */
 int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
+/* Ends running tasks early, with the results they have ("stopped"); those that wait are cancelled. */
+int64_t task_stop(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
 int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error);
 int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error);
 /* A new run of ended tasks, with hyper_parameters changed by `set` (NULL: as they were). */

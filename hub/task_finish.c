@@ -47,6 +47,9 @@ static int compose_model(struct finish *f, int64_t now, bson_error_t *error)
     bson_t *model = &f->model, tags;
     double value;
     bool tagged = hub_view(fields, "tags", &tags);
+    if (hub_text(fields, "name") == NULL) {
+        return hub_error(error, HUB_ERROR_INVALID, "model.name: it is missing");
+    }
     BSON_APPEND_UTF8(model, "_id", f->fence->claim_id);
     BSON_APPEND_UTF8(model, "project", f->fence->project);
     hub_copy_without(fields, model, "_id", "project", "words", "blob_id", "sha256", "bytes", "task", "created_at",

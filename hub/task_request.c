@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What users ask of tasks. A task that nobody holds changes at once; a running one gets a request, which its runner
+ * hears with the next beat, and which release, crash and take-back obey. */
+#include "hub/logs.h"
+#include "hub/task_impl.h"
+
+#include <string.h>
+
+#define DELETE_AT_ONCE 500
+
+/* {project, state in states, …extra} and the user's filter. */
+static void state_filter(const struct hub *hub, const bson_t *filter, const char *const *states, const bson_t *extra,
+                         bson_t *out)
+{
+    bson_t conditions = BSON_INITIALIZER, in, list;
+    BSON_APPEND_DOCUMENT_BEGIN(&conditions, "state", &in);
+    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+    for (uint32_t i = 0; states[i] != NULL; i++) {
+        char buffer[16];
+        const char *key;
+        size_t digits = bson_uint32_to_string(i, &key, buffer, sizeof buffer);
+        bson_append_utf8(&list, key, (int)digits, states[i], -1);
+    }
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(&conditions, &in);
+    if (extra != NULL) {
+        bson_concat(&conditions, extra);
+    }
+    hub_filter(hub, filter, &conditions, out);
+    bson_destroy(&conditions);
+}
+
+static int64_t change(struct hub *hub, const bson_t *filter, const char *const *states, const bson_t *extra,
+                      const bson_t *update, bson_error_t *error)
+{
+    bson_t whole;
+    state_filter(hub, filter, states, extra, &whole);
+    int64_t result = store_update(hub_store(hub), TASKS, &whole, update, error);
+    bson_destroy(&whole);
+    return result;
+}
+
+static int64_t ask_running(struct hub *hub, const bson_t *filter, const char *kind, const char *reason,
+                           bson_error_t *error)
+{
+    static const char *const running[] = {"running", NULL};
+    bson_t update = BSON_INITIALIZER, set, request;
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_DOCUMENT_BEGIN(&set, "request", &request);
+    BSON_APPEND_UTF8(&request, "kind", kind);
+    if (reason != NULL) {
+        BSON_APPEND_UTF8(&request, "reason", reason);
+    }
+    bson_append_document_end(&set, &request);
+    bson_append_document_end(&update, &set);
+    int64_t result = change(hub, filter, running, NULL, &update, error);
+    bson_destroy(&update);
+    return result;
+}
+
+/* Idle tasks by idle_update, running ones by a request; idle ones again, for a task may have been given back between. */
+static int64_t request(struct hub *hub, const bson_t *filter, const char *const *idle, const bson_t *idle_update,
+                       const char *kind, const char *reason, bson_error_t *error)
+{
+    int64_t first = change(hub, filter, idle, NULL, idle_update, error);
+    int64_t asked = first < 0 ? -1 : ask_running(hub, filter, kind, reason, error);
+    int64_t again = asked < 0 ? -1 : change(hub, filter, idle, NULL, idle_update, error);
+    return again < 0 ? -1 : first + asked + again;
+}
+
+static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char *kind, const char *reason,
+                              bson_error_t *error)
+{
+    static const char *const idle[] = {"waiting", "delayed", "ready", "paused", NULL};
+    bson_t update;
+    task_end_update(&update, "cancelled", reason != NULL ? reason : "at the user's request", NULL);
+    int64_t result = request(hub, filter, idle, &update, kind, reason, error);
+    bson_destroy(&update);
+    return result;
+}
+
+int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
+{
+    return end_by_request(hub, filter, "cancel", reason, error);
+}
+
+int64_t task_stop(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
+{
+    return end_by_request(hub, filter, "stop", reason, error);
+}
+
+static void set_state(bson_t *update, const char *state)
+{
+    bson_t set;
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", state);
+    bson_append_document_end(update, &set);
+}
+
+int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    static const char *const idle[] = {"waiting", "delayed", "ready", NULL};
+    bson_t update;
+    set_state(&update, "paused");
+    int64_t result = request(hub, filter, idle, &update, "pause", NULL, error);
+    bson_destroy(&update);
+    return result;
+}
+
+/* A task with predecessors goes back to waiting (promotion looks after it), any other to ready. A running task that
+ * was asked to pause, and has not yet, goes on. */
+int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    static const char *const paused[] = {"paused", NULL}, *const running[] = {"running", NULL};
+    bson_t waiting, ready, go_on = BSON_INITIALIZER, after = BSON_INITIALIZER, pausing = BSON_INITIALIZER, part;
+    BSON_APPEND_DOCUMENT_BEGIN(&after, "after", &part);
+    BSON_APPEND_BOOL(&part, "$exists", true);
+    bson_append_document_end(&after, &part);
+    BSON_APPEND_UTF8(&pausing, "request.kind", "pause");
+    BSON_APPEND_DOCUMENT_BEGIN(&go_on, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "request", "");
+    bson_append_document_end(&go_on, &part);
+    set_state(&waiting, "waiting");
+    set_state(&ready, "ready");
+    int64_t first = change(hub, filter, running, &pausing, &go_on, error);
+    int64_t second = first < 0 ? -1 : change(hub, filter, paused, &after, &waiting, error);
+    int64_t third = second < 0 ? -1 : change(hub, filter, paused, NULL, &ready, error);
+    bson_destroy(&ready);
+    bson_destroy(&waiting);
+    bson_destroy(&go_on);
+    bson_destroy(&pausing);
+    bson_destroy(&after);
+    return third < 0 ? -1 : first + second + third;
+}
+
+/* ---- restarting and deleting: first what is finished must be published ---- */
+
+static int publish_matching(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    bson_t whole, unpublished = BSON_INITIALIZER;
+    const bson_t *task;
+    int next;
+    BSON_APPEND_BOOL(&unpublished, "published", false);
+    hub_filter(hub, filter, &unpublished, &whole);
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &whole, NULL, error);
+    bson_destroy(&whole);
+    bson_destroy(&unpublished);
+    if (cursor == NULL) {
+        return -1;
+    }
+    while ((next = store_cursor_next(cursor, &task, error)) == 1) {
+        if (task_publish(hub, task, error) < 0) {
+            next = -1;
+            break;
+        }
+    }
+    store_cursor_close(cursor);
+    return next;
+}
+
+static void append_published(bson_t *filter)
+{
+    bson_t part;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "published", &part);
+    BSON_APPEND_BOOL(&part, "$ne", false);
+    bson_append_document_end(filter, &part);
+}
+
+static int check_changes(const bson_t *set, bson_error_t *error)
+{
+    bson_iter_t iter;
+    if (set == NULL || !bson_iter_init(&iter, set)) {
+        return 1;
+    }
+    while (bson_iter_next(&iter)) {
+        const char *key = bson_iter_key(&iter);
+        if (key[0] == '\0' || key[0] == '$' || strchr(key, '.') != NULL) {
+            return hub_error(error, HUB_ERROR_INVALID, "hyper-parameter \"%.100s\": a name has no '.' and no '$'", key);
+        }
+    }
+    return 1;
+}
+
+int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
+{
+    static const char *const ended[] = {"done", "failed", "dead", "cancelled", "stopped", NULL};
+    static const char *const left[] = {"result",  "published",  "error",      "finished_at", "request",
+                                       "progress", "checkpoint", "started_at", "not_before",  "started"};
+    bson_t update = BSON_INITIALIZER, part, published = BSON_INITIALIZER;
+    bson_iter_t iter;
+    int64_t result = -1;
+    if (check_changes(set, error) < 0 || publish_matching(hub, filter, error) < 0) {
+        goto out;
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_UTF8(&part, "state", "ready");
+    BSON_APPEND_INT32(&part, "crashes", 0);
+    BSON_APPEND_INT32(&part, "lost", 0);
+    if (set != NULL && bson_iter_init(&iter, set)) {
+        while (bson_iter_next(&iter)) {
+            char *path = bson_strdup_printf("hyper_parameters.%s", bson_iter_key(&iter));
+            bson_append_iter(&part, path, -1, &iter);
+            bson_free(path);
+        }
+    }
+    bson_append_document_end(&update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
+    BSON_APPEND_INT32(&part, "run", 1);
+    bson_append_document_end(&update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        BSON_APPEND_UTF8(&part, left[i], "");
+    }
+    bson_append_document_end(&update, &part);
+    append_published(&published);
+    result = change(hub, filter, ended, &published, &update, error);
+out:
+    bson_destroy(&published);
+    bson_destroy(&update);
+    return result;
+}
+
+/* Deletes the tasks of these ids that are not running, then the logs of those that are gone. */
+static int64_t delete_ids(struct hub *hub, const bson_t *ids, bson_error_t *error)
+{
+    static const char *const idle[] = {"waiting", "delayed", "ready",     "paused", "done",
+                                       "failed",  "dead",    "cancelled", "stopped", NULL};
+    bson_t by_id = BSON_INITIALIZER, in, published = BSON_INITIALIZER, whole, left = BSON_INITIALIZER,
+           projection = BSON_INITIALIZER, gone = BSON_INITIALIZER, logs = BSON_INITIALIZER;
+    const bson_t *document;
+    bson_iter_t iter, other;
+    uint32_t count = 0;
+    int next = 0;
+    BSON_APPEND_DOCUMENT_BEGIN(&by_id, "_id", &in);
+    BSON_APPEND_ARRAY(&in, "$in", ids);
+    bson_append_document_end(&by_id, &in);
+    append_published(&published);
+    state_filter(hub, &by_id, idle, &published, &whole);
+    int64_t deleted = store_delete(hub_store(hub), TASKS, &whole, error);
+    bson_destroy(&whole);
+    if (deleted <= 0) {
+        goto out;
+    }
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    struct store_find_options options = {.projection = &projection};
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &by_id, &options, error);
+    while (cursor != NULL && (next = store_cursor_next(cursor, &document, error)) == 1) {
+        char id[128];
+        if (task_document_id(document, id)) {
+            BSON_APPEND_BOOL(&left, id, true);
+        }
+    }
+    store_cursor_close(cursor);
+    if (cursor == NULL || next < 0 || !bson_iter_init(&iter, ids)) {
+        deleted = -1;
+        goto out;
+    }
+    while (bson_iter_next(&iter)) {
+        char id[128], buffer[16];
+        const char *key;
+        if (task_id_text(&iter, id) && !bson_iter_init_find(&other, &left, id)) {
+            size_t digits = bson_uint32_to_string(count++, &key, buffer, sizeof buffer);
+            bson_append_utf8(&gone, key, (int)digits, id, -1);
+        }
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(&logs, "task", &in);
+    BSON_APPEND_ARRAY(&in, "$in", &gone);
+    bson_append_document_end(&logs, &in);
+    if (count > 0 && logs_delete_buckets(hub, &logs, error) < 0) {
+        deleted = -1;
+    }
+out:
+    bson_destroy(&logs);
+    bson_destroy(&gone);
+    bson_destroy(&projection);
+    bson_destroy(&left);
+    bson_destroy(&published);
+    bson_destroy(&by_id);
+    return deleted;
+}
+
+int64_t task_delete(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    bson_t projection = BSON_INITIALIZER, ids = BSON_INITIALIZER;
+    const bson_t *task;
+    bson_iter_t iter;
+    uint32_t count = 0;
+    int64_t deleted = 0;
+    int next;
+    struct store_cursor *cursor = NULL;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    struct store_find_options options = {.projection = &projection};
+    if (publish_matching(hub, filter, error) < 0 || (cursor = task_find(hub, filter, &options, error)) == NULL) {
+        deleted = -1;
+        goto out;
+    }
+    do {
+        next = store_cursor_next(cursor, &task, error);
+        if (next == 1 && bson_iter_init_find(&iter, task, "_id")) {
+            char buffer[16];
+            const char *key;
+            size_t digits = bson_uint32_to_string(count++, &key, buffer, sizeof buffer);
+            bson_append_iter(&ids, key, (int)digits, &iter);
+        }
+        if (count == DELETE_AT_ONCE || (next == 0 && count > 0)) {
+            int64_t part = delete_ids(hub, &ids, error);
+            deleted = part < 0 ? -1 : deleted + part;
+            bson_reinit(&ids);
+            count = 0;
+        }
+    } while (next == 1 && deleted >= 0);
+    deleted = next < 0 ? -1 : deleted;
+out:
+    store_cursor_close(cursor);
+    bson_destroy(&ids);
+    bson_destroy(&projection);
+    return deleted;
+}

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Take-back. No clock of another machine is looked at: a task is taken back when this process has itself seen the
+ * same (claim.id, claim.beat) for one whole lease of its own CLOCK_BOOTTIME, by reads that lay no further apart than a
+ * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind. */
+#include "hub/task_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define META "meta"
+#define SWEEPER_ID "sweeper"
+
+/* What was seen of one running task. */
+struct sighting {
+    char *key;         /* project and _id as BSON values' text, see key_of */
+    uint8_t *value;    /* the claim's id and beat as BSON, whatever their types */
+    uint32_t length;
+    int64_t since;     /* end of the first read that showed them */
+    uint64_t round;    /* of the last read that showed them */
+};
+
+struct task_sweeper {
+    int64_t lease_ms;
+    char holder[HUB_ID_SIZE];
+    bool leading;
+    bool suspicious;      /* the leader did not beat between two looks, or was never seen */
+    struct sighting leader;
+    struct sighting *sightings; /* sorted by key */
+    size_t count;
+    uint64_t round;
+    int64_t contact;      /* end of the last good read of the running tasks; 0: none */
+    int64_t leader_contact;
+    int64_t running;      /* how many the last read showed */
+};
+
+struct task_sweeper *task_sweeper_new(int64_t lease_ms)
+{
+    struct task_sweeper *sweeper = bson_malloc0(sizeof *sweeper);
+    sweeper->lease_ms = lease_ms > 0 ? lease_ms : TASK_LEASE_MS;
+    sweeper->suspicious = true;
+    hub_random_id(sweeper->holder);
+    return sweeper;
+}
+
+static void sighting_clear(struct sighting *sighting)
+{
+    bson_free(sighting->key);
+    bson_free(sighting->value);
+    memset(sighting, 0, sizeof *sighting);
+}
+
+static void forget(struct task_sweeper *sweeper)
+{
+    for (size_t i = 0; i < sweeper->count; i++) {
+        sighting_clear(&sweeper->sightings[i]);
+    }
+    sweeper->count = 0;
+    sweeper->contact = 0;
+}
+
+void task_sweeper_free(struct task_sweeper *sweeper)
+{
+    if (sweeper == NULL) {
+        return;
+    }
+    forget(sweeper);
+    sighting_clear(&sweeper->leader);
+    bson_free(sweeper->sightings);
+    bson_free(sweeper);
+}
+
+/* The values at two paths as one BSON document: a missing value and a null differ, and so do types. */
+static void values_of(const bson_t *document, const char *first, const char *second, bson_t *out)
+{
+    const char *const paths[] = {first, second};
+    bson_init(out);
+    for (size_t i = 0; i < 2; i++) {
+        bson_iter_t iter, value;
+        if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, paths[i], &value)) {
+            bson_append_iter(out, i == 0 ? "0" : "1", 1, &value);
+        }
+    }
+}
+
+static bool same(const struct sighting *sighting, const bson_t *value)
+{
+    return sighting->value != NULL && sighting->length == value->len &&
+           memcmp(sighting->value, bson_get_data(value), value->len) == 0;
+}
+
+static void keep_value(struct sighting *sighting, const bson_t *value, int64_t since)
+{
+    bson_free(sighting->value);
+    sighting->value = bson_malloc(value->len);
+    memcpy(sighting->value, bson_get_data(value), value->len);
+    sighting->length = value->len;
+    sighting->since = since;
+}
+
+/* ---- election: meta {_id: "sweeper", holder, beat, running} ---- */
+
+static void leader_filter(bson_t *filter)
+{
+    bson_init(filter);
+    BSON_APPEND_UTF8(filter, "_id", SWEEPER_ID);
+}
+
+/* holder NULL keeps it. */
+static void leader_update(const struct task_sweeper *sweeper, const char *holder, bson_t *update)
+{
+    bson_t part;
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
+    BSON_APPEND_INT64(&part, "beat", 1);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
+    BSON_APPEND_INT64(&part, "running", sweeper->running);
+    if (holder != NULL) {
+        BSON_APPEND_UTF8(&part, "holder", holder);
+    }
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &part);
+    BSON_APPEND_BOOL(&part, "beat_at", true);
+    bson_append_document_end(update, &part);
+}
+
+/* The leader says that it still is: 1, 0 another one is, -1. */
+static int beat_on(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
+{
+    bson_t filter, update;
+    leader_filter(&filter);
+    BSON_APPEND_UTF8(&filter, "holder", sweeper->holder);
+    leader_update(sweeper, NULL, &update);
+    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
+
+static int insert_leader(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
+{
+    bson_t document;
+    bson_error_t inner;
+    leader_filter(&document);
+    BSON_APPEND_UTF8(&document, "holder", sweeper->holder);
+    BSON_APPEND_INT64(&document, "beat", 1);
+    int result = store_insert(hub_store(hub), META, &document, &inner);
+    bson_destroy(&document);
+    if (result < 0 && hub_error_code(&inner) == HUB_ERROR_DUPLICATE) {
+        return 0;
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    return result < 0 ? -1 : 1;
+}
+
+/* Compare and set on what was seen for a lease. */
+static int take_lead(struct task_sweeper *sweeper, struct hub *hub, const bson_t *leader, bson_error_t *error)
+{
+    bson_t filter, update;
+    bson_iter_t iter;
+    leader_filter(&filter);
+    task_append_same(&filter, "holder", bson_iter_init_find(&iter, leader, "holder") ? &iter : NULL);
+    task_append_same(&filter, "beat", bson_iter_init_find(&iter, leader, "beat") ? &iter : NULL);
+    leader_update(sweeper, sweeper->holder, &update);
+    if (!bson_iter_init_find(&iter, leader, "beat") || !BSON_ITER_HOLDS_NUMBER(&iter)) {
+        /* Not ours to count on: made anew. */
+        bson_t set;
+        bson_reinit(&update);
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+        BSON_APPEND_UTF8(&set, "holder", sweeper->holder);
+        BSON_APPEND_INT64(&set, "beat", 1);
+        bson_append_document_end(&update, &set);
+    }
+    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* Who leads now: sets leading and suspicious. -1 on error. */
+static int elect(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
+{
+    bson_t filter, leader, value;
+    int64_t begin = hub_boottime();
+    int result;
+    if (sweeper->leading) {
+        result = beat_on(sweeper, hub, error);
+        if (result < 0) {
+            return -1;
+        }
+        sweeper->leading = result > 0;
+        if (sweeper->leading) {
+            return 1;
+        }
+        sighting_clear(&sweeper->leader);
+        sweeper->suspicious = false;
+    }
+    leader_filter(&filter);
+    result = store_find_one(hub_store(hub), META, &filter, NULL, &leader, error);
+    bson_destroy(&filter);
+    int64_t end = hub_boottime();
+    if (result < 0) {
+        bson_destroy(&leader);
+        return -1;
+    }
+    if (result == 0) {
+        result = insert_leader(sweeper, hub, error);
+        sweeper->leading = result > 0;
+        bson_destroy(&leader);
+        return result;
+    }
+    if (sweeper->leader_contact > 0 && begin - sweeper->leader_contact > sweeper->lease_ms / 3) {
+        /* Whatever it did in the gap was not seen. */
+        sighting_clear(&sweeper->leader);
+    }
+    sweeper->leader_contact = end;
+    const char *holder = hub_text(&leader, "holder");
+    values_of(&leader, "holder", "beat", &value);
+    if (holder == NULL || holder[0] == '\0') {
+        result = take_lead(sweeper, hub, &leader, error);
+    } else if (!same(&sweeper->leader, &value)) {
+        sweeper->suspicious = sweeper->leader.value == NULL; /* never seen: it may be dead */
+        keep_value(&sweeper->leader, &value, end);
+        result = 0;
+    } else {
+        sweeper->suspicious = true;
+        result = begin - sweeper->leader.since >= sweeper->lease_ms ? take_lead(sweeper, hub, &leader, error) : 0;
+    }
+    bson_destroy(&value);
+    bson_destroy(&leader);
+    sweeper->leading = result > 0;
+    return result < 0 ? -1 : 1;
+}
+
+int task_sweeper_resign(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
+{
+    bson_t filter, update;
+    if (!sweeper->leading) {
+        return 0;
+    }
+    leader_filter(&filter);
+    BSON_APPEND_UTF8(&filter, "holder", sweeper->holder);
+    leader_update(sweeper, "", &update);
+    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    sweeper->leading = false;
+    return result;
+}
+
+/* ---- watching ---- */
+
+static char *key_of(const bson_t *task)
+{
+    bson_t value;
+    values_of(task, "project", "_id", &value);
+    char *key = bson_as_canonical_extended_json(&value, NULL);
+    bson_destroy(&value);
+    return key != NULL ? key : bson_strdup("?");
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct sighting *)a)->key, ((const struct sighting *)b)->key);
+}
+
+/* Tasks that stood still: what was seen of them, for the compare and set. */
+struct suspects {
+    bson_t **list;
+    size_t count, capacity;
+};
+
+static void add_suspect(struct suspects *suspects, const bson_t *task)
+{
+    if (suspects->count == suspects->capacity) {
+        suspects->capacity = suspects->capacity > 0 ? 2 * suspects->capacity : 16;
+        suspects->list = bson_realloc(suspects->list, suspects->capacity * sizeof *suspects->list);
+    }
+    suspects->list[suspects->count++] = bson_copy(task);
+}
+
+static void free_suspects(struct suspects *suspects)
+{
+    for (size_t i = 0; i < suspects->count; i++) {
+        bson_destroy(suspects->list[i]);
+    }
+    bson_free(suspects->list);
+}
+
+struct fresh {
+    struct sighting *list;
+    size_t count, capacity;
+};
+
+static void add_fresh(struct fresh *fresh, char *key, const bson_t *value, uint64_t round)
+{
+    if (fresh->count == fresh->capacity) {
+        fresh->capacity = fresh->capacity > 0 ? 2 * fresh->capacity : 64;
+        fresh->list = bson_realloc(fresh->list, fresh->capacity * sizeof *fresh->list);
+    }
+    struct sighting *sighting = &fresh->list[fresh->count++];
+    memset(sighting, 0, sizeof *sighting);
+    sighting->key = key;
+    sighting->round = round;
+    keep_value(sighting, value, INT64_MAX); /* since when is known at the end of the read */
+}
+
+static struct store_cursor *find_running(struct hub *hub, bson_error_t *error)
+{
+    static const char *const paths[] = {"project", "lane", "seq",     "state", "claim.id",   "claim.beat",
+                                        "started", "crashes", "lost", "max_crashes", "request"};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&filter, "state", "running");
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        BSON_APPEND_INT32(&projection, paths[i], 1);
+    }
+    struct store_find_options options = {.projection = &projection};
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, &options, error);
+    bson_destroy(&projection);
+    bson_destroy(&filter);
+    return cursor;
+}
+
+/* After a read of all: new sightings join, those not seen again go. */
+static void merge(struct task_sweeper *sweeper, struct fresh *fresh, int64_t end)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < sweeper->count; i++) {
+        if (sweeper->sightings[i].round == sweeper->round) {
+            sweeper->sightings[kept++] = sweeper->sightings[i];
+        } else {
+            sighting_clear(&sweeper->sightings[i]);
+        }
+    }
+    sweeper->count = kept;
+    if (fresh->count > 0) {
+        sweeper->sightings = bson_realloc(sweeper->sightings, (kept + fresh->count) * sizeof *sweeper->sightings);
+        memcpy(sweeper->sightings + kept, fresh->list, fresh->count * sizeof *fresh->list);
+        sweeper->count = kept + fresh->count;
+    }
+    for (size_t i = 0; i < sweeper->count; i++) {
+        if (sweeper->sightings[i].since == INT64_MAX) {
+            sweeper->sightings[i].since = end;
+        }
+    }
+    if (sweeper->count > 0) {
+        qsort(sweeper->sightings, sweeper->count, sizeof *sweeper->sightings, by_key);
+    }
+    bson_free(fresh->list);
+}
+
+/* Reads all running tasks; those that stood still for a lease join suspects. -1: nothing was learnt. */
+static int observe(struct task_sweeper *sweeper, struct hub *hub, struct suspects *suspects, bson_error_t *error)
+{
+    const bson_t *task;
+    struct fresh fresh = {0};
+    int64_t begin = hub_boottime();
+    int next;
+    if (sweeper->contact > 0 && begin - sweeper->contact > sweeper->lease_ms / 3) {
+        forget(sweeper); /* beats in the gap were not seen: watching begins anew */
+    }
+    struct store_cursor *cursor = find_running(hub, error);
+    if (cursor == NULL) {
+        return -1;
+    }
+    sweeper->round++;
+    sweeper->running = 0;
+    while ((next = store_cursor_next(cursor, &task, error)) == 1) {
+        bson_t value;
+        struct sighting wanted = {.key = key_of(task)};
+        struct sighting *seen = sweeper->count > 0 ? bsearch(&wanted, sweeper->sightings, sweeper->count,
+                                                             sizeof *sweeper->sightings, by_key)
+                                                   : NULL;
+        values_of(task, "claim.id", "claim.beat", &value);
+        sweeper->running++;
+        if (seen == NULL) {
+            add_fresh(&fresh, wanted.key, &value, sweeper->round);
+        } else {
+            if (!same(seen, &value)) {
+                keep_value(seen, &value, INT64_MAX);
+            } else if (seen->since != INT64_MAX && begin - seen->since >= sweeper->lease_ms) {
+                add_suspect(suspects, task);
+            }
+            seen->round = sweeper->round;
+            bson_free(wanted.key);
+        }
+        bson_destroy(&value);
+    }
+    store_cursor_close(cursor);
+    int64_t end = hub_boottime();
+    merge(sweeper, &fresh, end);
+    if (next < 0) {
+        forget(sweeper);
+        return -1;
+    }
+    sweeper->contact = end;
+    return 1;
+}
+
+/* ---- acting ---- */
+
+static void back_off(bson_t *set, const char *count_key, int64_t count, int64_t now, int64_t delay)
+{
+    BSON_APPEND_UTF8(set, "state", delay > 0 ? "delayed" : "ready");
+    BSON_APPEND_INT64(set, count_key, count);
+    if (delay > 0) {
+        BSON_APPEND_DATE_TIME(set, "not_before", now + delay);
+    }
+    BSON_APPEND_BOOL(set, "started", false);
+}
+
+/* What becomes of a task whose holder stood still. */
+static void take_back_update(const bson_t *task, int64_t now, int64_t lease_ms, bson_t *update)
+{
+    const char *requested = task_requested_state(task), *reason = hub_text(task, "request.reason");
+    char message[200];
+    bson_t set, part;
+    bson_iter_t iter;
+    bool started = bson_iter_init_find(&iter, task, "started") && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
+    int64_t crashes = hub_number(task, "crashes", 0) + 1, lost = hub_number(task, "lost", 0) + 1;
+    if (requested != NULL) {
+        task_end_update(update, requested, reason != NULL ? reason : "at the user's request", NULL);
+        return;
+    }
+    if (started && crashes >= hub_number(task, "max_crashes", TASK_MAX_CRASHES)) {
+        snprintf(message, sizeof message, "dead after %" PRId64 " crashes: the last runner was silent for %g s", crashes,
+                 (double)lease_ms / 1000);
+    } else if (!started && lost >= TASK_MAX_LOST) {
+        snprintf(message, sizeof message, "dead: %" PRId64 " runners in a row fell silent before the work began", lost);
+    } else {
+        bson_init(update);
+        BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+        if (started) {
+            back_off(&set, "crashes", crashes, now, task_backoff_ms(crashes));
+        } else {
+            back_off(&set, "lost", lost, now, lost > 1 ? task_backoff_ms(lost - 1) : 0);
+        }
+        bson_append_document_end(update, &set);
+        return;
+    }
+    task_end_update(update, "dead", message, NULL);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
+    BSON_APPEND_INT64(&part, started ? "crashes" : "lost", 1);
+    bson_append_document_end(update, &part);
+}
+
+/* Compare and set on what was seen: claim.id, claim.beat and the request, whatever their types. */
+static int take_back(struct task_sweeper *sweeper, struct hub *hub, const bson_t *task, bson_error_t *error)
+{
+    static const char *const paths[] = {"claim.id", "claim.beat", "request"};
+    bson_t filter = BSON_INITIALIZER, update;
+    int64_t now;
+    if (hub_now(hub, &now, error) < 0) {
+        bson_destroy(&filter);
+        return -1;
+    }
+    task_append_key(&filter, task);
+    BSON_APPEND_UTF8(&filter, "state", "running");
+    for (size_t i = 0; i < 3; i++) {
+        bson_iter_t iter, value;
+        bool there = bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, paths[i], &value);
+        task_append_same(&filter, paths[i], there ? &value : NULL);
+    }
+    take_back_update(task, now, sweeper->lease_ms, &update);
+    /* An unknown outcome is found out at the next round. */
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* The commit stands and the model does not show: whoever finished died between the two. */
+static int64_t roll_forward(struct hub *hub, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    const bson_t *task;
+    int64_t changed = 0;
+    int next, result;
+    BSON_APPEND_BOOL(&filter, "published", false);
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, NULL, error);
+    bson_destroy(&filter);
+    if (cursor == NULL) {
+        return -1;
+    }
+    while ((next = store_cursor_next(cursor, &task, error)) == 1) {
+        result = task_publish(hub, task, error);
+        if (result < 0) {
+            next = -1;
+            break;
+        }
+        changed += result;
+    }
+    store_cursor_close(cursor);
+    return next < 0 ? -1 : changed;
+}
+
+/* Six looks a lease; with thousands of running tasks four, which the rule about gaps still allows. Those who only
+ * watch the leader come the more seldom the larger the fleet is. */
+static int64_t next_round(const struct task_sweeper *sweeper)
+{
+    int64_t lease = sweeper->lease_ms;
+    if (sweeper->leading || sweeper->suspicious) {
+        return sweeper->running > 2000 ? lease / 4 : lease / 6;
+    }
+    int64_t wait = lease / 4 + lease * sweeper->running / 4000;
+    return wait < lease / 3 - lease / 20 ? wait : lease / 3 - lease / 20;
+}
+
+int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error)
+{
+    struct suspects suspects = {0};
+    int64_t changed = 0, part;
+    int result = -1;
+    *next_ms = sweeper->lease_ms / 6;
+    if (elect(sweeper, hub, error) < 0) {
+        return -1;
+    }
+    if (!sweeper->leading && !sweeper->suspicious) {
+        forget(sweeper);
+        *next_ms = next_round(sweeper);
+        return 0;
+    }
+    if (observe(sweeper, hub, &suspects, error) < 0) {
+        goto out;
+    }
+    *next_ms = next_round(sweeper);
+    result = 1;
+    if (!sweeper->leading) {
+        goto out;
+    }
+    for (size_t i = 0; i < suspects.count; i++) {
+        part = take_back(sweeper, hub, suspects.list[i], error);
+        if (part < 0) {
+            result = -1;
+            goto out;
+        }
+        changed += part;
+    }
+    if ((part = roll_forward(hub, error)) < 0) {
+        result = -1;
+        goto out;
+    }
+    changed += part;
+    part = task_promote_project(hub, NULL, true, error);
+    result = part < 0 ? -1 : 1;
+    changed += part;
+out:
+    free_suspects(&suspects);
+    return result < 0 ? -1 : changed;
+}
