@@ -88,8 +88,8 @@ struct device_operations {
                                const struct tensor *dy, struct tensor *dx, struct kernel_error *error);
 
     /* y = x * mask * scale (Srivastava et al. 2014, inverted). The backward pass is the same with dy for x. In place is
-     * allowed. Element (r, c) takes half c % 8 of block (r * ceil(columns / 8) + c / 8) of Philox with key seed and
-     * counter (block, step, stream): see random.h and device_ref.c. */
+     * allowed. Element (r, c) is number e = r * columns + c; its 16 bits are half (e % 64) / 8 of the 8 halves (low
+     * half first) of random_block(seed, stream << 40 | step, e / 64 * 8 + e % 8). */
     int (*dropout)(const struct device *device, const struct device_dropout *dropout, const struct tensor *x,
                    struct tensor *y, struct kernel_error *error);
 

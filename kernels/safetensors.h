@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define SAFETENSORS_RANK 8
-#define SAFETENSORS_HEADER_BYTES (16u << 20) /* longer headers are refused */
+#define SAFETENSORS_HEADER_BYTES (4u << 20) /* longer headers are refused */
 #define SAFETENSORS_TENSORS 65536
 
 enum safetensors_dtype {
