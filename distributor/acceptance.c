@@ -17,20 +17,20 @@ struct accepted {
     char *text;       /* the key */
     char *graph_json; /* canonical */
     char digest[65];
-    bson_t *saved;    /* the record's {text} or {graph}, where text was a saved one's name; else NULL */
-    bool done;        /* is in `architectures` */
+    bson_t *saved; /* the record's {text} or {graph}, where text was a saved one's name; else NULL */
+    bool done;     /* is in `architectures` */
 };
 
 struct acceptance {
     struct hub *hub;
     bool dataset_fixed;
     bool dataset_found;
-    bson_t dataset;      /* the manifest */
-    bson_t query;        /* that found it */
-    char name[256];      /* of the dataset, for messages */
-    char label[16];      /* "class", "value", "" */
-    struct shape shape;  /* of one row; rank 0: not known */
-    int64_t outputs;     /* classes, or values per row; 0: not known */
+    bson_t dataset;         /* the manifest */
+    bson_t query;           /* that found it */
+    char name[256];         /* of the dataset, for messages */
+    char label[16];         /* "class", "value", "" */
+    struct shape shape;     /* of one row; rank 0: not known */
+    int64_t outputs;        /* classes, or values per row; 0: not known */
     struct accepted *table; /* open addressing; capacity is a power of two */
     size_t count, capacity;
 };
@@ -275,8 +275,9 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
     struct architecture *architecture = architecture_parse(text, &why);
     if (!architecture)
         return refusal(error, "architecture", &why);
-    if (architecture->input_count != 1) {
-        hub_error(error, HUB_ERROR_INVALID, "architecture: %d inputs; a dataset has one", architecture->input_count);
+    if (architecture->input_count != 1 || architecture->output_count != 1) {
+        hub_error(error, HUB_ERROR_INVALID, "architecture: %d inputs and %d outputs; a dataset has one of each",
+                  architecture->input_count, architecture->output_count);
         goto out;
     }
     const struct shape *own = &architecture->inputs[0].shape, *given = &acceptance->shape;
@@ -288,8 +289,10 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
         goto out;
     }
     if (!own->rank && !given->rank) {
-        hub_error(error, HUB_ERROR_INVALID, "architecture: the input's shape is not known: dataset %s has no "
-                  "input_shape", acceptance->name);
+        hub_error(error, HUB_ERROR_INVALID,
+                  "architecture: the input's shape is not known: dataset %s has no "
+                  "input_shape",
+                  acceptance->name);
         goto out;
     }
     if (architecture_check(architecture, own->rank ? NULL : given, acceptance->outputs, NULL, &why)) {
@@ -306,10 +309,10 @@ out:
     return result;
 }
 
-/* Whether text could be the name of a saved architecture rather than a short form that went wrong. */
-static bool looks_like_name(const char *text)
+/* One word: the name of a saved architecture where there is one, as runners see it too; else the short form. */
+static bool is_word(const char *text)
 {
-    return *text && *text != '{' && !strpbrk(text, ": \t\n");
+    return *text && !strpbrk(text, " :\t\n{");
 }
 
 /* The record's text, where it has one, or its graph as JSON. New (bson_free), NULL where it has neither. */
@@ -332,31 +335,23 @@ static char *text_of_record(const bson_t *record, bson_t *saved)
     return bson_as_relaxed_extended_json(&graph, NULL);
 }
 
-/* text is no architecture (*error says why): perhaps the name of one. */
+/* By the name of a saved one: 1, 0 where there is none of this name, -1. */
 static int check_saved(const struct acceptance *acceptance, const char *text, char **graph_json, bson_t **saved,
                        bson_error_t *error)
 {
     bson_t record, *fields = bson_new();
-    bson_error_t why = {0};
     char *stored = NULL;
-    int result = -1, found = architecture_record_resolve(acceptance->hub, text, &record, &why);
-    if (found < 0) {
-        *error = why;
-    } else if (!found) {
-        if (looks_like_name(text))
-            hub_error(error, HUB_ERROR_NOT_FOUND, "architecture: '%s' is neither a layer nor the name of a saved one",
-                      text);
-    } else if (!(stored = text_of_record(&record, fields))) {
-        hub_error(error, HUB_ERROR_CORRUPT, "architecture: the saved '%s' has neither text nor graph", text);
-    } else {
-        result = check_text(acceptance, stored, graph_json, error);
-    }
+    int result = architecture_record_resolve(acceptance->hub, text, &record, error);
+    if (result == 1 && !(stored = text_of_record(&record, fields)))
+        result = hub_error(error, HUB_ERROR_CORRUPT, "architecture: the saved '%s' has neither text nor graph", text);
+    else if (result == 1)
+        result = check_text(acceptance, stored, graph_json, error) ? -1 : 1;
     bson_free(stored);
     bson_destroy(&record);
-    if (result)
-        bson_destroy(fields);
-    else
+    if (result == 1)
         *saved = fields;
+    else
+        bson_destroy(fields);
     return result;
 }
 
@@ -364,20 +359,20 @@ static int check_saved(const struct acceptance *acceptance, const char *text, ch
 static const struct accepted *accept_text(struct acceptance *acceptance, const char *text, bson_error_t *error)
 {
     struct accepted new = {0};
-    bson_error_t why = {0};
     if (make_room(acceptance, error))
         return NULL;
     struct accepted *slot = slot_of(acceptance, text);
     if (slot->text)
         return slot;
-    if (check_text(acceptance, text, &new.graph_json, &why)) {
-        bool plain = *text != '{' && !strchr(text, '\n') && strlen(text) < 256;
-        if (hub_error_code(&why) != HUB_ERROR_INVALID || !plain ||
-            check_saved(acceptance, text, &new.graph_json, &new.saved, &why)) {
-            if (error)
-                *error = why;
-            return NULL;
+    int found = is_word(text) ? check_saved(acceptance, text, &new.graph_json, &new.saved, error) : 0;
+    if (found < 0)
+        return NULL;
+    if (!found && check_text(acceptance, text, &new.graph_json, error)) {
+        if (is_word(text) && error) {
+            bson_error_t why = *error;
+            hub_error(error, hub_error_code(&why), "%s; nor is an architecture saved under that name", why.message);
         }
+        return NULL;
     }
     new.text = strdup(text);
     if (!new.text) {
@@ -401,7 +396,8 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
     const char *text = NULL;
     if (!bson_iter_init_find(&at, fields, "architecture")) {
         if (required)
-            return hub_error(error, HUB_ERROR_INVALID, "architecture: missing; for example \"dense:100:relu dense:10\"");
+            return hub_error(error, HUB_ERROR_INVALID,
+                             "architecture: missing; for example \"dense:100:relu dense:10\"");
         return 0;
     }
     if (BSON_ITER_HOLDS_UTF8(&at)) {

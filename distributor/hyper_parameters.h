@@ -3,9 +3,9 @@
 #define TL_DISTRIBUTOR_HYPER_PARAMETERS_H
 
 /* The hyper-parameters that training reads, by name, with ranges and defaults:
- *   epochs 1 … 1e6 (10), batch_size 1 … 1e6 (32), seed 0 … 2^63-1 (0), optimizer (adam), loss (cross_entropy for classes, mse for
- *   values), and the optimiser's own: learning_rate, momentum, nesterov, beta1, beta2, epsilon, weight_decay
- *   (kernels/optimizer.h has their ranges). */
+ *   epochs 1 … 1e6 (10), batch_size 1 … 1e6 (32), seed 0 … 2^63-1 (0), optimizer (adam), loss (cross_entropy for
+ * classes, mse for values), and the optimiser's own: learning_rate, momentum, nesterov, beta1, beta2, epsilon,
+ * weight_decay (kernels/optimizer.h has their ranges). */
 
 #include "hub/error.h"
 
@@ -16,8 +16,9 @@ const char *hyper_parameters_names(void);
 const char *hyper_parameters_nearest(const char *name);
 
 /* Checks given (NULL: none) and writes *complete (initialised always): integers as integers, defaults filled in where
- * defaults is true. label: "class", "value" or NULL (not known). On refusal: HUB_ERROR_INVALID, "hyper_parameters.epochs: …",
- * and *field (NULL allowed) is the name at fault, borrowed from given, or NULL. 0 or -1. */
+ * defaults is true. label: "class", "value" or NULL (not known). On refusal: HUB_ERROR_INVALID,
+ * "hyper_parameters.epochs: …", and *field (NULL allowed) is the name at fault, borrowed from given, or NULL. 0 or -1.
+ */
 int hyper_parameters_check(const bson_t *given, const char *label, bool defaults, bson_t *complete, const char **field,
                            bson_error_t *error);
 

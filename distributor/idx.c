@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PART_BYTES 32000000 /* of a part: x, y and header */
-#define HEADER_ROOM 4096
-#define CHECK_BYTES (1 << 20)
+#define PART_BYTES   32000000 /* of a part: x, y and header */
+#define HEADER_ROOM  4096
+#define CHECK_BYTES  (1 << 20)
 #define SPLIT_STREAM 0x73706c6974ull /* of the seed's random numbers: "split" */
 
 /* Images and labels of one pair of files. */
@@ -49,8 +49,8 @@ static bool find_file(const char *directory, const char *prefix, const char *wha
     static const char *const ends[] = {"", ".gz"};
     for (size_t i = 0; i < 2; i++)
         for (size_t j = 0; j < 2; j++) {
-            int length = snprintf(path, size, "%s/%s-%s%cidx%s-ubyte%s", directory, prefix, what, separators[i], rank,
-                                  ends[j]);
+            int length =
+                snprintf(path, size, "%s/%s-%s%cidx%s-ubyte%s", directory, prefix, what, separators[i], rank, ends[j]);
             if (length > 0 && (size_t)length < size && !access(path, F_OK))
                 return true;
         }
@@ -157,8 +157,8 @@ static int check_files(struct saving *saving, bson_error_t *error)
     if (there < 0 || check_images(saving, train, "checking training images", error) ||
         read_labels(train, &saving->classes, error))
         return -1;
-    if (there && (check_images(saving, test, "checking test images", error) ||
-                  read_labels(test, &saving->classes, error)))
+    if (there &&
+        (check_images(saving, test, "checking test images", error) || read_labels(test, &saving->classes, error)))
         return -1;
     if (options->validation < 0 || options->validation >= train->rows)
         return hub_error(error, HUB_ERROR_INVALID, "validation: %lld rows of %lld training rows; some must be left",

@@ -79,14 +79,16 @@ static int read_header(struct idx_file *file, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "%s: byte 0: not an IDX file (magic number %02x%02x%02x%02x)",
                          file->path, magic[0], magic[1], magic[2], magic[3]);
     if (magic[2] != 0x08 && type_name(magic[2]))
-        return hub_error(error, HUB_ERROR_INVALID, "%s: byte 2: elements are %s (0x%02x); only unsigned bytes (0x08) "
-                         "are taken", file->path, type_name(magic[2]), magic[2]);
+        return hub_error(error, HUB_ERROR_INVALID,
+                         "%s: byte 2: elements are %s (0x%02x); only unsigned bytes (0x08) "
+                         "are taken",
+                         file->path, type_name(magic[2]), magic[2]);
     if (magic[2] != 0x08)
         return hub_error(error, HUB_ERROR_INVALID, "%s: byte 2: 0x%02x is no element type of IDX", file->path,
                          magic[2]);
     if (!magic[3] || magic[3] > IDX_FILE_RANK)
-        return hub_error(error, HUB_ERROR_INVALID, "%s: byte 3: %d dimensions; 1 to %d are taken", file->path,
-                         magic[3], IDX_FILE_RANK);
+        return hub_error(error, HUB_ERROR_INVALID, "%s: byte 3: %d dimensions; 1 to %d are taken", file->path, magic[3],
+                         IDX_FILE_RANK);
     file->rank = magic[3];
     whole = read_bytes(file, sizes, 4 * (size_t)file->rank, &got, error);
     if (whole < 0)
@@ -177,9 +179,9 @@ int idx_file_read(struct idx_file *file, void *rows, int64_t count, bson_error_t
     if (whole < 0)
         return -1;
     if (!whole)
-        return hub_error(error, HUB_ERROR_INVALID,
-                         "%s: byte %lld: truncated; %lld rows of %lld bytes end at byte %lld", file->path,
-                         (long long)file->offset, (long long)file->dimensions[0], (long long)file->row_bytes,
+        return hub_error(error, HUB_ERROR_INVALID, "%s: byte %lld: truncated; %lld rows of %lld bytes end at byte %lld",
+                         file->path, (long long)file->offset, (long long)file->dimensions[0],
+                         (long long)file->row_bytes,
                          (long long)(4 + 4 * file->rank + file->dimensions[0] * file->row_bytes));
     return 0;
 }

@@ -19,8 +19,8 @@ struct idx_file *idx_file_open(const char *path, bson_error_t *error);
 void idx_file_close(struct idx_file *file);
 
 const char *idx_file_path(const struct idx_file *file);
-int idx_file_rank(const struct idx_file *file);         /* 1 … IDX_FILE_RANK */
-int64_t idx_file_rows(const struct idx_file *file);     /* the first dimension; at least 1 */
+int idx_file_rank(const struct idx_file *file);     /* 1 … IDX_FILE_RANK */
+int64_t idx_file_rows(const struct idx_file *file); /* the first dimension; at least 1 */
 int64_t idx_file_dimension(const struct idx_file *file, int i);
 int64_t idx_file_row_bytes(const struct idx_file *file); /* the product of the others; at most 2^24 */
 

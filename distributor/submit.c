@@ -29,8 +29,7 @@ int submit_task(struct hub *hub, const bson_t *fields, bson_t *task, bson_error_
     if (!acceptance)
         goto out;
     bson_destroy(&checked);
-    if (acceptance_check(acceptance, fields, &checked, NULL, error) ||
-        acceptance_save_architectures(acceptance, error))
+    if (acceptance_check(acceptance, fields, &checked, NULL, error) || acceptance_save_architectures(acceptance, error))
         goto out;
     result = task_create(hub, &checked, task, error);
     made = true;

@@ -12,8 +12,7 @@
 /* A line of the sweep file is refused. */
 #define REFUSE(sweep, where, ...) refuse(error, (sweep)->file_name, (where), __VA_ARGS__)
 
-static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
-    BSON_GNUC_PRINTF(4, 5);
+static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...) BSON_GNUC_PRINTF(4, 5);
 
 static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
 {
@@ -190,8 +189,7 @@ static int check_values(const struct sweep *sweep, const struct sweep_parameter 
 static struct sweep_parameter *add_parameter(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *key,
                                              bson_error_t *error)
 {
-    struct sweep_parameter *more =
-        realloc(sweep->parameters, (sweep->parameter_count + 1) * sizeof *sweep->parameters);
+    struct sweep_parameter *more = realloc(sweep->parameters, (sweep->parameter_count + 1) * sizeof *sweep->parameters);
     if (!more) {
         no_memory(sweep, error);
         return NULL;
@@ -256,9 +254,10 @@ static bool is_name(const char *text)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
     size_t first = strspn(text, letters);
-    return first && first <= 64 && strlen(text) <= 64 && !text[strspn(text, "0123456789-" /* then letters again */
-                                                                            "abcdefghijklmnopqrstuvwxyz"
-                                                                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")];
+    return first && first <= 64 && strlen(text) <= 64 &&
+           !text[strspn(text, "0123456789-" /* then letters again */
+                              "abcdefghijklmnopqrstuvwxyz"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")];
 }
 
 static int take_parameters(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *node, int depth,
@@ -323,10 +322,10 @@ static int count_points(struct sweep *sweep, const struct yaml_tree_node *run_ca
 
 /* ---- the file ---- */
 
-static const char *const sweep_keys[] = {"name",     "description", "method",         "metric",   "parameters",
-                                         "run_cap",  "architecture", "kind",          "dataset",  "model",
-                                         "queue",    "resource_class", "priority",    "max_crashes", "result_keys",
-                                         "tags",     "seed",        NULL};
+static const char *const sweep_keys[] = {"name",    "description",    "method",    "metric",      "parameters",
+                                         "run_cap", "architecture",   "kind",      "dataset",     "model",
+                                         "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
+                                         "tags",    "seed",           "log_every", "keep",        NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -348,9 +347,16 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
     if (!strcmp(name, "dataset") || !strcmp(name, "model"))
         return take_query(sweep, name, node, error);
     if (!strcmp(name, "priority"))
-        return take_integer(sweep, name, node, INT32_MIN, INT32_MAX, error);
+        return take_integer(sweep, name, node, -1000000, 1000000, error);
     if (!strcmp(name, "max_crashes"))
         return take_integer(sweep, name, node, 1, 1000, error);
+    if (!strcmp(name, "log_every") && (node->kind != YAML_TREE_STRING || strcmp(node->text, "epoch")))
+        return take_integer(sweep, name, node, 1, INT32_MAX, error);
+    if (!strcmp(name, "keep") &&
+        (node->kind != YAML_TREE_STRING || (strcmp(node->text, "last") && strcmp(node->text, "best"))))
+        return REFUSE(sweep, node->line, "keep must be last or best");
+    if (!strcmp(name, "log_every") || !strcmp(name, "keep"))
+        return take_text(sweep, name, node, error);
     if (!strcmp(name, "tags") || !strcmp(name, "result_keys"))
         return take_names(sweep, name, node, error);
     if (!strcmp(name, "seed")) {

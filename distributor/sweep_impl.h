@@ -7,14 +7,14 @@
 #include "distributor/sweep.h"
 #include "distributor/yaml_tree.h"
 
-#define SWEEP_POINTS 1000000
+#define SWEEP_POINTS     1000000
 #define SWEEP_TEXT_BYTES (4u << 20) /* text and specification fit into one document */
 
 struct sweep_parameter {
-    char *path;                           /* "hidden", or "head.units" for a nested one */
+    char *path; /* "hidden", or "head.units" for a nested one */
     int line;
-    struct yaml_tree_node **values;       /* borrowed from the tree; scalars, all different */
-    struct yaml_tree_node *single[1];     /* what values points to where there is one */
+    struct yaml_tree_node **values;   /* borrowed from the tree; scalars, all different */
+    struct yaml_tree_node *single[1]; /* what values points to where there is one */
     size_t count;
     bool label; /* only marks the point: nothing has to read it */
     bool used;  /* by the architecture */
@@ -27,7 +27,7 @@ struct sweep {
     struct yaml_tree *tree;
     struct sweep_parameter *parameters;
     size_t parameter_count;
-    int64_t points; /* after run_cap */
+    int64_t points;                            /* after run_cap */
     const struct yaml_tree_node *architecture; /* NULL: to be given at submission */
     bson_t fields;                             /* of every task: kind, queue, …, as the file has them */
     bson_t metric;                             /* empty: none */
@@ -45,8 +45,8 @@ bool sweep_append_scalar(bson_t *document, const char *key, const struct yaml_tr
 /* All values: {hidden: {values: […]}, head: {units: {values: […]}}}. */
 int sweep_append_values(const struct sweep *sweep, bson_t *document, const char *key, bson_error_t *error);
 
-/* Walks the ${…} of a text or a whole node and marks what they name as used; refuses names that no parameter has. line 0: a
- * text that is not from the file. */
+/* Walks the ${…} of a text or a whole node and marks what they name as used; refuses names that no parameter has. line
+ * 0: a text that is not from the file. */
 int sweep_mark_text(struct sweep *sweep, const char *text, int line, bson_error_t *error);
 int sweep_mark_used(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
 /* text with every ${parameter} filled in for point i; new (free), NULL without memory. The text was marked before. */

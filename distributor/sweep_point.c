@@ -133,7 +133,8 @@ int sweep_mark_text(struct sweep *sweep, const char *text, int line, bson_error_
                     nearest = sweep->parameters[i].path;
                 }
             }
-            return hub_error(error, HUB_ERROR_INVALID, "%s: ${%s} names no parameter%s%s%s", where, given, nearest ? "; did you mean ${" : "", nearest ? nearest : "", nearest ? "}?" : "");
+            return hub_error(error, HUB_ERROR_INVALID, "%s: ${%s} names no parameter%s%s%s", where, given,
+                             nearest ? "; did you mean ${" : "", nearest ? nearest : "", nearest ? "}?" : "");
         }
         parameter->used = true;
         text = closing + 1;
@@ -167,7 +168,8 @@ int sweep_check_used(const struct sweep *sweep, bson_error_t *error)
         const char *nearest = hyper_parameters_nearest(parameter->path);
         return hub_error(error, HUB_ERROR_INVALID,
                          "%s:%d: nothing reads parameter '%s'; %s%s%s: use it in the architecture as ${%s}, or give "
-                         "it label: true", sweep->file_name, parameter->line, parameter->path,
+                         "it label: true",
+                         sweep->file_name, parameter->line, parameter->path,
                          nearest ? "did you mean '" : "it is no hyper-parameter", nearest ? nearest : "",
                          nearest ? "'? Else" : "", parameter->path);
     }
@@ -210,8 +212,7 @@ char *sweep_fill_text(const struct sweep *sweep, const char *text, int64_t i)
     for (const char *next; (next = strstr(text, "${")) && ftello(out) <= ARCHITECTURE_TEXT_BYTES;
          text = strchr(next, '}') + 1) {
         const char *name = next + 2;
-        const struct sweep_parameter *parameter =
-            sweep_parameter_find(sweep, name, (size_t)(strchr(name, '}') - name));
+        const struct sweep_parameter *parameter = sweep_parameter_find(sweep, name, (size_t)(strchr(name, '}') - name));
         fprintf(out, "%.*s%s", (int)(next - text), text,
                 text_of(sweep_value(sweep, parameter, i), buffer, sizeof buffer));
     }

@@ -15,10 +15,10 @@
 struct submitting {
     struct hub *hub;
     struct sweep *sweep;
-    bson_t base;              /* what every task has: the file's fields and the caller's, without those made per point */
-    bson_t given;             /* the caller's hyper_parameters */
-    char *architecture;       /* the caller's text, with ${…}; NULL: the file's, or a graph in base */
-    bool graph;               /* the caller's architecture is a graph: in base */
+    bson_t base;        /* what every task has: the file's fields and the caller's, without those made per point */
+    bson_t given;       /* the caller's hyper_parameters */
+    char *architecture; /* the caller's text, with ${…}; NULL: the file's, or a graph in base */
+    bool graph;         /* the caller's architecture is a graph: in base */
     struct acceptance *acceptance;
     const char *sweep_id;
 };
@@ -226,7 +226,8 @@ static int save_record(const struct submitting *submitting, char id[HUB_ID_SIZE]
     for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
         if (bson_iter_init_find(&at, &submitting->base, keys[i]))
             done = bson_append_iter(&fields, keys[i], -1, &at);
-    done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) && BSON_APPEND_INT64(&fields, "points", sweep->points);
+    done =
+        done && BSON_APPEND_UTF8(&fields, "text", sweep->text) && BSON_APPEND_INT64(&fields, "points", sweep->points);
     if (!bson_empty(&sweep->metric))
         done = done && BSON_APPEND_DOCUMENT(&fields, "metric", &sweep->metric);
     if (!done) {
@@ -263,8 +264,8 @@ static int64_t find_seq(const struct submitting *submitting, int64_t above, int 
     struct store_cursor *cursor = task_find(submitting->hub, filter, &options, error);
     int found = cursor ? store_cursor_next(cursor, &task, error) : -1;
     if (found >= 0)
-        seq = found && bson_iter_init_find(&at, task, "seq") && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_int64(&at)
-                                                                                           : 0;
+        seq =
+            found && bson_iter_init_find(&at, task, "seq") && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_int64(&at) : 0;
     store_cursor_close(cursor);
     bson_destroy(filter);
     bson_destroy(sort);

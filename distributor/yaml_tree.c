@@ -273,8 +273,8 @@ static int place(struct builder *builder, struct yaml_tree_node *node, int line,
 static int begin(struct builder *builder, enum yaml_tree_kind kind, const yaml_event_t *event, bson_error_t *error)
 {
     int line = (int)event->start_mark.line + 1;
-    const yaml_char_t *anchor = kind == YAML_TREE_LIST ? event->data.sequence_start.anchor
-                                                       : event->data.mapping_start.anchor;
+    const yaml_char_t *anchor =
+        kind == YAML_TREE_LIST ? event->data.sequence_start.anchor : event->data.mapping_start.anchor;
     const yaml_char_t *tag = kind == YAML_TREE_LIST ? event->data.sequence_start.tag : event->data.mapping_start.tag;
     if (tag && strcmp((const char *)tag, kind == YAML_TREE_LIST ? YAML_SEQ_TAG : YAML_MAP_TAG))
         return hub_error(error, HUB_ERROR_INVALID, "%s:%d: tag '%.60s' is not known", builder->file_name, line,
@@ -311,8 +311,7 @@ static int take_scalar(struct builder *builder, const yaml_event_t *event, bson_
         return out_of_memory(builder->file_name, error);
     if (resolve_scalar(builder, event, node, error))
         return -1;
-    if (event->data.scalar.anchor &&
-        remember_anchor(builder, (const char *)event->data.scalar.anchor, node, error))
+    if (event->data.scalar.anchor && remember_anchor(builder, (const char *)event->data.scalar.anchor, node, error))
         return -1;
     return place(builder, node, node->line, error);
 }
@@ -336,19 +335,13 @@ static int take(struct builder *builder, const yaml_event_t *event, int *documen
             return hub_error(error, HUB_ERROR_INVALID, "%s:%d: a second document; one file holds one",
                              builder->file_name, (int)event->start_mark.line + 1);
         return 0;
-    case YAML_SCALAR_EVENT:
-        return take_scalar(builder, event, error);
-    case YAML_ALIAS_EVENT:
-        return take_alias(builder, event, error);
-    case YAML_SEQUENCE_START_EVENT:
-        return begin(builder, YAML_TREE_LIST, event, error);
-    case YAML_MAPPING_START_EVENT:
-        return begin(builder, YAML_TREE_MAP, event, error);
+    case YAML_SCALAR_EVENT: return take_scalar(builder, event, error);
+    case YAML_ALIAS_EVENT: return take_alias(builder, event, error);
+    case YAML_SEQUENCE_START_EVENT: return begin(builder, YAML_TREE_LIST, event, error);
+    case YAML_MAPPING_START_EVENT: return begin(builder, YAML_TREE_MAP, event, error);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT:
-        return end(builder, error);
-    default:
-        return 0;
+    case YAML_MAPPING_END_EVENT: return end(builder, error);
+    default: return 0;
     }
 }
 

@@ -12,8 +12,8 @@
 #include "hub/error.h"
 
 #define YAML_TREE_TEXT_BYTES (8u << 20)
-#define YAML_TREE_DEPTH 64
-#define YAML_TREE_NODES 2000000
+#define YAML_TREE_DEPTH      64
+#define YAML_TREE_NODES      2000000
 
 enum yaml_tree_kind {
     YAML_TREE_NULL,

@@ -198,8 +198,7 @@ static int read_members(struct reader *reader, struct yaml_tree_node *node, int 
                 return refuse(reader, "':' was expected after a key", error);
             reader->at++;
         }
-        if (!(item = read_value(reader, depth + 1, error)) ||
-            yaml_tree_add(node, key, item, reader->file_name, error))
+        if (!(item = read_value(reader, depth + 1, error)) || yaml_tree_add(node, key, item, reader->file_name, error))
             return -1;
         skip_space(reader);
         if (next_is(reader, closing)) {

@@ -8,7 +8,7 @@
 
 #define PART_BYTES (64ll << 20) /* our own writer stays below 32 MB */
 #define ROW_VALUES (1ll << 24)
-#define ROWS UINT32_MAX /* rows are counted in uint32_t by data_gather */
+#define ROWS       UINT32_MAX /* rows are counted in uint32_t by data_gather */
 
 /* One split in memory; x and y own what data points to. */
 struct entry {
@@ -364,14 +364,15 @@ static int allocate(struct data_cache *cache, struct loading *loading, bson_erro
     struct entry *entry = loading->entry;
     struct data *data = &entry->data;
     int64_t x_bytes = data->rows * data->features * (loading->u8 ? 1 : (int64_t)sizeof(float)); /* < 2^32 × 2^26 */
-    int64_t y_bytes = data->rows * (loading->classes ? (int64_t)sizeof(int32_t)
-                                                     : data->outputs * (int64_t)sizeof(float));
+    int64_t y_bytes =
+        data->rows * (loading->classes ? (int64_t)sizeof(int32_t) : data->outputs * (int64_t)sizeof(float));
     entry->bytes = x_bytes + y_bytes;
     while (cache->limit && cache->bytes + entry->bytes > cache->limit)
         if (!evict(cache, entry->digest))
             return hub_error(error, HUB_ERROR_MEMORY,
                              "dataset %s, split %s: needs %lld MiB, beside %lld MiB of its other splits; the limit is "
-                             "%lld MiB", loading->name, loading->split, (long long)(entry->bytes >> 20),
+                             "%lld MiB",
+                             loading->name, loading->split, (long long)(entry->bytes >> 20),
                              (long long)(cache->bytes >> 20), (long long)(cache->limit >> 20));
     entry->x = malloc((size_t)x_bytes + 1);
     entry->y = malloc((size_t)y_bytes + 1);
