@@ -72,7 +72,9 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
             break;
         }
     }
-    if (result < 0 && error != NULL) {
+    if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID) {
+        result = mark_only(hub, task, error);
+    } else if (result < 0 && error != NULL) {
         *error = inner;
     }
     bson_destroy(&upload_filter);

@@ -441,8 +441,8 @@ static void take_back_update(const bson_t *task, int64_t now, int64_t lease_ms, 
         return;
     }
     task_end_update(update, "dead", message, NULL);
-    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
-    BSON_APPEND_INT64(&part, started ? "crashes" : "lost", 1);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &part); /* unlike $inc it refuses no foreign type */
+    BSON_APPEND_INT64(&part, started ? "crashes" : "lost", started ? crashes : lost);
     bson_append_document_end(update, &part);
 }
 
@@ -464,8 +464,14 @@ static int take_back(struct task_sweeper *sweeper, struct hub *hub, const bson_t
         task_append_same(&filter, paths[i], there ? &value : NULL);
     }
     take_back_update(task, now, sweeper->lease_ms, &update);
-    /* An unknown outcome is found out at the next round. */
-    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    /* An unknown outcome is found out at the next round. A claim that no filter can name is put away as it is. */
+    bson_error_t inner;
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, &inner);
+    if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID) {
+        result = task_set_aside(hub, task, inner.message, error);
+    } else if (result < 0 && error != NULL) {
+        *error = inner;
+    }
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;
