@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_KERNELS_NET_IMPL_H
+#define TL_KERNELS_NET_IMPL_H
+
+/* The inside of a net; only net*.c include it. */
+
+#include "kernels/layer.h"
+#include "kernels/loss.h"
+#include "kernels/net.h"
+
+struct net_layer {
+    struct layer layer;
+    int consumers;        /* layers and losses that use the output */
+    bool needs_gradient;  /* there are parameters here or before */
+    bool is_output;
+    struct tensor scratch[ARCHITECTURE_INPUTS]; /* gradients of inputs that others use too; data NULL: direct */
+};
+
+/* One parameter of one layer, where it is in the blocks. */
+struct net_parameter {
+    int layer, index;     /* of layers, of its parameters */
+    size_t offset;        /* floats from the start of the block */
+};
+
+struct net {
+    struct architecture architecture;          /* a copy; layers are owned */
+    struct architecture_size size;
+    const struct device *device;
+    bool has_loss;
+    enum loss_kind loss;
+    int64_t batch_size;
+    uint64_t seed, steps;
+    int64_t rows;                              /* that tensors are set to */
+    bool linked_for_training;
+    struct tensor inputs[ARCHITECTURE_INPUTS];
+    struct tensor *outputs[ARCHITECTURE_OUTPUTS];
+    struct net_layer *layers;
+    size_t parameter_count;
+    struct net_parameter *parameters_of;
+    size_t floats;                             /* of each of the two blocks */
+    float *parameters, *gradients;
+    float *activations;
+    size_t memory;
+};
+
+const struct layer_parameter *net_parameter(const struct net *net, size_t index);
+
+#endif
