@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_RUNNER_BATCH_H
+#define TL_RUNNER_BATCH_H
+
+/* Batches of a split: rows gathered into buffers that a net reads, and a pass of evaluation over a whole split. */
+
+#include "kernels/net.h"
+#include "runner/work.h"
+
+struct batch {
+    float *x;          /* (size, features) */
+    int32_t *labels;   /* (size), or NULL */
+    float *targets;    /* (size, outputs), or NULL */
+    uint32_t *indices; /* (size) */
+    int64_t size;
+};
+
+/* Buffers for size rows of data. -1 without memory. */
+int batch_init(struct batch *batch, const struct data *data, int64_t size, bson_error_t *error);
+void batch_destroy(struct batch *batch);
+/* Gathers count rows, order[0 … count-1] (NULL: first, first + 1, …), as a batch for a net. */
+struct net_batch batch_gather(struct batch *batch, const struct data *data, const int64_t *order, int64_t first,
+                              int64_t count);
+
+struct batch_scores {
+    bool known;      /* there is such a split */
+    bool has_accuracy;
+    double loss, accuracy;
+};
+
+/* The mean loss and accuracy of net over a split, without dropout. 1, 0 when told to stop (*stop; a request to stop with
+ * results does not end it), -1; a loss that is not finite is HUB_ERROR_INVALID. */
+int batch_evaluate(struct work *work, struct net *net, const struct data *data, struct batch *batch,
+                   const char *split, struct batch_scores *scores, enum work_stop *stop, bson_error_t *error);
+/* Means of sums; has_accuracy for classes. */
+void batch_score(const struct net_metrics *sums, bool classes, struct batch_scores *scores);
+/* Appends loss and accuracy, each name behind the prefix ("validation_" or ""). */
+bool batch_append_scores(bson_t *document, const char *prefix, const struct batch_scores *scores);
+
+#endif

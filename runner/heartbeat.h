@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_RUNNER_HEARTBEAT_H
+#define TL_RUNNER_HEARTBEAT_H
+
+/* A worker's heartbeat: a thread with a hub of its own, that training cannot starve and that never makes training wait for
+ * the hub. While a task is watched it beats (the first time a second after the claim, which also says "started", so that a
+ * shorter task costs no write at all; then every sixth of the lease), writes progress with the beat, and the log
+ * points that came meanwhile. It also says when to stop: what the user asked for, a lost lease, or no good beat for
+ * two thirds of the lease by CLOCK_BOOTTIME, counted from the sending of the last good one. */
+
+#include "hub/logs.h"
+
+struct heartbeat;
+
+enum heartbeat_verdict {
+    HEARTBEAT_GO_ON,
+    HEARTBEAT_CANCEL, /* asked for by the user */
+    HEARTBEAT_STOP,
+    HEARTBEAT_PAUSE,
+    HEARTBEAT_AWAY,   /* the hub could not be reached for too long: stop, and give the task back when it can be */
+    HEARTBEAT_LOST    /* the task is another's: write nothing more */
+};
+
+/* hub is borrowed for hub_reopen, which the thread does when it first needs to. NULL on error. */
+struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_error_t *error);
+/* Ends the thread; it first waits for what is being written. NULL allowed. */
+void heartbeat_free(struct heartbeat *heartbeat);
+
+/* Watches a task that was claimed by a request sent at claimed_ms (clock_boot_ms). logs is borrowed until
+ * heartbeat_take_logs. */
+void heartbeat_watch(struct heartbeat *heartbeat, const struct task_fence *fence, struct logs *logs,
+                     int64_t claimed_ms);
+/* The progress to be written by the next beat (copied). */
+void heartbeat_progress(struct heartbeat *heartbeat, const bson_t *progress);
+/* A log point, to be written within some seconds. -1 without memory. */
+int heartbeat_log(struct heartbeat *heartbeat, const char *split, const bson_t *point, bson_error_t *error);
+/* Cheap: to be asked at every batch. */
+enum heartbeat_verdict heartbeat_verdict(struct heartbeat *heartbeat);
+/* Hands the logs back with all their points; beats go on. After it heartbeat_log must not be called. */
+int heartbeat_take_logs(struct heartbeat *heartbeat, bson_error_t *error);
+/* No more beats for this task (one that is under way may still end, and changes nothing). */
+void heartbeat_leave(struct heartbeat *heartbeat);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/recipe.h"
+#include "hub/architecture_record.h"
+#include "kernels/loss.h"
+#include "runner/document.h"
+#include "runner/work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { EPOCHS_MAXIMUM = 1000000, BATCH_MAXIMUM = 1 << 20, THREADS_MAXIMUM = 1024 };
+
+void recipe_init(struct recipe *recipe)
+{
+    memset(recipe, 0, sizeof *recipe);
+    bson_init(&recipe->dataset);
+    bson_init(&recipe->dataset_query);
+}
+
+void recipe_destroy(struct recipe *recipe)
+{
+    if (!recipe)
+        return;
+    bson_destroy(&recipe->dataset);
+    bson_destroy(&recipe->dataset_query);
+    architecture_free(recipe->architecture);
+    free(recipe->architecture_json);
+}
+
+static int read_optimizer(struct recipe *recipe, const bson_t *hyper_parameters, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    const char *name = document_string(hyper_parameters, "optimizer");
+    bson_iter_t at;
+
+    if (!name && document_has(hyper_parameters, "optimizer"))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.optimizer: must be a name");
+    if (optimizer_options_init(&recipe->optimizer, name ? name : "adam", &why))
+        return work_kernel_error(error, &why, "hyper_parameters.optimizer");
+    if (!bson_iter_init(&at, hyper_parameters))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: a damaged document");
+    while (bson_iter_next(&at)) {
+        const char *key = bson_iter_key(&at);
+        double value;
+        if (BSON_ITER_HOLDS_BOOL(&at))
+            value = bson_iter_bool(&at) ? 1 : 0;
+        else if (!document_number(hyper_parameters, key, &value))
+            continue;
+        if (optimizer_options_set(&recipe->optimizer, key, value, &why) < 0)
+            return work_kernel_error(error, &why, "hyper_parameters");
+    }
+    if (optimizer_options_check(&recipe->optimizer, &why))
+        return work_kernel_error(error, &why, "hyper_parameters");
+    return 0;
+}
+
+int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bson_error_t *error)
+{
+    static const char *const numbers[] = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"};
+    bson_t none = BSON_INITIALIZER, given;
+    double value;
+    int result = -1;
+
+    if (!document_child(source, "hyper_parameters", &given)) {
+        if (document_has(source, "hyper_parameters")) {
+            hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: must be a document");
+            goto out;
+        }
+        if (!bson_init_static(&given, bson_get_data(&none), none.len))
+            goto out;
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (document_has(&given, numbers[i]) && !document_number(&given, numbers[i], &value)) {
+            hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: must be a number", numbers[i]);
+            goto out;
+        }
+    if (document_integer_in(source, "hyper_parameters.epochs", 1, EPOCHS_MAXIMUM, 10, &recipe->epochs, error) ||
+        document_integer_in(source, "hyper_parameters.batch_size", 1, BATCH_MAXIMUM, 32, &recipe->batch_size, error) ||
+        document_integer_in(source, "seed", 0, INT64_MAX, 0, &recipe->seed, error) ||
+        document_integer_in(source, "hyper_parameters.seed", 0, INT64_MAX, recipe->seed, &recipe->seed, error))
+        goto out;
+    result = read_optimizer(recipe, &given, error);
+out:
+    bson_destroy(&none);
+    return result;
+}
+
+static int read_task_options(struct recipe *recipe, const bson_t *task, bson_error_t *error)
+{
+    const char *keep = document_string(task, "keep"), *every = document_string(task, "log_every");
+    bool by_epoch = every && !strcmp(every, "epoch");
+    if (document_integer_in(task, "threads", 0, THREADS_MAXIMUM, 0, &recipe->threads, error) ||
+        (!by_epoch && document_integer_in(task, "log_every", 1, INT32_MAX, 0, &recipe->log_every, error)))
+        return -1;
+    if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
+        return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
+    recipe->keep_best = keep && !strcmp(keep, "best");
+    return 0;
+}
+
+/* input_shape, label and classes of the manifest. */
+static int read_shapes(struct recipe *recipe, bson_error_t *error)
+{
+    bson_t dims;
+    bson_iter_t at;
+    const char *label = document_string(&recipe->dataset, "label");
+    const char *name = document_string(&recipe->dataset, "name");
+
+    if (!name)
+        name = "";
+    recipe->classes = !label || !strcmp(label, "class");
+    if (recipe->classes && (!document_integer(&recipe->dataset, "classes", &recipe->outputs) || recipe->outputs < 1))
+        return hub_error(error, HUB_ERROR_CORRUPT, "dataset %s: no number of classes", name);
+    if (!document_array(&recipe->dataset, "input_shape", &dims) || !bson_iter_init(&at, &dims))
+        return hub_error(error, HUB_ERROR_CORRUPT, "dataset %s: no input_shape", name);
+    while (bson_iter_next(&at)) {
+        int64_t dimension;
+        if (recipe->input.rank == SHAPE_RANK || !document_integer(&dims, bson_iter_key(&at), &dimension) ||
+            dimension < 1 || dimension > ARCHITECTURE_DIMENSION)
+            return hub_error(error, HUB_ERROR_CORRUPT, "dataset %s: input_shape: at most %d integers in [1, %d]", name,
+                             SHAPE_RANK, ARCHITECTURE_DIMENSION);
+        recipe->input.dims[recipe->input.rank++] = dimension;
+    }
+    if (recipe->input.rank == 0)
+        return hub_error(error, HUB_ERROR_CORRUPT, "dataset %s: input_shape is empty", name);
+    return 0;
+}
+
+int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error)
+{
+    bson_t query, found;
+    int result = document_query(source, "dataset", &query, error);
+    if (result == 0)
+        result = hub_error(error, HUB_ERROR_INVALID, "dataset: missing; name a dataset or give a query");
+    if (result == 1) {
+        result = dataset_find_one(hub, &query, &found, error);
+        if (result == 0) {
+            char *json = document_json(&query);
+            result = hub_error(error, HUB_ERROR_NOT_FOUND, "dataset: nothing in project %s matches %s",
+                               hub_project(hub), json ? json : "the query");
+            bson_free(json);
+        }
+        if (result == 1) {
+            bson_destroy(&recipe->dataset);
+            bson_copy_to(&found, &recipe->dataset);
+            bson_destroy(&recipe->dataset_query);
+            bson_copy_to(&query, &recipe->dataset_query);
+            result = read_shapes(recipe, error);
+        }
+        bson_destroy(&found);
+    }
+    bson_destroy(&query);
+    return result < 0 ? -1 : 0;
+}
+
+/* A name has neither blanks nor colons nor braces, and there must be such a record; else it is the short form. */
+static int read_saved(struct hub *hub, const char *text, char **json, bson_error_t *error)
+{
+    bson_t record, graph;
+    *json = NULL;
+    if (!*text || strpbrk(text, " :\t\n{"))
+        return 0;
+    int result = architecture_record_resolve(hub, text, &record, error);
+    if (result == 1) {
+        if (document_child(&record, "graph", &graph))
+            *json = document_json(&graph);
+        if (!*json)
+            result = hub_error(error, HUB_ERROR_CORRUPT, "architecture %s: the saved record has no graph", text);
+    }
+    bson_destroy(&record);
+    return result;
+}
+
+int recipe_read_architecture(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    const char *text = document_string(source, "architecture");
+    char *json = NULL;
+    bson_t graph;
+
+    if (text) {
+        if (read_saved(hub, text, &json, error) < 0)
+            return -1;
+    } else if (document_child(source, "architecture", &graph)) {
+        json = document_json(&graph);
+        if (!json)
+            return hub_error(error, HUB_ERROR_MEMORY, "no memory for the architecture");
+    } else {
+        return hub_error(error, HUB_ERROR_INVALID, "architecture: missing; a short form, a graph or a saved name");
+    }
+    recipe->architecture = architecture_parse(json ? json : text, &why);
+    bson_free(json);
+    if (!recipe->architecture)
+        return work_kernel_error(error, &why, "architecture");
+    if (recipe->architecture->input_count != 1 || recipe->architecture->output_count != 1)
+        return hub_error(error, HUB_ERROR_INVALID, "architecture: %d inputs and %d outputs; this kind of task has one each",
+                         recipe->architecture->input_count, recipe->architecture->output_count);
+    recipe->architecture_json = architecture_to_json(recipe->architecture);
+    if (!recipe->architecture_json)
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the architecture");
+    hub_sha256(recipe->architecture_json, strlen(recipe->architecture_json), recipe->architecture_digest);
+    return 0;
+}
+
+int recipe_read_loss(struct recipe *recipe, const bson_t *source, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    enum loss_kind kind;
+    const char *name = document_string(source, "hyper_parameters.loss");
+    if (!name && document_has(source, "hyper_parameters.loss"))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: must be a name");
+    recipe->loss = name ? name : recipe->classes ? "cross_entropy" : "mse";
+    if (loss_find(recipe->loss, &kind, &why))
+        return work_kernel_error(error, &why, "hyper_parameters.loss");
+    recipe->loss = loss_name(kind);
+    if (loss_takes_classes(kind) != recipe->classes)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s does not go with labels that are %s",
+                         recipe->loss, recipe->classes ? "classes" : "values");
+    return 0;
+}
+
+int recipe_read(struct recipe *recipe, struct hub *hub, const bson_t *task, bson_error_t *error)
+{
+    return recipe_read_hyper_parameters(recipe, task, error) || read_task_options(recipe, task, error) ||
+                   recipe_read_dataset(recipe, hub, task, error) || recipe_read_loss(recipe, task, error) ||
+                   recipe_read_architecture(recipe, hub, task, error)
+               ? -1
+               : 0;
+}

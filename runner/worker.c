@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker process: claims tasks one after the other and does them, until it is told to leave. */
+#include "runner/clock.h"
+#include "runner/document.h"
+#include "runner/message.h"
+#include "runner/runner.h"
+#include "runner/work.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { IDLE_MS = 50, IDLE_MOST_MS = 5000, IDLE_LAST_MS = 500, OUTPUT_WAIT_MS = 2000 };
+
+static volatile sig_atomic_t stopping;
+static int wake[2] = {-1, -1}; /* the signal handler writes, whoever waits polls */
+
+struct claimer {
+    struct worker worker;
+    bson_t configuration;
+    struct task_claim_options options;
+    bool limited;     /* each claim needs a grant */
+    bool until_empty;
+};
+
+static void on_stop(int signal)
+{
+    int saved = errno;
+    (void)signal;
+    stopping = 1;
+    if (write(wake[1], "", 1) < 0)
+        stopping = 1; /* a full pipe wakes as well */
+    errno = saved;
+}
+
+bool worker_stopping(void)
+{
+    return stopping;
+}
+
+static void take(struct worker *worker, const bson_t *message)
+{
+    const char *say = document_string(message, "say"), *text = document_string(message, "text");
+    if (!say)
+        return;
+    if (!strcmp(say, "leave"))
+        worker->leave = true;
+    else if (!strcmp(say, "grant"))
+        worker->granted = true;
+    else if (!strcmp(say, "poll"))
+        worker->poll = true;
+    else if (!strcmp(say, "output")) {
+        bson_free(worker->output);
+        worker->output = bson_strdup(text ? text : "");
+    }
+}
+
+/* Everything that the supervisor has said so far. */
+static void take_all(struct worker *worker)
+{
+    bson_t message;
+    int result;
+    do {
+        result = message_receive(worker->socket, 0, &message);
+        if (result > 0)
+            take(worker, &message);
+        bson_destroy(&message);
+    } while (result > 0);
+    if (result < 0)
+        stopping = 1; /* no supervisor: stop as if it had told us */
+}
+
+void worker_wait(struct worker *worker, int64_t ms)
+{
+    struct pollfd ready[] = {{.fd = worker->socket, .events = POLLIN}, {.fd = wake[0], .events = POLLIN}};
+    if (stopping && ms > 0) { /* the pipe stays readable: sleep without it */
+        ready[1].fd = -1;
+        ready[0].fd = -1;
+    }
+    if (poll(ready, 2, ms > INT32_MAX ? INT32_MAX : (int)ms) > 0 && ready[0].revents)
+        take_all(worker);
+}
+
+const char *worker_output(struct worker *worker)
+{
+    int64_t until = clock_boot_ms() + OUTPUT_WAIT_MS;
+    fflush(stdout);
+    fflush(stderr);
+    bson_free(worker->output);
+    worker->output = NULL;
+    if (message_say(worker->socket, "output") <= 0)
+        return NULL;
+    while (!worker->output && clock_boot_ms() < until) {
+        struct pollfd ready = {.fd = worker->socket, .events = POLLIN};
+        if (poll(&ready, 1, (int)(until - clock_boot_ms())) > 0)
+            take_all(worker);
+        if (stopping && ready.revents & POLLHUP)
+            break;
+    }
+    return worker->output && *worker->output ? worker->output : NULL;
+}
+
+static void say_error(struct worker *worker, const char *say, const char *key, const bson_error_t *error)
+{
+    bson_t message = BSON_INITIALIZER;
+    if (BSON_APPEND_UTF8(&message, "say", say) && BSON_APPEND_INT32(&message, "code", (int32_t)hub_error_code(error)) &&
+        BSON_APPEND_UTF8(&message, key, error->message))
+        message_send(worker->socket, &message, true);
+    bson_destroy(&message);
+}
+
+static void say_claimed(struct worker *worker, const bson_t *task, const struct task_fence *fence)
+{
+    bson_t message = BSON_INITIALIZER;
+    const char *name = document_string(task, "name"), *kind = document_string(task, "kind");
+    int64_t seq = 0;
+    document_integer(task, "seq", &seq);
+    if (BSON_APPEND_UTF8(&message, "say", "claimed") && BSON_APPEND_UTF8(&message, "task", fence->task_id) &&
+        BSON_APPEND_INT64(&message, "seq", seq) && BSON_APPEND_UTF8(&message, "name", name ? name : "") &&
+        BSON_APPEND_UTF8(&message, "kind", kind ? kind : "") && BSON_APPEND_UTF8(&message, "project", fence->project) &&
+        BSON_APPEND_INT32(&message, "lane", fence->lane) && BSON_APPEND_UTF8(&message, "claim", fence->claim_id))
+        message_send(worker->socket, &message, true);
+    bson_destroy(&message);
+}
+
+/* One claim and its work. 1 did one, 0 nothing is ready, -1 error. */
+static int claim(struct claimer *claimer, bson_error_t *error)
+{
+    struct worker *worker = &claimer->worker;
+    struct task_fence fence;
+    bson_t task;
+    int64_t claimed_ms = clock_boot_ms();
+    int result = task_claim(worker->hub, &claimer->options, &task, &fence, error);
+    if (result > 0) {
+        worker->granted = false;
+        say_claimed(worker, &task, &fence);
+        work_run(worker, &task, &fence, claimed_ms);
+    }
+    bson_destroy(&task);
+    return result;
+}
+
+static int work_until_told(struct claimer *claimer)
+{
+    struct worker *worker = &claimer->worker;
+    int64_t wait = IDLE_MS, most = claimer->until_empty ? IDLE_LAST_MS : IDLE_MOST_MS;
+    bool noted = false;
+
+    for (take_all(worker); !stopping && !worker->leave; take_all(worker)) {
+        bson_error_t error;
+        if (claimer->limited && !worker->granted) {
+            message_say(worker->socket, "want");
+            while (!worker->granted && !worker->leave && !stopping)
+                worker_wait(worker, -1);
+            continue;
+        }
+        worker->poll = false;
+        int result = claim(claimer, &error);
+        if (result > 0) {
+            wait = IDLE_MS;
+            noted = false;
+            continue;
+        }
+        if (result < 0) {
+            if (!noted)
+                say_error(worker, work_is_transient(&error) ? "note" : "fatal",
+                          work_is_transient(&error) ? "message" : "error", &error);
+            if (!work_is_transient(&error))
+                return 1;
+            noted = true;
+        } else {
+            noted = false;
+            message_say(worker->socket, "idle");
+        }
+        int64_t until = clock_boot_ms() + clock_jitter(wait);
+        while (!stopping && !worker->leave && !worker->poll && clock_boot_ms() < until)
+            worker_wait(worker, until - clock_boot_ms());
+        wait = worker->poll ? IDLE_MS : wait * 2 < most ? wait * 2 : most;
+    }
+    return 0;
+}
+
+/* A hub that is away is waited for: the supervisor has seen it alive. */
+static int connect_hub(struct worker *worker, const char *uri, const char *project)
+{
+    int64_t wait = IDLE_MS;
+    bson_error_t error;
+    for (bool noted = false; !stopping && !worker->leave; noted = true) {
+        worker->hub = hub_open(uri, project, HUB_OPEN_EXISTING, &error);
+        if (worker->hub)
+            return 0;
+        if (!work_is_transient(&error) || hub_error_code(&error) == HUB_ERROR_UNAUTHORIZED)
+            break;
+        if (!noted)
+            say_error(worker, "note", "message", &error);
+        worker_wait(worker, clock_jitter(wait));
+        wait = wait * 2 < IDLE_MOST_MS ? wait * 2 : IDLE_MOST_MS;
+    }
+    if (!stopping && !worker->leave)
+        say_error(worker, "fatal", "error", &error);
+    return -1;
+}
+
+static int configure(struct claimer *claimer)
+{
+    struct worker *worker = &claimer->worker;
+    const bson_t *configuration = &claimer->configuration;
+    int64_t threads = 1, lease_ms = TASK_LEASE_MS, cache = INT64_C(1) << 30, supervisor = 0, index = 0;
+    const char *uri = document_string(configuration, "uri"), *project = document_string(configuration, "project");
+    bson_error_t error;
+
+    document_integer(configuration, "threads", &threads);
+    document_integer(configuration, "lease_ms", &lease_ms);
+    document_integer(configuration, "cache_bytes", &cache);
+    document_integer(configuration, "supervisor", &supervisor);
+    document_integer(configuration, "index", &index);
+    if (!uri || getppid() != (pid_t)supervisor) /* it died before PR_SET_PDEATHSIG could tell */
+        return -1;
+    worker->index = (int)index;
+    worker->threads = (int)threads;
+    worker->lease_ms = lease_ms;
+    worker->device_name = document_string(configuration, "device");
+    claimer->limited = document_bool(configuration, "limited", false);
+    claimer->until_empty = document_bool(configuration, "until_empty", false);
+    claimer->options = (struct task_claim_options){.runner = document_string(configuration, "runner"),
+                                                   .queue = document_string(configuration, "queue"),
+                                                   .resource_class = document_string(configuration, "resource_class"),
+                                                   .name = document_string(configuration, "task_name")};
+    if (!worker->device_name)
+        worker->device_name = "cpu";
+    if (connect_hub(worker, uri, project))
+        return -1;
+    worker->cache = data_cache_new(cache);
+    worker->heartbeat = heartbeat_new(worker->hub, lease_ms, &error);
+    if (worker->cache && worker->heartbeat)
+        return 0;
+    say_error(worker, "note", "message", &error);
+    return -1;
+}
+
+static int watch_signals(void)
+{
+    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART}, ignore = {.sa_handler = SIG_IGN};
+    sigset_t none;
+    if (pipe2(wake, O_CLOEXEC | O_NONBLOCK))
+        return -1;
+    sigemptyset(&none);
+    sigaction(SIGTERM, &stop, NULL);
+    /* A terminal sends these to the whole group: the supervisor decides what they mean. */
+    sigaction(SIGINT, &ignore, NULL);
+    sigaction(SIGHUP, &ignore, NULL);
+    sigaction(SIGQUIT, &ignore, NULL);
+    sigaction(SIGUSR1, &ignore, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int runner_worker_main(int argc, char **argv)
+{
+    struct claimer claimer = {.worker = {.socket = -1}};
+    char *end = NULL;
+    int status = 1;
+
+    for (int i = 1; i + 1 < argc; i++)
+        if (!strcmp(argv[i], "--worker-process"))
+            claimer.worker.socket = (int)strtol(argv[i + 1], &end, 10);
+    if (!end || *end || claimer.worker.socket < 0 || watch_signals())
+        return 2;
+    fcntl(claimer.worker.socket, F_SETFD, FD_CLOEXEC);
+    if (message_receive(claimer.worker.socket, -1, &claimer.configuration) > 0 && configure(&claimer) == 0) {
+        message_say(claimer.worker.socket, "ready");
+        status = work_until_told(&claimer);
+    }
+    if (stopping || claimer.worker.leave)
+        status = 0;
+    heartbeat_free(claimer.worker.heartbeat);
+    data_cache_free(claimer.worker.cache);
+    device_close(claimer.worker.device);
+    hub_close(claimer.worker.hub);
+    bson_free(claimer.worker.output);
+    bson_destroy(&claimer.configuration);
+    close(claimer.worker.socket);
+    return status;
+}
