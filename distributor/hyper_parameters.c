@@ -42,26 +42,31 @@ const char *hyper_parameters_names(void)
            "weight_decay";
 }
 
+static int least_of(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 int hyper_parameters_distance(const char *a, const char *b, int limit)
 {
     enum { LONGEST = 64 };
     size_t n = strlen(a), m = strlen(b);
-    int row[LONGEST + 1];
+    int rows[3][LONGEST + 1]; /* of Wagner and Fischer's table 1974: i - 2, i - 1, i */
     if (n > LONGEST || m > LONGEST)
         return limit + 1;
     for (size_t j = 0; j <= m; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= n; i++) { /* Wagner and Fischer 1974, one row at a time */
-        int diagonal = row[0];
+        rows[0][j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        const int *before = rows[(i + 1) % 3], *above = rows[(i - 1) % 3];
+        int *row = rows[i % 3];
         row[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            int best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
+            row[j] = least_of(least_of(above[j], row[j - 1]) + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least_of(row[j], before[j - 2] + 1); /* two letters swapped: Damerau 1964 */
         }
     }
-    return row[m] > limit ? limit + 1 : row[m];
+    return least_of(rows[n % 3][m], limit + 1);
 }
 
 const char *hyper_parameters_nearest(const char *name)

@@ -22,7 +22,7 @@ const char *hyper_parameters_nearest(const char *name);
 int hyper_parameters_check(const bson_t *given, const char *label, bool defaults, bson_t *complete, const char **field,
                            bson_error_t *error);
 
-/* How many letters must be changed, added or taken away between two words; more than limit is limit + 1. */
+/* How many letters must be changed, added, taken away or swapped between two words; more than limit is limit + 1. */
 int hyper_parameters_distance(const char *a, const char *b, int limit);
 
 #endif

@@ -192,8 +192,9 @@ static int send_part(struct saving *saving, const struct pair *pair, const char 
     uint8_t *begin = saving->part + HEADER_ROOM - length;
     memcpy(begin, header, length);
     free(header);
-    return dataset_writer_part(saving->writer, split, rows, begin,
-                               length + (size_t)(rows * (pair->row_bytes + (int64_t)sizeof(int64_t))), error);
+    int sent = dataset_writer_part(saving->writer, split, rows, begin,
+                                   length + (size_t)(rows * (pair->row_bytes + (int64_t)sizeof(int64_t))), error);
+    return sent < 0 ? -1 : 0;
 }
 
 static void put_label(uint8_t *to, uint8_t label)

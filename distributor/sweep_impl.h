@@ -45,6 +45,9 @@ bool sweep_append_scalar(bson_t *document, const char *key, const struct yaml_tr
 /* All values: {hidden: {values: […]}, head: {units: {values: […]}}}. */
 int sweep_append_values(const struct sweep *sweep, bson_t *document, const char *key, bson_error_t *error);
 
+/* "hidden = 800, rate = 0.5", of the parameters that have several values, for messages: cut to size. */
+void sweep_describe_point(const struct sweep *sweep, int64_t i, char *text, size_t size);
+
 /* Walks the ${…} of a text or a whole node and marks what they name as used; refuses names that no parameter has. line
  * 0: a text that is not from the file. */
 int sweep_mark_text(struct sweep *sweep, const char *text, int line, bson_error_t *error);

@@ -201,6 +201,19 @@ static const char *text_of(const struct yaml_tree_node *value, char *buffer, siz
     }
 }
 
+void sweep_describe_point(const struct sweep *sweep, int64_t i, char *text, size_t size)
+{
+    char buffer[40];
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t j = 0; j < sweep->parameter_count && used + 1 < size; j++) {
+        const struct sweep_parameter *parameter = &sweep->parameters[j];
+        if (parameter->count > 1)
+            used += (size_t)snprintf(text + used, size - used, "%s%s = %.40s", used ? ", " : "", parameter->path,
+                                     text_of(sweep_value(sweep, parameter, i), buffer, sizeof buffer));
+    }
+}
+
 char *sweep_fill_text(const struct sweep *sweep, const char *text, int64_t i)
 {
     char *filled = NULL, buffer[40];

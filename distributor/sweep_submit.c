@@ -140,7 +140,7 @@ static void locate(const struct submitting *submitting, int64_t i, const char *f
 {
     const struct sweep *sweep = submitting->sweep;
     bson_error_t why = *error;
-    bson_t point;
+    char point[160];
     int line = 0;
     if (field && !strcmp(field, "architecture") && sweep->architecture && !submitting->architecture &&
         !submitting->graph)
@@ -152,12 +152,9 @@ static void locate(const struct submitting *submitting, int64_t i, const char *f
         hub_error(error, hub_error_code(&why), "%s: %s", sweep->file_name, why.message);
         return;
     }
-    sweep_point(sweep, i, &point, NULL);
-    char *json = bson_as_relaxed_extended_json(&point, NULL);
-    hub_error(error, hub_error_code(&why), "%s:%d: at point %.160s: %s", sweep->file_name, line, json ? json : "",
-              why.message);
-    bson_free(json);
-    bson_destroy(&point);
+    sweep_describe_point(sweep, i, point, sizeof point);
+    hub_error(error, hub_error_code(&why), "%s:%d: %s%s%s%s", sweep->file_name, line, *point ? "with " : "", point,
+              *point ? ": " : "", why.message);
 }
 
 /* The checked task of point i. */
@@ -213,7 +210,9 @@ out:
     return result;
 }
 
-static int save_record(const struct submitting *submitting, char id[HUB_ID_SIZE], bson_error_t *error)
+/* submitted: how many of its tasks are known to be in the hub. */
+static int save_record(const struct submitting *submitting, int64_t submitted, char id[HUB_ID_SIZE],
+                       bson_error_t *error)
 {
     const struct sweep *sweep = submitting->sweep;
     bson_t fields, record;
@@ -324,7 +323,7 @@ static int check_all(struct submitting *submitting, bson_error_t *error)
 static int submit_all(struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
 {
     submission->points = submitting->sweep->points;
-    if (save_record(submitting, submission->sweep_id, error))
+    if (save_record(submitting, 0, submission->sweep_id, error))
         return -1;
     submitting->sweep_id = submission->sweep_id;
     if (acceptance_save_architectures(submitting->acceptance, error))
@@ -340,6 +339,8 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
         submission->submitted += made;
         submission->skipped += end - i - made;
     }
+    if (save_record(submitting, submission->submitted + submission->skipped, submission->sweep_id, error))
+        return -1;
     if (!submission->submitted)
         return 0;
     submission->first_seq = find_seq(submitting, before, 1, error);
