@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_RUNNER_MACHINE_H
+#define TL_RUNNER_MACHINE_H
+
+#include "hub/error.h"
+
+/* Processors that this process may use; at least 1. */
+int machine_cores(void);
+int64_t machine_memory_bytes(void);
+/* "Intel(R) Xeon(R) …" into text, or "unknown". */
+void machine_cpu(char *text, size_t size);
+void machine_host(char *text, size_t size);
+
+#endif
