@@ -27,6 +27,9 @@ static int refuse_read(const struct idx_file *file, bson_error_t *error)
                          strerror(errno));
     if (code == Z_MEM_ERROR)
         return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to unpack it", file->path);
+    size_t path = strlen(file->path); /* zlib's message begins with it */
+    if (!strncmp(reason, file->path, path) && !strncmp(reason + path, ": ", 2))
+        reason += path + 2;
     return hub_error(error, HUB_ERROR_INVALID, "%s: unpacked byte %lld: damaged gzip data (%s)", file->path,
                      (long long)file->offset, code == Z_BUF_ERROR ? "it ends too early" : reason);
 }

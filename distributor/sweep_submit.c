@@ -225,8 +225,8 @@ static int save_record(const struct submitting *submitting, int64_t submitted, c
     for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
         if (bson_iter_init_find(&at, &submitting->base, keys[i]))
             done = bson_append_iter(&fields, keys[i], -1, &at);
-    done =
-        done && BSON_APPEND_UTF8(&fields, "text", sweep->text) && BSON_APPEND_INT64(&fields, "points", sweep->points);
+    done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) &&
+           BSON_APPEND_INT64(&fields, "points", sweep->points) && BSON_APPEND_INT64(&fields, "submitted", submitted);
     if (!bson_empty(&sweep->metric))
         done = done && BSON_APPEND_DOCUMENT(&fields, "metric", &sweep->metric);
     if (!done) {
