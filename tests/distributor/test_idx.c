@@ -34,7 +34,8 @@ static int64_t read_split(const bson_t *dataset, const char *split, uint8_t *x, 
         uint8_t *data;
         size_t length;
         cr_assert(bson_iter_recurse(&parts, &at) && bson_iter_find(&at, "blob_id"));
-        cr_assert_geq(blob_load(hub_store(fixture_hub), bson_iter_oid(&at), 1 << 20, &data, &length, &fixture_error), 0);
+        cr_assert_geq(blob_load(hub_store(fixture_hub), bson_iter_oid(&at), 1 << 20, &data, &length, &fixture_error),
+                      0);
         struct kernel_error why;
         struct safetensors *file = safetensors_parse(data, length, &why);
         cr_assert_not_null(file, "%s", why.message);
@@ -159,8 +160,8 @@ static void write_file(const char *name, const void *bytes, size_t length, bool 
 }
 
 /* 4 images of 2 × 2 and their labels. */
-static const uint8_t images[] = {0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
-                                 14, 15, 16};
+static const uint8_t images[] = {0, 0, 8, 3, 0, 0, 0, 4, 0, 0,  0,  2,  0,  0,  0,  2,
+                                 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t labels[] = {0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 1};
 #define IMAGES "train-images-idx3-ubyte"
 #define LABELS "train-labels-idx1-ubyte"
@@ -212,8 +213,7 @@ Test(idx, training_files_alone_are_enough_and_test_is_another_name_for_t10k)
 
 Test(idx, a_truncated_body_is_refused_with_its_offset)
 {
-    refused_images(images, sizeof images - 1,
-                   "/" IMAGES ": byte 31: truncated; 4 rows of 4 bytes end at byte 32");
+    refused_images(images, sizeof images - 1, "/" IMAGES ": byte 31: truncated; 4 rows of 4 bytes end at byte 32");
     refused_images(images, 3, "/" IMAGES ": byte 3: ends within the magic number");
     refused_images(images, 0, "/" IMAGES ": byte 0: ends within the magic number");
     refused_images(images, 10, "/" IMAGES ": byte 10: ends within the sizes of its 3 dimensions");
@@ -325,7 +325,8 @@ Test(idx, large_files_become_several_parts_and_progress_is_told)
 {
     enum { ROWS = 300 };
     const int64_t side = 400; /* 160,000 bytes a row: 48 MB in all */
-    uint8_t header[16] = {0, 0, 8, 3, 0, 0, ROWS >> 8, ROWS & 255, 0, 0, 1, 144, 0, 0, 1, 144}, y[8 + ROWS] = {0, 0, 8, 1};
+    uint8_t header[16] = {0, 0, 8, 3, 0, 0, ROWS >> 8, ROWS & 255, 0, 0, 1, 144, 0, 0, 1, 144},
+            y[8 + ROWS] = {0, 0, 8, 1};
     uint8_t *bytes = malloc((size_t)(16 + ROWS * side * side));
     cr_assert_not_null(bytes);
     memcpy(bytes, header, 16);

@@ -115,10 +115,11 @@ Test(sweep, unknown_keys_are_named_with_their_line)
 {
     refused("parameters:\n  epochs: 1\n\nmetods: grid\n",
             "sweep.yaml:4: unknown key 'metods' in the sweep; did you mean 'method'?");
-    refused("parameters: {}\nprogram: train.py\n",
-            "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
-            "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
-            "tags, seed, log_every, keep");
+    refused(
+        "parameters: {}\nprogram: train.py\n",
+        "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
+        "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
+        "tags, seed, log_every, keep");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
@@ -149,10 +150,12 @@ Test(sweep, values_are_checked)
     refused("parameters:\n  epochs: {values: 3}\n", "sweep.yaml:2: values of parameter 'epochs' must be a list, not an "
                                                     "integer");
     refused("parameters:\n  epochs: []\n", "sweep.yaml:2: parameter 'epochs' has no values");
-    refused("parameters:\n  epochs:\n  - 1\n  - [2]\n", "sweep.yaml:4: a value of parameter 'epochs' is a list; it must "
-                                                        "be a number, a string, true or false");
-    refused("parameters:\n  epochs:\n", "sweep.yaml:2: a value of parameter 'epochs' is nothing; it must be a number, a "
-                                        "string, true or false");
+    refused("parameters:\n  epochs:\n  - 1\n  - [2]\n",
+            "sweep.yaml:4: a value of parameter 'epochs' is a list; it must "
+            "be a number, a string, true or false");
+    refused("parameters:\n  epochs:\n",
+            "sweep.yaml:2: a value of parameter 'epochs' is nothing; it must be a number, a "
+            "string, true or false");
     refused("parameters:\n  learning_rate: .nan\n", "sweep.yaml:2: a value of parameter 'learning_rate' is not finite");
     refused("parameters:\n  epochs:\n  - 3\n  - 1\n  - 3.0\n",
             "sweep.yaml:5: parameter 'epochs' has the same value twice");

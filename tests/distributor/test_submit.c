@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/submit.h"
+
+#include "distributor/fixture.h"
+#include "hub/architecture_record.h"
+
+static void open_with_data(void)
+{
+    fixture_open();
+    fixture_save_small();
+}
+
+TestSuite(submit, .init = open_with_data, .fini = fixture_close);
+
+static bson_t *task_of(const char *json)
+{
+    bson_error_t error;
+    bson_t *fields = bson_new_from_json((const uint8_t *)json, -1, &error);
+    cr_assert_not_null(fields, "%s: %s", json, error.message);
+    return fields;
+}
+
+static void refused(const char *json, enum hub_error_code code, const char *message)
+{
+    bson_t *fields = task_of(json), task;
+    memset(&fixture_error, 0, sizeof fixture_error);
+    cr_expect_eq(submit_task(fixture_hub, fields, &task, &fixture_error), -1, "accepted: %s", json);
+    cr_expect_eq(hub_error_code(&fixture_error), code);
+    cr_expect(!strncmp(fixture_error.message, message, strlen(message)), "'%s' does not start with '%s'",
+              fixture_error.message, message);
+    cr_expect_null(strchr(fixture_error.message, '\n'));
+    cr_expect_eq(fixture_count("tasks"), 0);
+    cr_expect_eq(fixture_count("architectures"), 0);
+    bson_destroy(&task);
+    bson_destroy(fields);
+}
+
+static const char *text(const bson_t *document, const char *path)
+{
+    bson_iter_t root, at;
+    if (!bson_iter_init(&root, document) || !bson_iter_find_descendant(&root, path, &at) || !BSON_ITER_HOLDS_UTF8(&at))
+        return "";
+    return bson_iter_utf8(&at, NULL);
+}
+
+Test(submit, a_task_is_completed_and_its_architecture_saved)
+{
+    bson_t *fields = task_of("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"dense:8:relu dense:3\"}");
+    bson_t task, record;
+    cr_assert_eq(submit_task(fixture_hub, fields, &task, &fixture_error), 1, "%s", fixture_error.message);
+    cr_expect_str_eq(text(&task, "state"), "ready");
+    cr_expect_str_eq(text(&task, "architecture"), "dense:8:relu dense:3");
+    cr_expect_str_eq(text(&task, "hyper_parameters.optimizer"), "adam");
+    cr_expect_str_eq(text(&task, "hyper_parameters.loss"), "cross_entropy");
+    cr_expect_eq(strlen(text(&task, "architecture_digest")), 64);
+    cr_assert_eq(architecture_record_resolve(fixture_hub, text(&task, "architecture_digest"), &record, &fixture_error),
+                 1);
+    cr_expect_str_eq(text(&record, "digest"), text(&task, "architecture_digest"));
+    cr_expect_str_eq(text(&record, "text"), "dense:8:relu dense:3");
+    bson_destroy(&record);
+    bson_destroy(&task);
+    bson_destroy(fields);
+}
+
+Test(submit, a_graph_and_its_short_form_are_one_architecture)
+{
+    bson_t *fields =
+        task_of("{\"name\": \"one\", \"dataset\": {\"name\": \"small\", \"version\": 1}, \"architecture\": {"
+                "\"layers\": [{\"type\": \"dense\", \"units\": 8, \"activation\": \"relu\"},"
+                "{\"type\": \"dense\", \"units\": 3}]}}");
+    bson_t *other = task_of("{\"name\": \"two\", \"dataset\": \"small\", \"architecture\": \"dense:8:relu dense:3\"}");
+    bson_t a, b;
+    cr_assert_eq(submit_task(fixture_hub, fields, &a, &fixture_error), 1, "%s", fixture_error.message);
+    cr_assert_eq(submit_task(fixture_hub, other, &b, &fixture_error), 1, "%s", fixture_error.message);
+    cr_expect_str_eq(text(&a, "architecture_digest"), text(&b, "architecture_digest"));
+    cr_expect_eq(fixture_count("architectures"), 1);
+    bson_destroy(&a);
+    bson_destroy(&b);
+    bson_destroy(fields);
+    bson_destroy(other);
+}
+
+Test(submit, a_saved_architecture_is_found_by_its_name)
+{
+    char *graph;
+    bson_t *name = BCON_NEW("name", "lenet"), task;
+    cr_assert_eq(submit_architecture("dense:8:relu dense:3", &graph, &fixture_error), 0, "%s", fixture_error.message);
+    cr_assert_eq(architecture_record_save(fixture_hub, graph, name, NULL, &fixture_error), 1, "%s",
+                 fixture_error.message);
+    bson_t *fields = task_of("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"lenet\"}");
+    cr_assert_eq(submit_task(fixture_hub, fields, &task, &fixture_error), 1, "%s", fixture_error.message);
+    cr_expect(bson_has_field(&task, "architecture.layers"), "the task must hold what the name stood for");
+    char digest[65];
+    hub_sha256(graph, strlen(graph), digest);
+    cr_expect_str_eq(text(&task, "architecture_digest"), digest);
+    bson_destroy(&task);
+    bson_destroy(fields);
+    bson_destroy(name);
+    bson_free(graph);
+}
+
+Test(submit, what_cannot_be_trained_is_refused_by_name)
+{
+#define GOOD "\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"dense:3\""
+    refused("{\"name\": \"one\", \"architecture\": \"dense:3\"}", HUB_ERROR_INVALID, "dataset: missing");
+    refused("{\"name\": \"one\", \"dataset\": \"smal\", \"architecture\": \"dense:3\"}", HUB_ERROR_NOT_FOUND,
+            "dataset: nothing in project 'default' matches 'smal'; there is: small");
+    refused("{\"name\": \"one\", \"dataset\": {\"name\": \"small\", \"version\": 2}, \"architecture\": \"dense:3\"}",
+            HUB_ERROR_NOT_FOUND,
+            "dataset: nothing in project 'default' matches { \"name\" : \"small\", \"version\" : 2 }");
+    refused("{\"name\": \"one\", \"dataset\": 3, \"architecture\": \"dense:3\"}", HUB_ERROR_INVALID,
+            "dataset: must be a name or a query document");
+    refused("{\"name\": \"one\", \"dataset\": \"small\"}", HUB_ERROR_INVALID, "architecture: missing");
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": 3}", HUB_ERROR_INVALID,
+            "architecture: must be a text or a graph");
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"dense:3 dense:4\"}", HUB_ERROR_INVALID,
+            "architecture: layer dense_2: ");
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"dens:3\"}", HUB_ERROR_INVALID,
+            "architecture: ");
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"lenet\"}", HUB_ERROR_INVALID,
+            "architecture: ");
+    cr_expect(strstr(fixture_error.message, "nor is an architecture saved under that name"), "%s",
+              fixture_error.message);
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": {\"inputs\": [{\"name\": \"input\", "
+            "\"shape\": [7]}],"
+            "\"layers\": [{\"type\": \"dense\", \"units\": 3}]}}",
+            HUB_ERROR_INVALID, "architecture: input input has shape (7), a row of small (3, 2)");
+    refused("{" GOOD ", \"kind\": \"dream\"}", HUB_ERROR_INVALID, "kind: 'dream' is not");
+    refused("{" GOOD ", \"hyper_parameters\": {\"epochs\": 0}}", HUB_ERROR_INVALID,
+            "hyper_parameters.epochs: 0 is not in");
+    refused("{" GOOD ", \"hyper_parameters\": 3}", HUB_ERROR_INVALID, "hyper_parameters: must be a document");
+    refused("{\"name\": \"one\", \"kind\": \"test\", \"dataset\": \"small\"}", HUB_ERROR_INVALID, "model: missing");
+    refused("{\"name\": \"one\", \"kind\": \"test\", \"dataset\": \"small\", \"model\": \"best\"}", HUB_ERROR_NOT_FOUND,
+            "model: nothing in project 'default' matches 'best'");
+    refused("{" GOOD ", \"initial_model\": {\"name\": \"best\"}}", HUB_ERROR_NOT_FOUND, "initial_model: nothing");
+}
+
+Test(submit, a_billion_layers_and_huge_ones_are_refused_at_once)
+{
+    refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"dense:2147483647 dense:3\"}",
+            HUB_ERROR_INVALID, "architecture: layer dense_1: ");
+    size_t layers = 100000;
+    char *json = malloc(20 * layers);
+    cr_assert_not_null(json);
+    strcpy(json, "{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": \"");
+    size_t length = strlen(json);
+    for (size_t i = 0; i < layers; i++, length += 8)
+        memcpy(json + length, "dense:3 ", 8);
+    strcpy(json + length, "\"}");
+    refused(json, HUB_ERROR_INVALID, "architecture: ");
+    free(json);
+}
+
+Test(submit, an_architecture_alone_is_checked_as_far_as_its_shapes_are_known)
+{
+    char *graph;
+    cr_assert_eq(submit_architecture("dense:8 dense:3", &graph, &fixture_error), 0, "%s", fixture_error.message);
+    cr_expect_eq(*graph, '{');
+    bson_free(graph);
+    cr_expect_eq(submit_architecture("dense:0", &graph, &fixture_error), -1);
+    cr_expect_null(graph);
+    cr_expect(strstr(fixture_error.message, "dense_1"), "%s", fixture_error.message);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/fixture.h"
+#include "distributor/sweep.h"
+#include "hub/task.h"
+
+#include <time.h>
+
+static void open_with_data(void)
+{
+    fixture_open();
+    fixture_save_small();
+}
+
+TestSuite(sweep_submit, .init = open_with_data, .fini = fixture_close);
+
+static int submit(const char *text, const bson_t *fields, struct sweep_submission *submission)
+{
+    memset(&fixture_error, 0, sizeof fixture_error);
+    struct sweep *sweep = sweep_parse(text, strlen(text), "s.yaml", &fixture_error);
+    cr_assert_not_null(sweep, "%s", fixture_error.message);
+    int result = sweep_submit(fixture_hub, sweep, fields, submission, &fixture_error);
+    sweep_free(sweep);
+    return result;
+}
+
+/* Nothing is written when one point is refused. */
+static void refused(const char *text, enum hub_error_code code, const char *message)
+{
+    struct sweep_submission submission;
+    cr_expect_eq(submit(text, NULL, &submission), -1, "accepted: %s", text);
+    cr_expect_eq(hub_error_code(&fixture_error), code);
+    cr_expect(!strncmp(fixture_error.message, message, strlen(message)), "'%s' does not start with '%s'",
+              fixture_error.message, message);
+    cr_expect_eq(submission.submitted, 0);
+    cr_expect_eq(fixture_count("tasks"), 0);
+    cr_expect_eq(fixture_count("sweeps"), 0);
+    cr_expect_eq(fixture_count("architectures"), 0);
+}
+
+#define SWEEP                               \
+    "parameters:\n"                         \
+    "  hidden: {values: [8, 16]}\n"         \
+    "  learning_rate: [0.5, 0.25, 0.125]\n" \
+    "  epochs: 2\n"                         \
+    "architecture: \"dense:${hidden}:relu dense:3\"\n"
+
+Test(sweep_submit, every_point_becomes_a_task_and_twice_is_once)
+{
+    struct sweep_submission first, second;
+    cr_assert_eq(submit("dataset: small\n" SWEEP, NULL, &first), 0, "%s", fixture_error.message);
+    cr_expect(first.points == 6 && first.submitted == 6 && first.skipped == 0);
+    cr_expect_eq(first.last_seq - first.first_seq, 5);
+    cr_expect_eq(fixture_count("tasks"), 6);
+    cr_expect_eq(fixture_count("sweeps"), 1);
+    cr_expect_eq(fixture_count("architectures"), 2);
+    cr_assert_eq(submit("# another text, the same sweep\ndataset: small\n" SWEEP, NULL, &second), 0, "%s",
+                 fixture_error.message);
+    cr_expect(second.points == 6 && second.submitted == 0 && second.skipped == 6);
+    cr_expect(second.first_seq == 0 && second.last_seq == 0);
+    cr_expect_str_eq(first.sweep_id, second.sweep_id);
+    cr_expect_eq(fixture_count("tasks"), 6);
+    cr_expect_eq(fixture_count("sweeps"), 1);
+}
+
+Test(sweep_submit, a_task_has_its_point_filled_in)
+{
+    struct sweep_submission submission;
+    const bson_t *task;
+    bson_t *sort = BCON_NEW("seq", BCON_INT32(1));
+    struct store_find_options options = {.sort = sort, .skip = 4, .limit = 1};
+    cr_assert_eq(submit("dataset: small\nseed: 11\npriority: 3\ntags: [a]\n" SWEEP, NULL, &submission), 0, "%s",
+                 fixture_error.message);
+    struct store_cursor *cursor = task_find(fixture_hub, NULL, &options, &fixture_error);
+    cr_assert_not_null(cursor);
+    cr_assert_eq(store_cursor_next(cursor, &task, &fixture_error), 1);
+    bson_t *expected =
+        BCON_NEW("name", "s", "kind", "train", "queue", "default", "resource_class", "cpu", "state", "ready",
+                 "priority", BCON_INT32(3), "tags", "[", "a", "]", "sweep", BCON_UTF8(submission.sweep_id), "dataset",
+                 "small", "architecture", "dense:16:relu dense:3", "point", "{", "hidden", BCON_INT32(16),
+                 "learning_rate", BCON_DOUBLE(0.25), "epochs", BCON_INT32(2), "}", "hyper_parameters", "{",
+                 "learning_rate", BCON_DOUBLE(0.25), "epochs", BCON_INT32(2), "seed", BCON_INT32(11), "batch_size",
+                 BCON_INT32(32), "optimizer", "adam", "loss", "cross_entropy", "}");
+    bson_iter_t want, have;
+    cr_assert(bson_iter_init(&want, expected));
+    while (bson_iter_next(&want)) {
+        cr_assert(bson_iter_init_find(&have, task, bson_iter_key(&want)), "no %s", bson_iter_key(&want));
+        bson_t a = BSON_INITIALIZER, b = BSON_INITIALIZER;
+        bson_append_iter(&a, "value", -1, &want);
+        bson_append_iter(&b, "value", -1, &have);
+        char *x = bson_as_relaxed_extended_json(&a, NULL), *y = bson_as_relaxed_extended_json(&b, NULL);
+        cr_expect_str_eq(y, x, "%s is %s, not %s", bson_iter_key(&want), y, x);
+        bson_free(x);
+        bson_free(y);
+        bson_destroy(&a);
+        bson_destroy(&b);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(expected);
+    bson_destroy(sort);
+}
+
+Test(sweep_submit, parameters_are_filled_into_a_graph_with_their_types)
+{
+    struct sweep_submission submission;
+    cr_assert_eq(submit("dataset: small\n"
+                        "parameters: {hidden: [8, 16], act: [relu, tanh], rate: 0.5}\n"
+                        "architecture:\n"
+                        "  layers:\n"
+                        "    - {type: dropout, rate: \"${rate}\"}\n"
+                        "    - {type: dense, units: \"${hidden}\", activation: \"${act}\", name: \"h${hidden}\"}\n"
+                        "    - {type: dense, units: 3}\n",
+                        NULL, &submission),
+                 0, "%s", fixture_error.message);
+    cr_expect_eq(submission.submitted, 4);
+    cr_expect_eq(fixture_count("architectures"), 4);
+    bson_t *filter = BCON_NEW("architecture.layers.1.units", BCON_INT32(16), "architecture.layers.1.name", "h16");
+    cr_expect_eq(store_count(hub_store(fixture_hub), "tasks", filter, &fixture_error), 2);
+    bson_destroy(filter);
+}
+
+Test(sweep_submit, what_the_caller_gives_comes_before_the_file)
+{
+    struct sweep_submission submission, again;
+    bson_t *fields = BCON_NEW("name", "mine", "dataset", "small", "architecture", "dense:${hidden} dense:3", "tags",
+                              "[", "b", "]", "hyper_parameters", "{", "batch_size", BCON_INT32(4), "}");
+    cr_assert_eq(submit("dataset: nothing\nname: yours\n" SWEEP, fields, &submission), 0, "%s", fixture_error.message);
+    bson_t *filter = BCON_NEW("name", "mine", "dataset", "small", "architecture", "dense:8 dense:3", "tags", "b",
+                              "hyper_parameters.batch_size", BCON_INT32(4));
+    cr_expect_eq(store_count(hub_store(fixture_hub), "tasks", filter, &fixture_error), 3);
+    bson_destroy(filter);
+    bson_destroy(fields);
+    fields = BCON_NEW("name", "mine", "dataset", "small", "architecture", "dense:${hidden} dense:3", "hyper_parameters",
+                      "{", "batch_size", BCON_INT32(4), "}", "priority", BCON_INT32(7));
+    cr_assert_eq(submit("name: yours\n" SWEEP, fields, &again), 0, "%s", fixture_error.message);
+    cr_expect_str_eq(again.sweep_id, submission.sweep_id); /* a priority makes no new tasks */
+    cr_expect_eq(again.skipped, 6);
+    bson_destroy(fields);
+    fields = BCON_NEW("dataset", "small", "hyper_parameters", "{", "epochs", BCON_INT32(4), "}");
+    cr_expect_eq(submit(SWEEP, fields, &again), -1);
+    cr_expect_str_eq(fixture_error.message, "hyper_parameters.epochs: is in s.yaml already");
+    bson_destroy(fields);
+    fields = BCON_NEW("dataset", "small", "architecture", "dense:3");
+    cr_expect_eq(submit(SWEEP, fields, &again), -1);
+    cr_expect(strstr(fixture_error.message, "s.yaml:2: nothing reads parameter 'hidden'"), "%s", fixture_error.message);
+    bson_destroy(fields);
+    fields = BCON_NEW("dataset", "small", "architecture", "dense:${hiden} dense:3");
+    cr_expect_eq(submit(SWEEP, fields, &again), -1);
+    cr_expect_str_eq(fixture_error.message,
+                     "the architecture given for s.yaml: ${hiden} names no parameter; did you mean ${hidden}?");
+    bson_destroy(fields);
+}
+
+Test(sweep_submit, a_larger_run_cap_adds_the_points_that_were_left_out)
+{
+    struct sweep_submission first, second;
+    cr_assert_eq(submit("run_cap: 2\ndataset: small\n" SWEEP, NULL, &first), 0, "%s", fixture_error.message);
+    cr_expect_eq(first.submitted, 2);
+    cr_assert_eq(submit("run_cap: 5\ndataset: small\n" SWEEP, NULL, &second), 0, "%s", fixture_error.message);
+    cr_expect(second.submitted == 3 && second.skipped == 2);
+    cr_expect_eq(second.first_seq, second.last_seq - 2);
+    cr_expect_gt(second.first_seq, first.last_seq);
+}
+
+Test(sweep_submit, one_wrong_point_refuses_the_whole_sweep_with_its_line)
+{
+    refused(SWEEP, HUB_ERROR_INVALID, "s.yaml: no dataset; give one, or 'dataset: NAME' in the file");
+    refused("dataset: none\n" SWEEP, HUB_ERROR_NOT_FOUND,
+            "s.yaml: dataset: nothing in project 'default' matches 'none'; there is: small");
+    refused(
+        "dataset: small\nparameters:\n  epochs: [1, 2]\n  learning_rate:\n  - 0.1\n  - -0.1\narchitecture: dense:3\n",
+        HUB_ERROR_INVALID, "s.yaml:6: with epochs = 1, learning_rate = -0.1: hyper_parameters.learning_rate: ");
+    refused("dataset: small\nparameters:\n  epochs: [1, 2000000]\narchitecture: dense:3\n", HUB_ERROR_INVALID,
+            "s.yaml:3: with epochs = 2000000: hyper_parameters.epochs: 2000000 is not in [1, 1000000]");
+    refused("dataset: small\nparameters:\n  n: [3, 4]\narchitecture: \"dense:8 dense:${n}\"\n", HUB_ERROR_INVALID,
+            "s.yaml:4: with n = 4: architecture: layer dense_2: ");
+    refused("dataset: small\nparameters:\n  n: 0\narchitecture: \"dense:${n} dense:3\"\n", HUB_ERROR_INVALID,
+            "s.yaml:4: architecture: layer dense_1: ");
+    refused("dataset: small\nparameters: {optimizer: [adam, sdg]}\narchitecture: dense:3\n", HUB_ERROR_INVALID,
+            "s.yaml:2: with optimizer = sdg: hyper_parameters.optimizer: ");
+    refused("dataset: small\nparameters: {}\n", HUB_ERROR_INVALID, "s.yaml: architecture: missing");
+    refused("dataset: small\nkind: test\narchitecture: dense:3\n", HUB_ERROR_INVALID, "s.yaml: model: missing");
+}
+
+Test(sweep_submit, yaml_and_json_make_the_same_tasks)
+{
+    static const char *const files[] = {TL_TEST_DATA "/sweeps/grid.yaml", TL_TEST_DATA "/sweeps/grid.json"};
+    struct sweep_submission submissions[2];
+    for (int i = 0; i < 2; i++) {
+        struct sweep *sweep = sweep_load(files[i], &fixture_error);
+        cr_assert_not_null(sweep, "%s", fixture_error.message);
+        cr_assert_eq(sweep_submit(fixture_hub, sweep, NULL, &submissions[i], &fixture_error), 0, "%s",
+                     fixture_error.message);
+        sweep_free(sweep);
+    }
+    cr_expect_eq(submissions[0].submitted, 12);
+    cr_expect(submissions[1].submitted == 0 && submissions[1].skipped == 12);
+    cr_expect_str_eq(submissions[0].sweep_id, submissions[1].sweep_id);
+}
+
+Test(sweep_submit, ten_thousand_tasks_take_seconds)
+{
+    char text[12000] = "dataset: small\nparameters:\n  hidden: [1, 2, 3, 4, 5]\n  epochs: [1, 2]\n  seed: [0";
+    struct timespec begin, end;
+    struct sweep_submission submission;
+    for (int i = 1; i < 1000; i++)
+        sprintf(text + strlen(text), ",%d", i);
+    strcat(text, "]\narchitecture: \"dense:${hidden} dense:3\"\n");
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    cr_assert_eq(submit(text, NULL, &submission), 0, "%s", fixture_error.message);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    cr_expect(submission.points == 10000 && submission.submitted == 10000);
+    cr_expect_eq(submission.last_seq - submission.first_seq, 9999);
+    cr_expect_eq(fixture_count("tasks"), 10000);
+    cr_expect_lt(end.tv_sec - begin.tv_sec, 60); /* 1.4 s on two idle cores; sanitizers and busy machines are slower */
+}
