@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+#include "cli/fields.h"
+#include "cli/select_task.h"
+#include "hub/logs.h"
+
+#include <string.h>
+
+static const struct output_column columns[] = {
+    {"task", "task_seq|name", OUTPUT_TEXT}, {"run", "run", OUTPUT_AUTO},
+    {"split", "split", OUTPUT_STATE},       {"epoch", "epoch", OUTPUT_AUTO},
+    {"step", "step", OUTPUT_AUTO},          {"loss", "loss", OUTPUT_FRACTION},
+    {"accuracy", "accuracy", OUTPUT_FRACTION}, {"seconds", "seconds", OUTPUT_SECONDS},
+    {NULL, NULL, OUTPUT_AUTO},
+};
+
+static const struct cli_option find_options[] = {
+    {"split", 0, CLI_TEXT, "SPLITS", "only of these splits: train,validation,test"},
+    {"run", 0, CLI_COUNT, "N", "only of this run of the tasks"},
+    {"buckets", 0, CLI_FLAG, NULL, "whole buckets, as they are stored, instead of points"},
+    {"limit", 'n', CLI_COUNT, "N", "at most so many"},
+    {"skip", 0, CLI_COUNT, "N", "leave out the first ones"},
+    {"columns", 'c', CLI_TEXT, "PATHS", "what to show, such as task,epoch,loss"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+struct reading {
+    struct cli *cli;
+    struct output *output;
+    int64_t skip, left; /* left < 0: no limit */
+    bool buckets;
+    char *task;         /* the last one looked up, and its number */
+    int64_t seq;
+};
+
+static int show(struct reading *reading, const bson_t *row)
+{
+    if (reading->skip > 0) {
+        reading->skip--;
+        return 0;
+    }
+    output_row(reading->output, row);
+    return reading->left > 0 && --reading->left == 0;
+}
+
+/* The number that people know a task by. */
+static int64_t find_number(struct reading *reading, const char *task)
+{
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    struct store_find_options options = {.projection = &projection, .limit = 1};
+    const bson_t *document;
+
+    if (reading->task != NULL && strcmp(reading->task, task) == 0) {
+        bson_destroy(&filter);
+        bson_destroy(&projection);
+        return reading->seq;
+    }
+    bson_free(reading->task);
+    reading->task = bson_strdup(task);
+    reading->seq = -1;
+    BSON_APPEND_UTF8(&filter, "_id", task);
+    BSON_APPEND_INT32(&projection, "seq", 1);
+    struct store_cursor *cursor = task_find(reading->cli->hub, &filter, &options, NULL);
+    if (cursor != NULL && store_cursor_next(cursor, &document, NULL) > 0) {
+        reading->seq = output_integer(document, "seq", -1);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&filter);
+    bson_destroy(&projection);
+    return reading->seq;
+}
+
+/* A point with what its bucket says about all of its points before it. */
+static int show_point(struct reading *reading, const bson_t *bucket, const bson_iter_t *point)
+{
+    static const char *const shared[] = {"task", "name", "claim", "run", "split", "unit"};
+    bson_t row = BSON_INITIALIZER;
+    bson_iter_t value, inner;
+    const char *task = output_text(bucket, "task");
+
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++) {
+        if (output_find(bucket, shared[i], &value)) {
+            bson_append_iter(&row, shared[i], -1, &value);
+        }
+        if (i == 0 && task != NULL && find_number(reading, task) >= 0) {
+            BSON_APPEND_INT64(&row, "task_seq", reading->seq);
+        }
+    }
+    if (bson_iter_recurse(point, &inner)) {
+        while (bson_iter_next(&inner)) {
+            if (!bson_has_field(&row, bson_iter_key(&inner))) {
+                bson_append_iter(&row, bson_iter_key(&inner), -1, &inner);
+            }
+        }
+    }
+    int stop = show(reading, &row);
+    bson_destroy(&row);
+    return stop;
+}
+
+static int visit(const bson_t *bucket, void *data)
+{
+    struct reading *reading = data;
+    bson_iter_t points, point;
+
+    if (reading->buckets) {
+        return show(reading, bucket);
+    }
+    if (!output_find(bucket, "points", &points) || !BSON_ITER_HOLDS_ARRAY(&points) ||
+        !bson_iter_recurse(&points, &point)) {
+        return 0;
+    }
+    while (bson_iter_next(&point)) {
+        if (BSON_ITER_HOLDS_DOCUMENT(&point) && show_point(reading, bucket, &point) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const struct output_column bucket_columns[] = {
+    {"id", "_id", OUTPUT_TEXT}, {"split", "split", OUTPUT_STATE}, {"run", "run", OUTPUT_AUTO},
+    {"number", "number", OUTPUT_AUTO}, {"created", "created_at", OUTPUT_DATE}, {NULL, NULL, OUTPUT_AUTO},
+};
+
+/* The selection of tasks; nothing selected is every log of the project. */
+static int select_logs(struct cli *cli, bson_t *tasks, bool *any)
+{
+    struct select_conditions conditions;
+
+    bson_init(tasks);
+    select_init(&conditions);
+    select_task_take_options(cli, &conditions);
+    int code = select_take_options(cli, &conditions);
+    if (code == CLI_DONE) {
+        code = cli_open(cli, HUB_OPEN_EXISTING);
+    }
+    if (code == CLI_DONE) {
+        code = select_take_arguments(cli, &select_tasks, &conditions);
+    }
+    *any = conditions.count > 0;
+    if (code == CLI_DONE) {
+        bson_destroy(tasks);
+        select_filter(&conditions, tasks);
+    }
+    select_destroy(&conditions);
+    return code;
+}
+
+static void select_buckets(struct cli *cli, bson_t *filter)
+{
+    struct select_conditions conditions;
+    const char *split = cli_text(cli, "split");
+
+    select_init(&conditions);
+    if (split != NULL) {
+        select_add_words(&conditions, "split", split);
+    }
+    if (cli_text(cli, "run") != NULL) {
+        bson_t run = BSON_INITIALIZER;
+        BSON_APPEND_INT64(&run, "run", cli_integer(cli, "run", 1));
+        select_add(&conditions, &run);
+        bson_destroy(&run);
+    }
+    select_filter(&conditions, filter);
+    select_destroy(&conditions);
+}
+
+static int run_find(struct cli *cli)
+{
+    struct reading reading = {.cli = cli, .skip = cli_integer(cli, "skip", 0), .left = cli_integer(cli, "limit", 0),
+                              .buckets = cli_flag(cli, "buckets")};
+    bson_t tasks, buckets;
+    bson_error_t error;
+    bool any;
+
+    int code = select_logs(cli, &tasks, &any);
+    select_buckets(cli, &buckets);
+    if (code == CLI_DONE) {
+        reading.output = output_open(cli, reading.buckets ? bucket_columns : columns, "log");
+        code = reading.output == NULL ? CLI_USAGE : CLI_DONE;
+    }
+    if (code == CLI_DONE) {
+        if (logs_read(cli->hub, any ? &tasks : NULL, &buckets, visit, &reading, &error) < 0) {
+            output_abandon(reading.output);
+            code = cli_fail(&error);
+        } else {
+            code = output_close(reading.output);
+        }
+    }
+    bson_free(reading.task);
+    bson_destroy(&tasks);
+    bson_destroy(&buckets);
+    return code;
+}
+
+const struct cli_command cmd_find_log = {
+    .verb = "find-log",
+    .summary = "Show the logs of training, validation and testing",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {find_options, select_task_options, select_options},
+    .details = "The conditions are about tasks; one row is one point, by epoch or by batch. Only what the run that a task names\n"
+               "has written is shown.",
+    .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log --name fashion -o csv >logs.csv",
+    .run = run_find,
+};
+
+static int delete_selected(struct cli *cli, const bson_t *tasks)
+{
+    bson_t report = BSON_INITIALIZER;
+    bson_error_t error;
+    char text[64];
+    int code = CLI_DONE;
+
+    int64_t count = select_count(cli, &select_tasks, tasks);
+    if (count < 0) {
+        code = CLI_FAILED;
+    } else if (cli_flag(cli, "dry-run")) {
+        BSON_APPEND_INT64(&report, "tasks", count);
+        code = output_object(cli, &report, "would delete the logs of %s", cli_plural(text, sizeof text, count, "task"));
+    } else if (!cli_confirm(cli, "delete the logs of %s?", cli_plural(text, sizeof text, count, "task"))) {
+        code = cli_say(CLI_NOTHING, "nothing was deleted");
+    } else {
+        int64_t gone = logs_delete(cli->hub, tasks, &error);
+        if (gone < 0) {
+            code = cli_fail(&error);
+        } else {
+            BSON_APPEND_INT64(&report, "deleted", gone);
+            code = output_object(cli, &report, "deleted %s", cli_plural(text, sizeof text, gone, "bucket"));
+        }
+        if (code == CLI_DONE && gone == 0) {
+            code = cli_say(CLI_NOTHING, "no logs found: nothing was deleted");
+        }
+    }
+    bson_destroy(&report);
+    return code;
+}
+
+static int run_delete(struct cli *cli)
+{
+    bson_t tasks;
+    bool any;
+
+    int code = select_logs(cli, &tasks, &any);
+    if (code == CLI_DONE && !any && !cli_flag(cli, "all")) {
+        code = cli_usage(cli, "which tasks' logs? Name them, or use --where, --filter or --all");
+    }
+    if (code == CLI_DONE) {
+        code = delete_selected(cli, &tasks);
+    }
+    bson_destroy(&tasks);
+    return code;
+}
+
+const struct cli_command cmd_delete_log = {
+    .verb = "delete-log",
+    .summary = "Delete the logs of tasks",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {select_task_options, select_options, select_delete_options},
+    .examples = "  tl_hub delete-log 12\n  tl_hub delete-log --state failed --yes",
+    .run = run_delete,
+};
+
+static const struct cli_option save_options[] = {
+    {"task", 0, CLI_TEXT, "TASK", "the task that it belongs to"},
+    {"name", 0, CLI_TEXT, "NAME", "or a name of its own"},
+    {"split", 0, CLI_TEXT, "SPLIT", "train (the default), validation or test"},
+    {"set", 0, CLI_TEXTS, "KEY=VALUE", "what it says, such as epoch=3 and loss=0.21; may be given again"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int append_task(struct cli *cli, bson_t *fields)
+{
+    const char *text = cli_text(cli, "task");
+    bson_t task;
+    int code = CLI_DONE;
+
+    if (text != NULL) {
+        code = select_one(cli, &select_tasks, text, &task);
+        const char *id = output_text(&task, "_id");
+        if (code == CLI_DONE && id != NULL) {
+            BSON_APPEND_UTF8(fields, "task", id);
+        }
+        bson_destroy(&task);
+    }
+    return code;
+}
+
+static int run_save(struct cli *cli)
+{
+    bson_t fields = BSON_INITIALIZER;
+    bson_error_t error;
+    int code = CLI_DONE;
+
+    if (cli_text(cli, "task") == NULL && cli_text(cli, "name") == NULL) {
+        code = cli_usage(cli, "whose log is it? Give --task TASK or --name NAME");
+    } else if (cli_texts(cli, "set", 0) == NULL) {
+        code = cli_usage(cli, "what does it say? Give --set KEY=VALUE");
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_text(cli, "name", "name", cli_text(cli, "name"), &fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_text(cli, "split", "split", cli_text(cli, "split"), &fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_common(cli, &fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_settings(cli, "set", &fields);
+    }
+    if (code == CLI_DONE) {
+        code = cli_open(cli, HUB_OPEN_CREATE);
+    }
+    if (code == CLI_DONE) {
+        code = append_task(cli, &fields);
+    }
+    if (code == CLI_DONE) {
+        code = logs_save(cli->hub, &fields, &error) < 0 ? cli_fail(&error) : output_object(cli, &fields, "saved");
+    }
+    bson_destroy(&fields);
+    return code;
+}
+
+const struct cli_command cmd_save_log = {
+    .verb = "save-log",
+    .summary = "Save one point of a log of your own",
+    .arguments = "",
+    .groups = {save_options, fields_options},
+    .examples = "  tl_hub save-log --task 12 --split test --set epoch=10 --set accuracy=0.89\n"
+                "  tl_hub save-log --name by-hand --set step=100 --set loss=0.31",
+    .run = run_save,
+};

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+#include "cli/fields.h"
+#include "cli/select_task.h"
+#include "hub/task.h"
+
+#include <string.h>
+
+static const struct cli_option all_options[] = {
+    {"all", 0, CLI_FLAG, NULL, "every task of the project"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+/* Says how many tasks changed; none is CLI_NOTHING. */
+static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *error, const char *past, const char *why_none)
+{
+    char text[64];
+    bson_t report = BSON_INITIALIZER;
+    int code;
+
+    if (changed < 0) {
+        bson_destroy(&report);
+        return cli_fail(error);
+    }
+    BSON_APPEND_INT64(&report, "changed", changed);
+    code = output_object(cli, &report, "%s %s", past, cli_plural(text, sizeof text, changed, "task"));
+    bson_destroy(&report);
+    return code == CLI_DONE && changed == 0 ? cli_say(CLI_NOTHING, "nothing to do: %s", why_none) : code;
+}
+
+static const struct cli_option cancel_options[] = {
+    {"reason", 0, CLI_TEXT, "TEXT", "why, kept on the task"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int run_cancel(struct cli *cli)
+{
+    bson_t filter, unused = BSON_INITIALIZER;
+    bson_error_t error;
+    const char *reason = cli_text(cli, "reason");
+
+    int code = fields_append_text(cli, "reason", "reason", reason, &unused);
+    bson_destroy(&unused);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_cancel(cli->hub, &filter, reason, &error), &error, "cancelled",
+                           "those tasks have ended already");
+    }
+    bson_destroy(&filter);
+    return code;
+}
+
+const struct cli_command cmd_cancel_task = {
+    .verb = "cancel-task",
+    .summary = "Cancel tasks; running ones stop at their next heartbeat",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {cancel_options, select_task_options, select_options, all_options},
+    .examples = "  tl_hub cancel-task 12\n  tl_hub cancel-task --sweep fashion-width --reason 'wrong data'",
+    .run = run_cancel,
+};
+
+static int run_pause(struct cli *cli)
+{
+    bson_t filter;
+    bson_error_t error;
+    int code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_pause(cli->hub, &filter, &error), &error, "paused",
+                           "those tasks have ended or are paused already");
+    }
+    bson_destroy(&filter);
+    return code;
+}
+
+const struct cli_command cmd_pause_task = {
+    .verb = "pause-task",
+    .summary = "Pause tasks until resume-task",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {select_task_options, select_options, all_options},
+    .examples = "  tl_hub pause-task --state ready",
+    .run = run_pause,
+};
+
+static int run_resume(struct cli *cli)
+{
+    bson_t filter;
+    bson_error_t error;
+    int code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_resume(cli->hub, &filter, &error), &error, "resumed", "none of those tasks is paused");
+    }
+    bson_destroy(&filter);
+    return code;
+}
+
+const struct cli_command cmd_resume_task = {
+    .verb = "resume-task",
+    .summary = "Make paused tasks ready again",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {select_task_options, select_options, all_options},
+    .examples = "  tl_hub resume-task --all",
+    .run = run_resume,
+};
+
+static const struct cli_option restart_options[] = {
+    {"set", 0, CLI_TEXTS, "KEY=VALUE", "another value of a hyper-parameter; may be given again"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int run_restart(struct cli *cli)
+{
+    bson_t filter, set = BSON_INITIALIZER;
+    bson_error_t error;
+
+    int code = fields_append_settings(cli, "set", &set);
+    if (code != CLI_DONE) {
+        bson_destroy(&set);
+        return code;
+    }
+    code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_restart(cli->hub, &filter, bson_empty(&set) ? NULL : &set, &error), &error,
+                           "restarted", "none of those tasks has ended");
+    }
+    bson_destroy(&filter);
+    bson_destroy(&set);
+    return code;
+}
+
+const struct cli_command cmd_restart_task = {
+    .verb = "restart-task",
+    .summary = "Start a new run of tasks that have ended; earlier models stay",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {restart_options, select_task_options, select_options, all_options},
+    .examples = "  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task --state failed",
+    .run = run_restart,
+};

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/commands.h"
+#include "cli/display.h"
+#include "cli/output.h"
+#include "cli/text.h"
+
+#include <string.h>
+
+static const struct cli_option options[] = {
+    {"workers", 'j', CLI_COUNT, "N", "processes that train, each a task at a time (default: one a core)"},
+    {"threads", 0, CLI_COUNT, "N", "threads of each (default 1)"},
+    {"until-empty", 0, CLI_FLAG, NULL, "leave when there is nothing left to do, not even for other runners"},
+    {"max-tasks", 0, CLI_COUNT, "N", "leave after so many tasks"},
+    {"queue", 0, CLI_TEXT, "QUEUE", "tasks of this queue (default: default)"},
+    {"resource-class", 0, CLI_TEXT, "CLASS", "tasks of this class (default: cpu)"},
+    {"name", 0, CLI_TEXT, "NAME", "only tasks of this name, the newest first"},
+    {"lease", 0, CLI_DURATION, "TIME", "how long a silent runner keeps its task (default 90s)"},
+    {"device", 0, CLI_TEXT, "DEVICE", "cpu (the default) or ref"},
+    {"quiet", 'q', CLI_FLAG, NULL, "no progress"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int take_options(struct cli *cli, struct runner_options *runner)
+{
+    int64_t workers = cli_integer(cli, "workers", 0), threads = cli_integer(cli, "threads", 0);
+
+    if (workers > 1024 || threads > 1024) {
+        return cli_usage(cli, "--workers and --threads: at most 1024");
+    }
+    if (cli_text(cli, "workers") != NULL && workers == 0) {
+        return cli_usage(cli, "--workers 0: at least 1");
+    }
+    runner->workers = (int)workers;
+    runner->threads = (int)threads;
+    runner->until_empty = cli_flag(cli, "until-empty");
+    runner->max_tasks = cli_integer(cli, "max-tasks", 0);
+    runner->lease_ms = cli_integer(cli, "lease", 0);
+    runner->queue = cli_text(cli, "queue");
+    runner->resource_class = cli_text(cli, "resource-class");
+    runner->task_name = cli_text(cli, "name");
+    runner->device = cli_text(cli, "device");
+    if (cli_text(cli, "max-tasks") != NULL && runner->max_tasks == 0) {
+        return cli_usage(cli, "--max-tasks 0: at least 1");
+    }
+    if (cli_text(cli, "lease") != NULL && runner->lease_ms < 1000) {
+        return cli_usage(cli, "--lease %s: at least 1s", cli_text(cli, "lease"));
+    }
+    if (runner->device != NULL && strcmp(runner->device, "cpu") != 0 && strcmp(runner->device, "ref") != 0) {
+        return cli_usage(cli, "--device %s: known are cpu and ref", runner->device);
+    }
+    return CLI_DONE;
+}
+
+static int say_summary(struct cli *cli, const struct runner_summary *summary)
+{
+    bson_t report = BSON_INITIALIZER;
+    bson_string_t *line = bson_string_new(NULL);
+    const struct {
+        const char *name, *words;
+        int64_t count;
+    } counts[] = {{"done", "done", summary->done},
+                  {"failed", "failed", summary->failed},
+                  {"crashed", "crashed", summary->crashed},
+                  {"released", "given back", summary->released},
+                  {"lost", "lost to others", summary->lost}};
+    char seconds[32];
+    int64_t all = 0;
+
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        BSON_APPEND_INT64(&report, counts[i].name, counts[i].count);
+        all += counts[i].count;
+        if (counts[i].count > 0 || i < 2) {
+            bson_string_append_printf(line, "%s%lld %s", i > 0 ? ", " : "", (long long)counts[i].count, counts[i].words);
+        }
+    }
+    BSON_APPEND_DOUBLE(&report, "seconds", summary->seconds);
+    text_format_seconds(summary->seconds, seconds, sizeof seconds);
+    int code = output_object(cli, &report, "%s in %s", line->str, seconds);
+    bson_string_free(line, true);
+    bson_destroy(&report);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    if (all == 0 && cli_flag(cli, "until-empty")) {
+        return cli_say(CLI_NOTHING, "nothing to do: no unfinished tasks (see: tl_hub find-task)");
+    }
+    return summary->failed + summary->crashed > 0 ? CLI_FAILED : CLI_DONE;
+}
+
+static int run(struct cli *cli)
+{
+    struct runner_options runner = {0};
+    struct runner_summary summary = {0};
+    bson_error_t error;
+
+    int code = take_options(cli, &runner);
+    if (code == CLI_DONE) {
+        /* Opened for its clear errors; the runner opens its own. */
+        code = cli_open(cli, HUB_OPEN_EXISTING);
+    }
+    if (code != CLI_DONE) {
+        return code;
+    }
+    hub_close(cli->hub);
+    cli->hub = NULL;
+    runner.uri = cli->uri;
+    runner.project = cli->project;
+    struct display *display = display_new(cli, cli_flag(cli, "quiet"));
+    int result = runner_run(&runner, display_event, display_tick, display, &summary, &error);
+    display_free(display);
+    if (result < 0) {
+        return cli_fail(&error);
+    }
+    return say_summary(cli, &summary);
+}
+
+const struct cli_command cmd_run_task = {
+    .verb = "run-task",
+    .summary = "Run tasks: claim, train, put back models, logs and results",
+    .arguments = "",
+    .groups = {options},
+    .details = "Runs until it is stopped, or as --until-empty and --max-tasks say. SIGTERM and Ctrl-C stop at the next batch\n"
+               "and give the tasks back; SIGUSR1 finishes what runs and leaves.\n"
+               "exit: 0 every task ended well, 1 some failed or crashed, 3 --until-empty found nothing to do.",
+    .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json",
+    .run = run,
+};

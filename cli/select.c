@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/select.h"
+#include "cli/json.h"
+#include "cli/text.h"
+#include "cli/where.h"
+#include "hub/query.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct cli_option select_options[] = {
+    {"where", 'w', CLI_TEXTS, "TEXT", "a condition such as 'accuracy>0.9 and tags=cnn and name~fash'"},
+    {"filter", 'f', CLI_TEXTS, "JSON", "a condition in MongoDB's query language (its subset)"},
+    {"keyword", 'k', CLI_TEXTS, "WORDS", "words of name, description and tags, all of them"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+const struct cli_option select_order_options[] = {
+    {"sort", 's', CLI_TEXT, "KEYS", "order, such as accuracy:desc,loss:asc"},
+    {"limit", 'n', CLI_COUNT, "N", "at most so many"},
+    {"skip", 0, CLI_COUNT, "N", "leave out the first ones"},
+    {"columns", 'c', CLI_TEXT, "PATHS", "what to show, such as name,hyper_parameters.epochs"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+const struct cli_option select_delete_options[] = {
+    {"all", 0, CLI_FLAG, NULL, "everything in the project"},
+    {"yes", 'y', CLI_FLAG, NULL, "do not ask"},
+    {"dry-run", 0, CLI_FLAG, NULL, "only say what would go"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+void select_init(struct select_conditions *conditions)
+{
+    bson_init(&conditions->list);
+    conditions->count = 0;
+}
+
+void select_destroy(struct select_conditions *conditions)
+{
+    bson_destroy(&conditions->list);
+}
+
+void select_add(struct select_conditions *conditions, const bson_t *condition)
+{
+    char digits[16];
+    const char *key;
+
+    if (bson_empty(condition)) {
+        return;
+    }
+    bson_uint32_to_string(conditions->count++, &key, digits, sizeof digits);
+    BSON_APPEND_DOCUMENT(&conditions->list, key, condition);
+}
+
+void select_add_text(struct select_conditions *conditions, const char *path, const char *value)
+{
+    bson_t condition = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&condition, path, value);
+    select_add(conditions, &condition);
+    bson_destroy(&condition);
+}
+
+void select_add_words(struct select_conditions *conditions, const char *path, const char *words)
+{
+    bson_t condition = BSON_INITIALIZER, inner, list;
+    uint32_t index = 0;
+
+    BSON_APPEND_DOCUMENT_BEGIN(&condition, path, &inner);
+    BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &list);
+    for (const char *at = words; *at != '\0';) {
+        size_t length = strcspn(at, ", ");
+        char digits[16];
+        const char *key;
+        if (length > 0) {
+            bson_uint32_to_string(index++, &key, digits, sizeof digits);
+            bson_append_utf8(&list, key, -1, at, (int)length);
+        }
+        at += length + (at[length] != '\0');
+    }
+    bson_append_array_end(&inner, &list);
+    bson_append_document_end(&condition, &inner);
+    select_add(conditions, &condition);
+    bson_destroy(&condition);
+}
+
+void select_filter(const struct select_conditions *conditions, bson_t *filter)
+{
+    bson_iter_t iter;
+
+    bson_init(filter);
+    if (conditions->count > 1) {
+        BSON_APPEND_ARRAY(filter, "$and", &conditions->list);
+    } else if (conditions->count == 1 && bson_iter_init(&iter, &conditions->list) && bson_iter_next(&iter)) {
+        const uint8_t *data;
+        uint32_t length;
+        bson_t only;
+        bson_iter_document(&iter, &length, &data);
+        if (bson_init_static(&only, data, length)) {
+            bson_concat(filter, &only);
+        }
+    }
+}
+
+/* The store's own reading of a filter, so that what it refuses is a slip on the command line. */
+static int check_filter(struct cli *cli, const char *option, const char *text, const bson_t *filter)
+{
+    bson_error_t error;
+    struct query *query = query_parse(filter, &error);
+
+    if (query == NULL) {
+        return cli_usage(cli, "--%s %s: %s", option, text, error.message);
+    }
+    query_free(query);
+    return CLI_DONE;
+}
+
+/* Lower-case words as hub_append_words keeps them, found by asking it. */
+static void add_keywords(struct select_conditions *conditions, const char *text)
+{
+    bson_t words = BSON_INITIALIZER, condition = BSON_INITIALIZER, all = BSON_INITIALIZER, list;
+    bson_iter_t iter;
+
+    if (hub_append_words(&words, text, NULL, NULL) >= 0 && bson_iter_init_find(&iter, &words, "words") &&
+        BSON_ITER_HOLDS_ARRAY(&iter)) {
+        const uint8_t *data;
+        uint32_t length;
+        bson_iter_array(&iter, &length, &data);
+        if (bson_init_static(&list, data, length) && !bson_empty(&list)) {
+            BSON_APPEND_ARRAY(&all, "$all", &list);
+            BSON_APPEND_DOCUMENT(&condition, "words", &all);
+            select_add(conditions, &condition);
+        }
+    }
+    bson_destroy(&all);
+    bson_destroy(&condition);
+    bson_destroy(&words);
+}
+
+int select_take_options(struct cli *cli, struct select_conditions *conditions)
+{
+    static const char *const options[] = {"where", "filter"};
+    const char *text;
+
+    for (size_t o = 0; o < 2; o++) {
+        for (size_t i = 0; (text = cli_texts(cli, options[o], i)) != NULL; i++) {
+            bson_t filter;
+            bson_error_t error;
+            int result = o == 0 ? where_parse(text, &filter, &error)
+                                : json_read_document(text, strlen(text), &filter, &error);
+            int code = result < 0 ? cli_usage(cli, "--%s: %s", options[o], error.message)
+                                  : check_filter(cli, options[o], text, &filter);
+            if (code == CLI_DONE) {
+                select_add(conditions, &filter);
+            }
+            bson_destroy(&filter);
+            if (code != CLI_DONE) {
+                return code;
+            }
+        }
+    }
+    for (size_t i = 0; (text = cli_texts(cli, "keyword", i)) != NULL; i++) {
+        add_keywords(conditions, text);
+    }
+    return CLI_DONE;
+}
+
+/* How many match, counted no further than limit: -1 having said why. *first (NULL allowed) gets the first one. */
+static int64_t count_up_to(struct cli *cli, const struct select_kind *kind, const bson_t *filter, int64_t limit,
+                           const bson_t *projection, const bson_t *sort, bson_t *first)
+{
+    struct store_find_options options = {.projection = projection, .limit = limit, .sort = sort};
+    bson_error_t error;
+    const bson_t *document;
+    int64_t count = 0;
+    int more = -1;
+
+    struct store_cursor *cursor = kind->find(cli->hub, filter, &options, &error);
+    while (cursor != NULL && (more = store_cursor_next(cursor, &document, &error)) > 0) {
+        if (count++ == 0 && first != NULL) {
+            bson_destroy(first);
+            bson_copy_to(document, first);
+        }
+    }
+    store_cursor_close(cursor);
+    if (more < 0) {
+        cli_fail(&error);
+        return -1;
+    }
+    return count;
+}
+
+int64_t select_count(struct cli *cli, const struct select_kind *kind, const bson_t *filter)
+{
+    bson_t projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    int64_t count = count_up_to(cli, kind, filter, 0, &projection, NULL, NULL);
+    bson_destroy(&projection);
+    return count;
+}
+
+static int64_t probe(struct cli *cli, const struct select_kind *kind, const bson_t *condition, int64_t limit)
+{
+    bson_t projection = BSON_INITIALIZER;
+    BSON_APPEND_INT32(&projection, "_id", 1);
+    int64_t count = count_up_to(cli, kind, condition, limit, &projection, NULL, NULL);
+    bson_destroy(&projection);
+    return count;
+}
+
+int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
+{
+    const char *digits = text + (*text == '#');
+    bool number = kind->has_numbers && *digits != '\0' && strlen(digits) < 19 &&
+                  strspn(digits, "0123456789") == strlen(digits);
+    bson_t inner;
+    int64_t count = 0;
+
+    bson_init(condition);
+    if (!bson_utf8_validate(text, strlen(text), false)) {
+        return cli_usage(cli, "the name of a %s must be UTF-8", kind->noun);
+    }
+    /* A number, an id, a name, an id's first digits: the first of them that is there. */
+    for (int way = number ? 0 : 1; way < 4 && count == 0; way++) {
+        bson_reinit(condition);
+        if (way == 0) {
+            BSON_APPEND_INT64(condition, "seq", strtoll(digits, NULL, 10));
+        } else if (way == 1) {
+            BSON_APPEND_UTF8(condition, "_id", text);
+        } else if (way == 2) {
+            BSON_APPEND_UTF8(condition, "name", text);
+        } else if (text_is_hex(text, 6)) {
+            char *pattern = bson_strdup_printf("^%s", text);
+            BSON_APPEND_DOCUMENT_BEGIN(condition, "_id", &inner);
+            BSON_APPEND_UTF8(&inner, "$regex", pattern);
+            bson_append_document_end(condition, &inner);
+            bson_free(pattern);
+        } else {
+            continue;
+        }
+        count = probe(cli, kind, condition, way == 3 ? 2 : 1);
+        if (count < 0) {
+            return CLI_FAILED;
+        }
+        if (count > 1) {
+            return cli_usage(cli, "%s %s: more than one id starts like this: give more of its digits", kind->noun, text);
+        }
+    }
+    if (count == 0) {
+        return cli_say(CLI_NOTHING, "there is no %s '%s' in project '%s': see tl_hub find-%s", kind->noun, text,
+                       hub_project(cli->hub), kind->noun);
+    }
+    return CLI_DONE;
+}
+
+int select_one(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *document)
+{
+    bson_t condition, sort = BSON_INITIALIZER;
+
+    bson_init(document);
+    int code = select_resolve(cli, kind, text, &condition);
+    if (code == CLI_DONE) {
+        BSON_APPEND_INT32(&sort, "created_at", -1);
+        if (count_up_to(cli, kind, &condition, 1, NULL, &sort, document) < 0) {
+            code = CLI_FAILED;
+        }
+    }
+    bson_destroy(&sort);
+    bson_destroy(&condition);
+    return code;
+}
+
+int select_take_arguments(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions)
+{
+    bson_t any = BSON_INITIALIZER, list = BSON_INITIALIZER;
+    int code = CLI_DONE;
+
+    if (cli->argument_count == 0) {
+        goto out;
+    }
+    for (size_t i = 0; i < cli->argument_count && code == CLI_DONE; i++) {
+        char digits[16];
+        const char *key;
+        bson_t condition;
+        bson_uint32_to_string((uint32_t)i, &key, digits, sizeof digits);
+        code = select_resolve(cli, kind, cli->arguments[i], &condition);
+        if (code == CLI_DONE) {
+            BSON_APPEND_DOCUMENT(&list, key, &condition);
+            if (cli->argument_count == 1) {
+                select_add(conditions, &condition);
+            }
+        }
+        bson_destroy(&condition);
+    }
+    if (code == CLI_DONE && cli->argument_count > 1) {
+        BSON_APPEND_ARRAY(&any, "$or", &list);
+        select_add(conditions, &any);
+    }
+out:
+    bson_destroy(&list);
+    bson_destroy(&any);
+    return code;
+}
+
+int select_sort(struct cli *cli, const char *otherwise, bson_t *sort)
+{
+    const char *text = cli_text(cli, "sort");
+    bson_error_t error;
+
+    if (where_parse_sort(text != NULL ? text : otherwise, sort, &error) < 0) {
+        return cli_usage(cli, "--sort: %s", error.message);
+    }
+    return CLI_DONE;
+}
+
+static int print_matches(struct cli *cli, const struct select_kind *kind, const bson_t *filter, const bson_t *sort)
+{
+    bson_t projection;
+    bson_error_t error;
+    const bson_t *document;
+    int more = -1;
+
+    struct output *output = output_open(cli, kind->columns, kind->noun);
+    if (output == NULL) {
+        return CLI_USAGE;
+    }
+    struct store_find_options options = {.sort = sort, .skip = cli_integer(cli, "skip", 0),
+                                         .limit = cli_integer(cli, "limit", 0)};
+    options.projection = output_projection(output, &projection) ? &projection : NULL;
+    struct store_cursor *cursor = kind->find(cli->hub, filter, &options, &error);
+    while (cursor != NULL && (more = store_cursor_next(cursor, &document, &error)) > 0) {
+        output_row(output, document);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&projection);
+    if (more < 0) {
+        output_abandon(output);
+        return cli_fail(&error);
+    }
+    return output_close(output);
+}
+
+int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions)
+{
+    bson_t sort, filter;
+
+    int code = select_sort(cli, kind->sort, &sort);
+    if (code == CLI_DONE) {
+        code = select_take_options(cli, conditions);
+    }
+    if (code == CLI_DONE) {
+        code = cli_open(cli, HUB_OPEN_EXISTING);
+    }
+    if (code == CLI_DONE) {
+        code = select_take_arguments(cli, kind, conditions);
+    }
+    if (code == CLI_DONE) {
+        select_filter(conditions, &filter);
+        code = print_matches(cli, kind, &filter, &sort);
+        bson_destroy(&filter);
+    }
+    bson_destroy(&sort);
+    select_destroy(conditions);
+    return code;
+}
+
+static int delete_matches(struct cli *cli, const struct select_kind *kind, const bson_t *filter,
+                          int64_t (*remove)(struct hub *hub, const bson_t *filter, bson_error_t *error))
+{
+    bson_error_t error;
+    bson_t report = BSON_INITIALIZER;
+    char matched[64], deleted[64];
+    int code = CLI_DONE;
+    int64_t count = select_count(cli, kind, filter), gone = 0;
+
+    if (count < 0) {
+        code = CLI_FAILED;
+    } else if (count == 0) {
+        code = cli_say(CLI_NOTHING, "no %ss found: nothing was deleted", kind->noun);
+    }
+    if (code != CLI_DONE) {
+        goto out;
+    }
+    cli_plural(matched, sizeof matched, count, kind->noun);
+    if (cli_flag(cli, "dry-run")) {
+        BSON_APPEND_INT64(&report, "would_delete", count);
+        code = output_object(cli, &report, "would delete %s", matched);
+        goto out;
+    }
+    if (!cli_confirm(cli, "delete %s of project '%s'?", matched, hub_project(cli->hub))) {
+        code = cli_say(CLI_NOTHING, "nothing was deleted");
+        goto out;
+    }
+    gone = remove(cli->hub, filter, &error);
+    if (gone < 0) {
+        code = cli_fail(&error);
+        goto out;
+    }
+    BSON_APPEND_INT64(&report, "deleted", gone);
+    code = output_object(cli, &report, "deleted %s", cli_plural(deleted, sizeof deleted, gone, kind->noun));
+    if (code == CLI_DONE && gone < count && strcmp(kind->noun, "task") == 0) {
+        cli_note("%s running: cancel first, then delete",
+                 count - gone == 1 ? "1 of them is" : "some of them are");
+        code = gone == 0 ? CLI_CONFLICT : CLI_DONE;
+    }
+out:
+    bson_destroy(&report);
+    return code;
+}
+
+int select_and_delete(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,
+                      int64_t (*remove)(struct hub *hub, const bson_t *filter, bson_error_t *error))
+{
+    bson_t filter;
+
+    int code = select_take_options(cli, conditions);
+    if (code == CLI_DONE && cli->argument_count == 0 && conditions->count == 0 && !cli_flag(cli, "all")) {
+        code = cli_usage(cli, "which %ss? Name them, or use --where, --filter or --all", kind->noun);
+    }
+    if (code == CLI_DONE) {
+        code = cli_open(cli, HUB_OPEN_EXISTING);
+    }
+    if (code == CLI_DONE) {
+        code = select_take_arguments(cli, kind, conditions);
+    }
+    if (code == CLI_DONE) {
+        select_filter(conditions, &filter);
+        code = delete_matches(cli, kind, &filter, remove);
+        bson_destroy(&filter);
+    }
+    select_destroy(conditions);
+    return code;
+}
