@@ -117,7 +117,7 @@ static void append_in(bson_t *filter, const char *key, const bson_t *const *docu
     for (size_t i = 0, n = 0; i < count; i++) {
         char buffer[16];
         const char *name;
-        if (bson_iter_init_find(&iter, documents[i], "_id")) {
+        if (documents[i] != NULL && bson_iter_init_find(&iter, documents[i], "_id")) {
             size_t length = bson_uint32_to_string((uint32_t)n++, &name, buffer, sizeof buffer);
             bson_append_iter(&list, name, (int)length, &iter);
         }
@@ -196,17 +196,17 @@ static int insert_batch(struct hub *hub, bson_t **tasks, size_t count, int64_t *
 }
 
 /* Two runs of a sweep at once may both have seen an id as new: the numbers tell whose document stands. */
-static int64_t count_numbers(struct hub *hub, int64_t first, int64_t last, bson_error_t *error)
+static int64_t count_ours(struct hub *hub, bson_t **tasks, size_t count, int64_t first, int64_t last, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, range;
-    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    append_in(&filter, "_id", (const bson_t *const *)tasks, count);
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "seq", &range);
     BSON_APPEND_INT64(&range, "$gte", first);
     BSON_APPEND_INT64(&range, "$lte", last);
     bson_append_document_end(&filter, &range);
-    int64_t count = store_count(hub_store(hub), TASKS, &filter, error);
+    int64_t ours = store_count(hub_store(hub), TASKS, &filter, error);
     bson_destroy(&filter);
-    return count;
+    return ours;
 }
 
 int64_t task_create_many(struct hub *hub, const bson_t *const *fields, size_t count, bson_error_t *error)
@@ -239,13 +239,19 @@ int64_t task_create_many(struct hub *hub, const bson_t *const *fields, size_t co
     if (store_counter_add(hub_store(hub), counter, left, &first, error) < 0) {
         goto out;
     }
-    int64_t seq = first;
+    int64_t seq = first, inserted = 0;
     for (size_t i = 0; i < count; i += BATCH) {
-        if (insert_batch(hub, tasks + i, count - i < BATCH ? count - i : BATCH, &seq, error) < 0) {
+        size_t size = count - i < BATCH ? count - i : BATCH;
+        if (insert_batch(hub, tasks + i, size, &seq, error) < 0) {
             goto out;
         }
+        int64_t ours = count_ours(hub, tasks + i, size, first, first + left - 1, error);
+        if (ours < 0) {
+            goto out;
+        }
+        inserted += ours;
     }
-    result = count_numbers(hub, first, first + left - 1, error);
+    result = inserted;
 out:
     for (size_t i = 0; i < count; i++) {
         bson_destroy(tasks[i]);
