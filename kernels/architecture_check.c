@@ -144,12 +144,37 @@ static int add_layer(const struct architecture_layer *layer, const struct layer_
     return 0;
 }
 
+/* Every layer's output is used by another layer or is an output. */
+static int check_used(const struct architecture *architecture, struct kernel_error *error)
+{
+    bool used[ARCHITECTURE_INPUTS + ARCHITECTURE_LAYERS] = {false};
+    for (int i = 0; i < architecture->layer_count; i++) {
+        for (int j = 0; j < architecture->layers[i].input_count; j++) {
+            used[architecture->layers[i].inputs[j]] = true;
+        }
+    }
+    for (int i = 0; i < architecture->output_count; i++) {
+        used[architecture->outputs[i]] = true;
+    }
+    for (int i = 0; i < architecture->input_count + architecture->layer_count; i++) {
+        if (!used[i]) {
+            return kernel_error_set(error, KERNEL_ERROR_INVALID, "%s %s: nothing uses it: take it out or add it to "
+                                    "the outputs", i < architecture->input_count ? "input" : "layer",
+                                    node_name(architecture, i));
+        }
+    }
+    return 0;
+}
+
 int architecture_measure(const struct architecture *architecture, const struct shape *input_shapes,
                          struct shape *shapes, struct layer_size *measured, struct architecture_size *total,
                          struct kernel_error *error)
 {
     struct kernel_error inner = {0};
     *total = (struct architecture_size){0};
+    if (check_used(architecture, error) < 0) {
+        return -1;
+    }
     for (int i = 0; i < architecture->input_count; i++) {
         if (input_shape(&architecture->inputs[i], input_shapes != NULL ? &input_shapes[i] : NULL, &shapes[i], error) <
             0) {

@@ -374,8 +374,9 @@ int net_weights_read(struct net *net, net_read_function *read, void *context, st
 {
     struct blocks blocks = list_blocks(net, NULL);
     struct safetensors *file = read_file(net, &blocks, read, context, error);
+    int result = file != NULL ? 0 : -1;
     safetensors_free(file);
-    return file != NULL ? 0 : -1;
+    return result;
 }
 
 struct memory {

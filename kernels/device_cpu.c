@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cpu device: a library's GEMM for large products, own kernels (device_cpu_vector.h) for small ones and for all that
+ * is done element by element.
+ *
+ * Which GEMM: a rule on CPU features and core names, never a measurement, so that the same machine always gives the
+ * same bits. On x86 with AVX2 oneDNN: it picks its code by CPU feature, while Debian 12's OpenBLAS 0.3.21 takes newer
+ * Intel CPUs for "Prescott" and runs six times slower there. Elsewhere (no AVX2, other architectures) oneDNN's sgemm is
+ * reference code, so OpenBLAS. TL_HUB_GEMM=dnnl|openblas overrides. doctor shows the rates of both as evidence. */
+#include "kernels/device_cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Weights of a dense layer (floats) up to which the own kernels are used: they stay in the second cache. */
+#define OWN_KERNEL_FLOATS 65536
+
+struct state {
+    const struct cpu_kernels *kernels;
+    const struct cpu_gemm *gemm;
+    const char *reason;
+    float *scratch; /* (OWN_KERNEL_FLOATS + rows of padding), for transposed weights */
+    size_t scratch_floats;
+};
+
+static bool has_avx2(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+static bool has_avx512(void)
+{
+#if defined(__x86_64__)
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
+static int choose_kernels(struct state *state, struct kernel_error *error)
+{
+    const char *wish = getenv("TL_HUB_KERNELS"); /* for tests: plain, avx2, avx512 */
+    state->kernels = &cpu_kernels_plain;
+#if defined(__x86_64__)
+    if (has_avx2()) {
+        state->kernels = has_avx512() ? &cpu_kernels_avx512 : &cpu_kernels_avx2;
+    }
+    if (wish != NULL && strcmp(wish, "avx2") == 0 && has_avx2()) {
+        state->kernels = &cpu_kernels_avx2;
+        return 0;
+    }
+#endif
+    if (wish != NULL && strcmp(wish, "plain") == 0) {
+        state->kernels = &cpu_kernels_plain;
+    }
+    if (wish != NULL && strcmp(wish, state->kernels->name) != 0) {
+        return kernel_error_set(error, KERNEL_ERROR_UNSUPPORTED, "TL_HUB_KERNELS: this CPU cannot run \"%.20s\": use "
+                                "plain or %s", wish, state->kernels->name);
+    }
+    return 0;
+}
+
+static int choose_gemm(struct state *state, struct kernel_error *error)
+{
+    const char *wish = getenv("TL_HUB_GEMM");
+    if (wish != NULL && wish[0] != '\0') {
+        state->reason = "TL_HUB_GEMM asks for it";
+        if (strcmp(wish, cpu_gemm_dnnl.name) == 0) {
+            state->gemm = &cpu_gemm_dnnl;
+            return 0;
+        }
+        if (strcmp(wish, cpu_gemm_openblas.name) == 0) {
+            state->gemm = &cpu_gemm_openblas;
+            return 0;
+        }
+        return kernel_error_set(error, KERNEL_ERROR_UNSUPPORTED, "TL_HUB_GEMM: \"%.20s\" is not known: use dnnl or "
+                                "openblas", wish);
+    }
+    if (has_avx2()) {
+        state->gemm = &cpu_gemm_dnnl;
+        state->reason = "the CPU has AVX2, and oneDNN picks its code by CPU feature (OpenBLAS knows only the cores of "
+                        "its day)";
+    } else {
+        state->gemm = &cpu_gemm_openblas;
+        state->reason = "without AVX2 oneDNN's GEMM is reference code";
+    }
+    return 0;
+}
+
+static int open_device(struct device *device, struct kernel_error *error)
+{
+    struct state *state = calloc(1, sizeof *state);
+    if (state == NULL) {
+        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "device cpu: out of memory");
+    }
+    if (choose_kernels(state, error) < 0 || choose_gemm(state, error) < 0) {
+        free(state);
+        return -1;
+    }
+    state->scratch_floats = OWN_KERNEL_FLOATS * 2;
+    state->scratch = aligned_alloc(64, state->scratch_floats * sizeof *state->scratch);
+    if (state->scratch == NULL) {
+        free(state);
+        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "device cpu: out of memory");
+    }
+    cpu_gemm_openblas.set_threads(state->gemm == &cpu_gemm_openblas ? device->threads : 1);
+    device->state = state;
+    return 0;
+}
+
+static void close_device(struct device *device)
+{
+    struct state *state = device->state;
+    free(state->scratch);
+    free(state);
+}
+
+static bool supports(const struct device *device, enum device_operation operation)
+{
+    (void)device;
+    (void)operation;
+    return true;
+}
+
+static char *describe(struct device *device)
+{
+    const struct state *state = device->state;
+    static const struct cpu_gemm *const candidates[] = {&cpu_gemm_dnnl, &cpu_gemm_openblas};
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL) {
+        return NULL;
+    }
+    fprintf(out, "device: cpu, %d thread%s\n", device->threads, device->threads == 1 ? "" : "s");
+    fprintf(out, "cpu features: avx2 %s, avx512 %s\n", has_avx2() ? "yes" : "no", has_avx512() ? "yes" : "no");
+    fprintf(out, "own kernels: %s, for dense layers of up to %d weights\n", state->kernels->name, OWN_KERNEL_FLOATS);
+    double rates[2];
+    for (size_t i = 0; i < 2; i++) {
+        char about[160];
+        candidates[i]->set_threads(1);
+        rates[i] = cpu_gemm_measure(candidates[i], 384);
+        candidates[i]->describe(about, sizeof about);
+        fprintf(out, "gemm %s: %.0f GFLOP/s on one thread (%s)\n", candidates[i]->name, rates[i], about);
+    }
+    fprintf(out, "gemm chosen: %s, because %s\n", state->gemm->name, state->reason);
+    double mine = state->gemm == candidates[0] ? rates[0] : rates[1];
+    double other = state->gemm == candidates[0] ? rates[1] : rates[0];
+    if (other > 1.25 * mine) {
+        fprintf(out, "gemm advice: the other one is %.1f times faster here: set TL_HUB_GEMM=%s on every worker\n",
+                other / mine, state->gemm == candidates[0] ? candidates[1]->name : candidates[0]->name);
+    }
+    state->gemm->set_threads(device->threads);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static int gemm(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
+                int64_t c_stride, struct kernel_error *error)
+{
+    const struct state *state = device->state;
+    if (state->gemm == &cpu_gemm_dnnl) {
+        state->gemm->set_threads(device->threads); /* a setting of the calling thread */
+    }
+    int status = state->gemm->sgemm(transpose_a, transpose_b, m, n, k, a, a_stride, b, b_stride, beta, c, c_stride);
+    if (status != 0) {
+        return kernel_error_set(error, KERNEL_ERROR_UNSUPPORTED, "device cpu: %s failed on a product (%lld, %lld, "
+                                "%lld) with status %d", state->gemm->name, (long long)m, (long long)n, (long long)k,
+                                status);
+    }
+    return 0;
+}
+
+/* Whether a dense layer is small enough for the own kernels. */
+static bool is_small(const struct tensor *w)
+{
+    return w->rows * w->stride <= OWN_KERNEL_FLOATS;
+}
+
+static int dense_forward(const struct device *device, const struct tensor *x, const struct tensor *w,
+                         const float *bias, enum activation activation, struct tensor *y, struct kernel_error *error)
+{
+    const struct state *state = device->state;
+    if (is_small(w)) {
+        state->kernels->dense_forward(x, w, bias, activation, y);
+        return 0;
+    }
+    if (gemm(device, false, false, x->rows, w->columns, w->rows, x->data, x->stride, w->data, w->stride, 0.0f, y->data,
+             y->stride, error) < 0) {
+        return -1;
+    }
+    state->kernels->bias_activation(activation, bias, y);
+    return 0;
+}
+
+static int dense_backward(const struct device *device, const struct tensor *x, const struct tensor *w,
+                          const struct tensor *y, enum activation activation, struct tensor *dy, struct tensor *dx,
+                          struct tensor *dw, float *dbias, struct kernel_error *error)
+{
+    const struct state *state = device->state;
+    state->kernels->activation_bias_gradient(activation, y, dy, dbias);
+    if (is_small(w)) {
+        state->kernels->dense_weights(x, dy, dw);
+    } else if (gemm(device, true, false, w->rows, w->columns, dy->rows, x->data, x->stride, dy->data, dy->stride, 0.0f,
+                    dw->data, dw->stride, error) < 0) {
+        return -1;
+    }
+    if (dx == NULL) {
+        return 0;
+    }
+    if (is_small(w) && (size_t)(w->columns * tensor_stride(w->rows)) <= state->scratch_floats) {
+        state->kernels->dense_inputs(dy, w, state->scratch, dx);
+        return 0;
+    }
+    return gemm(device, false, true, dy->rows, w->rows, w->columns, dy->data, dy->stride, w->data, w->stride, 0.0f,
+                dx->data, dx->stride, error);
+}
+
+static int activation_forward(const struct device *device, enum activation activation, const struct tensor *x,
+                              struct tensor *y, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->activation_forward(activation, x, y);
+    return 0;
+}
+
+static int activation_backward(const struct device *device, enum activation activation, const struct tensor *y,
+                               const struct tensor *dy, struct tensor *dx, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->activation_backward(activation, y, dy, dx);
+    return 0;
+}
+
+static int dropout(const struct device *device, const struct device_dropout *mask, const struct tensor *x,
+                   struct tensor *y, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->dropout(mask, x, y);
+    return 0;
+}
+
+static int cross_entropy(const struct device *device, const struct tensor *z, const int32_t *labels, struct tensor *dz,
+                         double *loss_sum, int64_t *correct, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->cross_entropy(z, labels, dz, loss_sum, correct);
+    return 0;
+}
+
+static int softmax(const struct device *device, const struct tensor *z, struct tensor *p, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->softmax(z, p);
+    return 0;
+}
+
+static int squared_error(const struct device *device, const struct tensor *z, const struct tensor *t,
+                         struct tensor *dz, double *loss_sum, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->squared_error(z, t, dz, loss_sum);
+    return 0;
+}
+
+static int sgd(const struct device *device, const struct device_sgd *step, size_t count, float *parameters,
+               const float *gradients, float *momentum, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->sgd(step, count, parameters, gradients, momentum);
+    return 0;
+}
+
+static int adam(const struct device *device, const struct device_adam *step, size_t count, float *parameters,
+                const float *gradients, float *m, float *v, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->adam(step, count, parameters, gradients, m, v);
+    return 0;
+}
+
+static const struct device_operations operations = {
+    .name = "cpu",
+    .open = open_device,
+    .close = close_device,
+    .supports = supports,
+    .describe = describe,
+    .gemm = gemm,
+    .dense_forward = dense_forward,
+    .dense_backward = dense_backward,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .dropout = dropout,
+    .cross_entropy = cross_entropy,
+    .softmax = softmax,
+    .squared_error = squared_error,
+    .sgd = sgd,
+    .adam = adam,
+};
+
+__attribute__((visibility("default"))) const struct device_operations *tl_device_cpu(int version);
+
+const struct device_operations *tl_device_cpu(int version)
+{
+    return version == DEVICE_MODULE_VERSION ? &operations : NULL;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TL_KERNELS_DEVICE_CPU_H
+#define TL_KERNELS_DEVICE_CPU_H
+
+/* The inside of the module tl_device_cpu.so; only device_cpu*.c include it. */
+
+#include "kernels/device.h"
+
+/* Own code for one instruction set: device_cpu_vector.h, compiled once for each. */
+struct cpu_kernels {
+    const char *name;
+    int lanes; /* floats of a vector */
+    /* y = activation(x w + bias); as device.h, for any size, fast while w stays in the second cache. */
+    void (*dense_forward)(const struct tensor *x, const struct tensor *w, const float *bias,
+                          enum activation activation, struct tensor *y);
+    /* dw = x^T dy. */
+    void (*dense_weights)(const struct tensor *x, const struct tensor *dy, struct tensor *dw);
+    /* dx = dy w^T; transposed is scratch of w->columns * tensor_stride(w->rows) floats. */
+    void (*dense_inputs)(const struct tensor *dy, const struct tensor *w, float *transposed, struct tensor *dx);
+    /* y = activation(y + bias), whole rows with their padding. */
+    void (*bias_activation)(enum activation activation, const float *bias, struct tensor *y);
+    /* dy *= activation'(y); dbias = column sums of dy; whole rows with their padding. */
+    void (*activation_bias_gradient)(enum activation activation, const struct tensor *y, struct tensor *dy,
+                                     float *dbias);
+    void (*activation_forward)(enum activation activation, const struct tensor *x, struct tensor *y);
+    void (*activation_backward)(enum activation activation, const struct tensor *y, const struct tensor *dy,
+                                struct tensor *dx);
+    void (*dropout)(const struct device_dropout *dropout, const struct tensor *x, struct tensor *y);
+    void (*cross_entropy)(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
+                          int64_t *correct);
+    void (*softmax)(const struct tensor *z, struct tensor *p);
+    void (*squared_error)(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum);
+    void (*sgd)(const struct device_sgd *sgd, size_t count, float *parameters, const float *gradients,
+                float *momentum);
+    void (*adam)(const struct device_adam *adam, size_t count, float *parameters, const float *gradients, float *m,
+                 float *v);
+};
+
+extern const struct cpu_kernels cpu_kernels_plain;
+#if defined(__x86_64__)
+extern const struct cpu_kernels cpu_kernels_avx2;
+extern const struct cpu_kernels cpu_kernels_avx512;
+#endif
+
+/* One library's sgemm, row-major: arguments as device_operations.gemm. 0, or the library's status. */
+struct cpu_gemm {
+    const char *name;
+    int (*sgemm)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride,
+                 const float *b, int64_t b_stride, float beta, float *c, int64_t c_stride);
+    void (*set_threads)(int threads);
+    /* "2.6.3, avx2": version and what the library says it runs on, into buffer. */
+    void (*describe)(char *buffer, size_t size);
+};
+
+extern const struct cpu_gemm cpu_gemm_dnnl;     /* device_cpu_dnnl.c: the only file with dnnl.h */
+extern const struct cpu_gemm cpu_gemm_openblas; /* device_cpu_openblas.c: the only file with cblas.h */
+
+/* GFLOP/s on an n x n x n product with one thread (best of a few), for doctor. -1 on error. */
+double cpu_gemm_measure(const struct cpu_gemm *gemm, int64_t n);
+
+#endif

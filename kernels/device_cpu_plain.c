@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The own kernels for any CPU: vectors of 16 bytes (SSE2, NEON), or what the compiler makes of them. */
+#define VECTOR_NAME plain
+#define VECTOR_LANES 4
+#define TILE_ROWS 2
+#define TILE_VECTORS 4
+#include "kernels/device_cpu_vector.h"

@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The own kernels, for one width of vector: no include guard, each device_cpu_*.c includes it once, with
+ *   VECTOR_NAME   suffix of the table cpu_kernels_NAME
+ *   VECTOR_LANES  floats of a vector; divides TENSOR_ALIGN
+ *   TILE_ROWS x TILE_VECTORS  accumulators of the products, so that they and the operands fit the registers.
+ * Plain C with the compiler's vector types; products are contracted to fused multiply-adds where there are such. */
+#include "kernels/device_cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES VECTOR_LANES
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vector __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t integers __attribute__((vector_size(4 * LANES), may_alias));
+typedef float loose_vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
+typedef uint32_t words __attribute__((vector_size(32)));
+typedef uint64_t long_words __attribute__((vector_size(64)));
+
+INLINE vector load(const float *p)
+{
+    return *(const loose_vector *)p;
+}
+
+INLINE void store(float *p, vector v)
+{
+    *(loose_vector *)p = v;
+}
+
+INLINE vector splat(float x)
+{
+    return x - (vector){0};
+}
+
+INLINE vector select_vector(integers mask, vector yes, vector no)
+{
+    return (vector)((mask & (integers)yes) | (~mask & (integers)no));
+}
+
+/* The first count lanes of p, the others rest. */
+INLINE vector load_part(const float *p, int64_t count, float rest)
+{
+    float lanes[LANES];
+    for (int i = 0; i < LANES; i++) {
+        lanes[i] = i < count ? p[i] : rest;
+    }
+    return load(lanes);
+}
+
+INLINE void store_part(float *p, int64_t count, vector v)
+{
+    for (int i = 0; i < LANES; i++) {
+        if (i < count) {
+            p[i] = v[i];
+        }
+    }
+}
+
+INLINE float sum_of(vector v)
+{
+    float lanes[LANES];
+    store(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    return lanes[0];
+}
+
+INLINE float largest_of(vector v)
+{
+    float lanes[LANES];
+    store(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
+        }
+    }
+    return lanes[0];
+}
+
+/* e^x within 2 ulp: x = n ln 2 + r, a polynomial in r (Cephes, expf), 2^n by its exponent bits. Below -87: 0 to within
+ * 1e-38; above 88: about 1.6e38. NaN stays NaN. */
+INLINE vector exp_vector(vector x)
+{
+    const vector low = splat(-87.0f), high = splat(88.0f), round = splat(12582912.0f); /* 1.5 * 2^23 */
+    vector t = select_vector(x < low, low, select_vector(x > high, high, x));
+    vector n = t * 1.44269504088896341f + round;
+    integers exponent = (integers)n << 23;
+    n -= round;
+    vector r = t - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vector p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return (vector)((integers)p + exponent);
+}
+
+/* tanh: an odd polynomial near 0 (Cephes, tanhf), else 1 - 2 / (e^2|x| + 1) with the sign of x. */
+INLINE vector tanh_vector(vector x)
+{
+    integers sign = (integers)x & (int32_t)0x80000000;
+    vector magnitude = (vector)((integers)x & 0x7fffffff);
+    vector far = 1.0f - 2.0f / (exp_vector(magnitude + magnitude) + 1.0f);
+    far = (vector)((integers)far | sign);
+    vector z = x * x, p = splat(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    vector near = p * z * x + x;
+    return select_vector(magnitude < splat(0.625f), near, far);
+}
+
+INLINE vector activate(enum activation activation, vector x)
+{
+    switch (activation) {
+    case ACTIVATION_NONE: break;
+    case ACTIVATION_RELU: return (vector)(~(x < (vector){0}) & (integers)x); /* NaN stays */
+    case ACTIVATION_TANH: return tanh_vector(x);
+    case ACTIVATION_SIGMOID: return 1.0f / (1.0f + exp_vector(-x));
+    }
+    return x;
+}
+
+/* dy * activation'(.), from y. */
+INLINE vector derive(enum activation activation, vector y, vector dy)
+{
+    switch (activation) {
+    case ACTIVATION_NONE: break;
+    case ACTIVATION_RELU: return (vector)((y > (vector){0}) & (integers)dy);
+    case ACTIVATION_TANH: return dy * (1.0f - y * y);
+    case ACTIVATION_SIGMOID: return dy * (y * (1.0f - y));
+    }
+    return dy;
+}
+
+/* Runs statement with a compile-time constant activation, called fixed. */
+#define FOR_ACTIVATION(value, statement) \
+    switch (value) { \
+    case ACTIVATION_NONE: { const enum activation fixed = ACTIVATION_NONE; statement; } break; \
+    case ACTIVATION_RELU: { const enum activation fixed = ACTIVATION_RELU; statement; } break; \
+    case ACTIVATION_TANH: { const enum activation fixed = ACTIVATION_TANH; statement; } break; \
+    case ACTIVATION_SIGMOID: { const enum activation fixed = ACTIVATION_SIGMOID; statement; } break; \
+    }
+
+/* --- products ------------------------------------------------------------------------------------------------------ */
+
+/* c(i, j) = init + sum over l of a[i * a_row + l * a_step] * b[l * b_stride + j]: a is read by single floats, so that
+ * either of its directions may be the contiguous one; b and c by vectors. */
+struct product {
+    const float *a;
+    int64_t a_row, a_step;
+    const float *b;
+    int64_t b_stride;
+    float *c;
+    int64_t c_stride;
+    int64_t depth;
+    const float *bias;  /* the start of the sums: NULL is 0 */
+    bool accumulates;   /* start from c itself */
+    bool last;          /* apply the activation */
+};
+
+INLINE void tile(const struct product *product, const int rows, const int vectors, enum activation activation,
+                 int64_t row, int64_t column)
+{
+    vector sum[TILE_ROWS][TILE_VECTORS];
+    const float *a = product->a + row * product->a_row;
+    const float *b = product->b + column;
+    float *c = product->c + row * product->c_stride + column;
+    const int64_t a_row = product->a_row, a_step = product->a_step, b_stride = product->b_stride;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            sum[i][j] = product->accumulates ? load(c + i * product->c_stride + j * LANES)
+                        : product->bias != NULL ? load(product->bias + column + j * LANES)
+                                                : (vector){0};
+        }
+    }
+    for (int64_t l = 0; l < product->depth; l++) {
+        vector right[TILE_VECTORS];
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            right[j] = load(b + j * LANES);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            vector left = splat(a[i * a_row]);
+#pragma GCC unroll 16
+            for (int j = 0; j < vectors; j++) {
+                sum[i][j] += left * right[j];
+            }
+        }
+        a += a_step;
+        b += b_stride;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+        for (int j = 0; j < vectors; j++) {
+            vector value = product->last ? activate(activation, sum[i][j]) : sum[i][j];
+            store(c + i * product->c_stride + j * LANES, value);
+        }
+    }
+}
+
+/* One tile of 1 … TILE_ROWS rows and TILE_VECTORS or fewer vectors. */
+INLINE void any_tile(const struct product *product, int64_t rows, int64_t vectors, enum activation activation,
+                     int64_t row, int64_t column)
+{
+#define TILE_CASE(n) \
+    case n: \
+        if (vectors == TILE_VECTORS) { \
+            tile(product, n <= TILE_ROWS ? n : TILE_ROWS, TILE_VECTORS, activation, row, column); \
+        } else { \
+            for (int64_t j = 0; j < vectors; j++) { \
+                tile(product, n <= TILE_ROWS ? n : TILE_ROWS, 1, activation, row, column + j * LANES); \
+            } \
+        } \
+        break
+    switch (rows) {
+        TILE_CASE(1);
+        TILE_CASE(2);
+#if TILE_ROWS > 2
+        TILE_CASE(3);
+        TILE_CASE(4);
+        TILE_CASE(5);
+        TILE_CASE(6);
+#endif
+#if TILE_ROWS > 6
+        TILE_CASE(7);
+        TILE_CASE(8);
+#endif
+    default: break;
+    }
+}
+
+/* The whole product: rows of c in blocks of nearly the same height, columns (a multiple of LANES) in panels. */
+INLINE void multiply(const struct product *product, int64_t rows, int64_t columns, enum activation activation)
+{
+    int64_t blocks = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (int64_t column = 0; column < columns; column += TILE_VECTORS * LANES) {
+        int64_t vectors = (columns - column) / LANES;
+        vectors = vectors < TILE_VECTORS ? vectors : TILE_VECTORS;
+        int64_t row = 0;
+        for (int64_t block = 0; block < blocks; block++) {
+            int64_t height = (rows - row) / (blocks - block);
+            any_tile(product, height, vectors, activation, row, column);
+            row += height;
+        }
+    }
+}
+
+#define DEPTH_BLOCK 256 /* rows of b of a panel that stay in the first cache */
+
+static void dense_forward(const struct tensor *x, const struct tensor *w, const float *bias,
+                          enum activation activation, struct tensor *y)
+{
+    for (int64_t depth = 0; depth < w->rows; depth += DEPTH_BLOCK) {
+        int64_t left = w->rows - depth;
+        const struct product product = {
+            .a = x->data + depth, .a_row = x->stride, .a_step = 1, .b = w->data + depth * w->stride,
+            .b_stride = w->stride, .c = y->data, .c_stride = y->stride,
+            .depth = left < DEPTH_BLOCK ? left : DEPTH_BLOCK, .bias = bias, .accumulates = depth > 0,
+            .last = left <= DEPTH_BLOCK};
+        FOR_ACTIVATION(activation, multiply(&product, x->rows, tensor_stride(w->columns), fixed))
+    }
+}
+
+static void dense_weights(const struct tensor *x, const struct tensor *dy, struct tensor *dw)
+{
+    /* Columns of dw in the inner loop: dy (a batch of them) stays in the first cache, x is read once. */
+    const int64_t columns = tensor_stride(dw->columns), panel = TILE_VECTORS * LANES;
+    int64_t blocks = (dw->rows + TILE_ROWS - 1) / TILE_ROWS, row = 0;
+    const struct product product = {.a = x->data, .a_row = 1, .a_step = x->stride, .b = dy->data,
+                                    .b_stride = dy->stride, .c = dw->data, .c_stride = dw->stride,
+                                    .depth = dy->rows};
+    for (int64_t block = 0; block < blocks; block++) {
+        int64_t height = (dw->rows - row) / (blocks - block);
+        for (int64_t column = 0; column < columns; column += panel) {
+            int64_t vectors = (columns - column) / LANES;
+            any_tile(&product, height, vectors < TILE_VECTORS ? vectors : TILE_VECTORS, ACTIVATION_NONE, row, column);
+        }
+        row += height;
+    }
+}
+
+static void dense_inputs(const struct tensor *dy, const struct tensor *w, float *transposed, struct tensor *dx)
+{
+    const int64_t stride = tensor_stride(w->rows);
+    for (int64_t i = 0; i < w->rows; i += 8) {
+        int64_t rows = w->rows - i < 8 ? w->rows - i : 8;
+        for (int64_t o = 0; o < w->columns; o++) {
+            for (int64_t k = 0; k < rows; k++) {
+                transposed[o * stride + i + k] = w->data[(i + k) * w->stride + o];
+            }
+        }
+    }
+    for (int64_t o = 0; o < w->columns; o++) {
+        for (int64_t i = w->rows; i < stride; i++) {
+            transposed[o * stride + i] = 0.0f;
+        }
+    }
+    const struct product product = {.a = dy->data, .a_row = dy->stride, .a_step = 1, .b = transposed,
+                                    .b_stride = stride, .c = dx->data, .c_stride = dx->stride,
+                                    .depth = w->columns};
+    multiply(&product, dy->rows, stride, ACTIVATION_NONE);
+}
+
+/* --- element by element -------------------------------------------------------------------------------------------- */
+
+INLINE void bias_rows(enum activation activation, const float *bias, struct tensor *y)
+{
+    for (int64_t r = 0; r < y->rows; r++) {
+        float *row = y->data + r * y->stride;
+        for (int64_t c = 0; c < tensor_stride(y->columns); c += LANES) {
+            store(row + c, activate(activation, load(row + c) + load(bias + c)));
+        }
+    }
+}
+
+static void bias_activation(enum activation activation, const float *bias, struct tensor *y)
+{
+    FOR_ACTIVATION(activation, bias_rows(fixed, bias, y))
+}
+
+INLINE void gradient_columns(enum activation activation, const struct tensor *y, struct tensor *dy, float *dbias)
+{
+    enum { PANEL = TENSOR_ALIGN / LANES };
+    for (int64_t c = 0; c < tensor_stride(dy->columns); c += TENSOR_ALIGN) {
+        vector sum[PANEL];
+        for (int j = 0; j < PANEL; j++) {
+            sum[j] = (vector){0};
+        }
+        for (int64_t r = 0; r < dy->rows; r++) {
+            const float *value = y->data + r * y->stride + c;
+            float *gradient = dy->data + r * dy->stride + c;
+            for (int j = 0; j < PANEL; j++) {
+                vector g = derive(activation, load(value + j * LANES), load(gradient + j * LANES));
+                if (activation != ACTIVATION_NONE) {
+                    store(gradient + j * LANES, g);
+                }
+                sum[j] += g;
+            }
+        }
+        for (int j = 0; j < PANEL; j++) {
+            store(dbias + c + j * LANES, sum[j]);
+        }
+    }
+}
+
+static void activation_bias_gradient(enum activation activation, const struct tensor *y, struct tensor *dy,
+                                     float *dbias)
+{
+    FOR_ACTIVATION(activation, gradient_columns(fixed, y, dy, dbias))
+}
+
+INLINE void forward_rows(enum activation activation, const struct tensor *x, struct tensor *y)
+{
+    for (int64_t r = 0; r < x->rows; r++) {
+        const float *in = x->data + r * x->stride;
+        float *out = y->data + r * y->stride;
+        int64_t c = 0;
+        for (; c + LANES <= x->columns; c += LANES) {
+            store(out + c, activate(activation, load(in + c)));
+        }
+        if (c < x->columns) {
+            store_part(out + c, x->columns - c, activate(activation, load_part(in + c, x->columns - c, 0.0f)));
+        }
+    }
+}
+
+static void activation_forward(enum activation activation, const struct tensor *x, struct tensor *y)
+{
+    FOR_ACTIVATION(activation, forward_rows(fixed, x, y))
+}
+
+INLINE void backward_rows(enum activation activation, const struct tensor *y, const struct tensor *dy,
+                          struct tensor *dx)
+{
+    for (int64_t r = 0; r < y->rows; r++) {
+        const float *value = y->data + r * y->stride, *in = dy->data + r * dy->stride;
+        float *out = dx->data + r * dx->stride;
+        int64_t c = 0;
+        for (; c + LANES <= y->columns; c += LANES) {
+            store(out + c, derive(activation, load(value + c), load(in + c)));
+        }
+        if (c < y->columns) {
+            int64_t left = y->columns - c;
+            vector g = derive(activation, load_part(value + c, left, 0.0f), load_part(in + c, left, 0.0f));
+            store_part(out + c, left, g);
+        }
+    }
+}
+
+static void activation_backward(enum activation activation, const struct tensor *y, const struct tensor *dy,
+                                struct tensor *dx)
+{
+    FOR_ACTIVATION(activation, backward_rows(fixed, y, dy, dx))
+}
+
+/* Philox4x32-10 (random.c) on eight counters at once: 64 factors, 0 or scale, for elements group * 64 … + 63. */
+INLINE void dropout_factors(const struct device_dropout *dropout, uint64_t group, float factors[64])
+{
+    const uint64_t stream = dropout->stream << 40 | dropout->step, counter = group * 8;
+    uint32_t key0 = (uint32_t)dropout->seed, key1 = (uint32_t)(dropout->seed >> 32);
+    words a = (uint32_t)counter + (words){0, 1, 2, 3, 4, 5, 6, 7};
+    words b = (uint32_t)(counter >> 32) - (words){0}, c = (uint32_t)stream - (words){0};
+    words d = (uint32_t)(stream >> 32) - (words){0};
+    for (int round = 0; round < 10; round++) {
+        long_words p0 = __builtin_convertvector(a, long_words) * 0xD2511F53u;
+        long_words p1 = __builtin_convertvector(c, long_words) * 0xCD9E8D57u;
+        a = __builtin_convertvector(p1 >> 32, words) ^ b ^ key0;
+        c = __builtin_convertvector(p0 >> 32, words) ^ d ^ key1;
+        b = __builtin_convertvector(p1, words);
+        d = __builtin_convertvector(p0, words);
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    const words all[4] = {a, b, c, d};
+    for (int half = 0; half < 8; half++) {
+        words bits = half % 2 == 0 ? all[half / 2] & 0xffff : all[half / 2] >> 16;
+        for (int i = 0; i < 8; i++) {
+            factors[half * 8 + i] = bits[i] < dropout->threshold ? 0.0f : dropout->scale;
+        }
+    }
+}
+
+static void dropout(const struct device_dropout *mask, const struct tensor *x, struct tensor *y)
+{
+    float factors[64];
+    int64_t left = 0; /* of factors not used yet, at their end */
+    uint64_t group = 0;
+    for (int64_t r = 0; r < x->rows; r++) {
+        const float *in = x->data + r * x->stride;
+        float *out = y->data + r * y->stride;
+        for (int64_t c = 0; c < x->columns;) {
+            if (left == 0) {
+                dropout_factors(mask, group++, factors);
+                left = 64;
+            }
+            int64_t run = x->columns - c < left ? x->columns - c : left;
+            const float *factor = factors + 64 - left;
+            for (int64_t i = 0; i < run; i++) {
+                /* Dropped is 0 even where x is infinite, as in the formula. */
+                out[c + i] = factor[i] == 0.0f ? 0.0f : in[c + i] * factor[i];
+            }
+            c += run;
+            left -= run;
+        }
+    }
+}
+
+/* --- losses -------------------------------------------------------------------------------------------------------- */
+
+INLINE float row_largest(const float *z, int64_t columns)
+{
+    vector largest = splat(-INFINITY);
+    int64_t c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        vector v = load(z + c);
+        largest = select_vector(v > largest, v, largest);
+    }
+    if (c < columns) {
+        vector v = load_part(z + c, columns - c, -INFINITY);
+        largest = select_vector(v > largest, v, largest);
+    }
+    return largest_of(largest);
+}
+
+/* out = exp(z - largest), and their sum. NaN in z gives NaN. */
+INLINE float row_exponentials(const float *z, int64_t columns, float largest, float *out)
+{
+    vector sum = {0};
+    int64_t c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        vector e = exp_vector(load(z + c) - largest);
+        store(out + c, e);
+        sum += e;
+    }
+    if (c < columns) {
+        vector e = exp_vector(load_part(z + c, columns - c, largest) - largest);
+        store_part(out + c, columns - c, e);
+        sum += load_part(out + c, columns - c, 0.0f);
+    }
+    return sum_of(sum);
+}
+
+static void softmax(const struct tensor *z, struct tensor *p)
+{
+    for (int64_t r = 0; r < z->rows; r++) {
+        float *out = p->data + r * p->stride;
+        const float *in = z->data + r * z->stride;
+        float scale = 1.0f / row_exponentials(in, z->columns, row_largest(in, z->columns), out);
+        for (int64_t c = 0; c < z->columns; c++) {
+            out[c] *= scale;
+        }
+    }
+}
+
+static void cross_entropy(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
+                          int64_t *correct)
+{
+    /* log a + log b = log ab: one logarithm for many rows, as every sum of exponentials is from 1 to columns. */
+    double loss = 0.0, product = 1.0;
+    const float share = 1.0f / (float)z->rows;
+    int64_t right = 0;
+    float few[64];
+    for (int64_t r = 0; r < z->rows; r++) {
+        const float *in = z->data + r * z->stride;
+        const int64_t label = labels[r];
+        const float largest = row_largest(in, z->columns);
+        float sum = 0.0f;
+        if (dz != NULL) {
+            float *out = dz->data + r * dz->stride;
+            sum = row_exponentials(in, z->columns, largest, out);
+            float scale = share / sum;
+            for (int64_t c = 0; c < z->columns; c++) {
+                out[c] *= scale;
+            }
+            out[label] -= share;
+        } else {
+            for (int64_t c = 0; c < z->columns; c += 64) {
+                int64_t run = z->columns - c < 64 ? z->columns - c : 64;
+                sum += row_exponentials(in + c, run, largest, few);
+            }
+        }
+        loss -= (double)in[label] - (double)largest;
+        product *= (double)sum;
+        if (!(product < 1e250)) {
+            loss += log(product);
+            product = 1.0;
+        }
+        if (in[label] == largest) {
+            int64_t first = 0;
+            while (in[first] != largest) {
+                first++;
+            }
+            right += first == label;
+        }
+    }
+    *loss_sum = loss + log(product);
+    *correct = right;
+}
+
+static void squared_error(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum)
+{
+    const float scale = 2.0f / ((float)z->rows * (float)z->columns);
+    double total = 0.0;
+    for (int64_t r = 0; r < z->rows; r++) {
+        const float *in = z->data + r * z->stride, *target = t->data + r * t->stride;
+        vector sum = {0};
+        for (int64_t c = 0; c < z->columns; c += LANES) {
+            int64_t left = z->columns - c;
+            vector difference = left >= LANES ? load(in + c) - load(target + c)
+                                              : load_part(in + c, left, 0.0f) - load_part(target + c, left, 0.0f);
+            sum += difference * difference;
+            if (dz != NULL && left >= LANES) {
+                store(dz->data + r * dz->stride + c, difference * scale);
+            } else if (dz != NULL) {
+                store_part(dz->data + r * dz->stride + c, left, difference * scale);
+            }
+        }
+        total += (double)sum_of(sum);
+    }
+    *loss_sum = total / (double)z->columns;
+}
+
+/* --- optimisers ---------------------------------------------------------------------------------------------------- */
+
+static void sgd(const struct device_sgd *step, size_t count, float *restrict parameters,
+                const float *restrict gradients, float *restrict momentum)
+{
+    const float rate = step->learning_rate, decay = step->weight_decay, mu = step->momentum;
+    const float kept = step->first ? 0.0f : mu;
+    if (momentum == NULL) {
+        for (size_t i = 0; i < count; i++) {
+            parameters[i] -= rate * (gradients[i] + decay * parameters[i]);
+        }
+    } else if (step->nesterov) {
+        for (size_t i = 0; i < count; i++) {
+            float d = gradients[i] + decay * parameters[i];
+            momentum[i] = kept * momentum[i] + d;
+            parameters[i] -= rate * (d + mu * momentum[i]);
+        }
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            float d = gradients[i] + decay * parameters[i];
+            momentum[i] = kept * momentum[i] + d;
+            parameters[i] -= rate * momentum[i];
+        }
+    }
+}
+
+static void adam(const struct device_adam *step, size_t count, float *restrict parameters,
+                 const float *restrict gradients, float *restrict m, float *restrict v)
+{
+    const float beta1 = step->beta1, beta2 = step->beta2, decay = step->weight_decay;
+    const float new1 = 1.0f - beta1, new2 = 1.0f - beta2, rate = step->step_size, root = step->root_scale;
+    const float epsilon = step->epsilon;
+    for (size_t i = 0; i < count; i++) {
+        float g = gradients[i] + decay * parameters[i];
+        m[i] = beta1 * m[i] + new1 * g;
+        v[i] = beta2 * v[i] + new2 * (g * g);
+        parameters[i] -= rate * m[i] / (sqrtf(v[i]) * root + epsilon);
+    }
+}
+
+#define TABLE_NAME_OF(name) cpu_kernels_##name
+#define TABLE_NAME(name) TABLE_NAME_OF(name)
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+
+const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
+    .name = TEXT(VECTOR_NAME),
+    .lanes = LANES,
+    .dense_forward = dense_forward,
+    .dense_weights = dense_weights,
+    .dense_inputs = dense_inputs,
+    .bias_activation = bias_activation,
+    .activation_bias_gradient = activation_bias_gradient,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .dropout = dropout,
+    .cross_entropy = cross_entropy,
+    .softmax = softmax,
+    .squared_error = squared_error,
+    .sgd = sgd,
+    .adam = adam,
+};
