@@ -48,14 +48,21 @@ static void node_add_not(struct query_node *parent, struct query_node *child)
     node_add(parent, not);
 }
 
-/* {$regex: …}: a literal, maybe after ^; metacharacters escaped. */
+/* {$regex: "…"}, or the BSON type that extended JSON reads it as: a literal, maybe after ^; metacharacters escaped. */
 static int parse_literal(struct query_node *node, const bson_iter_t *value, bson_error_t *error)
 {
-    const char *path = node->path.text;
-    if (!BSON_ITER_HOLDS_UTF8(value))
-        return hub_error(error, HUB_ERROR_INVALID, "filter: $regex on '%.80s' must be a string", path);
+    const char *path = node->path.text, *pattern = NULL, *options = "";
     uint32_t length = 0;
-    const char *pattern = bson_iter_utf8(value, &length);
+    if (BSON_ITER_HOLDS_REGEX(value)) {
+        pattern = bson_iter_regex(value, &options);
+        length = pattern ? (uint32_t)strlen(pattern) : 0;
+    } else if (BSON_ITER_HOLDS_UTF8(value)) {
+        pattern = bson_iter_utf8(value, &length);
+    }
+    if (!pattern)
+        return hub_error(error, HUB_ERROR_INVALID, "filter: $regex on '%.80s' must be a string", path);
+    if (options && *options)
+        return hub_error(error, HUB_ERROR_INVALID, "filter: $regex on '%.80s' takes no $options", path);
     if (!bson_utf8_validate(pattern, length, false))
         return hub_error(error, HUB_ERROR_INVALID, "filter: $regex on '%.80s' is not valid UTF-8", path);
     node->literal = bson_malloc(length + 1u);
@@ -152,6 +159,11 @@ static int parse_operator(struct query_node *parent, const char *path, const bso
         node_add_not(parent, all);
         if (depth >= NESTING_LIMIT)
             return hub_error(error, HUB_ERROR_INVALID, "filter: nested deeper than %d levels", NESTING_LIMIT);
+        if (BSON_ITER_HOLDS_REGEX(value)) {
+            struct query_node *literal = leaf_new(QUERY_LITERAL, path);
+            node_add(all, literal);
+            return parse_literal(literal, value, error);
+        }
         bson_iter_t first;
         if (!BSON_ITER_HOLDS_DOCUMENT(value) || !bson_iter_recurse(value, &first) || !bson_iter_next(&first))
             return hub_error(error, HUB_ERROR_INVALID,
@@ -237,6 +249,13 @@ static int parse_filter(struct query_node *parent, bson_iter_t *iter, unsigned d
             return -1;
         if (is_operator_document(iter)) {
             if (parse_operators(parent, key, iter, depth, error))
+                return -1;
+            continue;
+        }
+        if (BSON_ITER_HOLDS_REGEX(iter)) {
+            struct query_node *literal = leaf_new(QUERY_LITERAL, key);
+            node_add(parent, literal);
+            if (parse_literal(literal, iter, error))
                 return -1;
             continue;
         }

@@ -314,7 +314,7 @@ static int parse_find(const char *collection, const bson_t *filter, const struct
 static int check_index(const char *name, const bson_t *keys, bson_error_t *error)
 {
     bson_iter_t iter;
-    size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
+    size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
     if (length == 0 || name[length] || length > 100)
         return hub_error(error, HUB_ERROR_INVALID, "index '%.80s': a name is of letters, digits, _ and .", name);
     if (bson_empty(keys))
