@@ -151,6 +151,22 @@ static void list_datasets(struct hub *hub, char *text, size_t size)
     bson_destroy(projection);
 }
 
+/* The first key that is an operator, or NULL: documents hold none, and a task's query is part of its document. */
+static const char *operator_of(const bson_iter_t *document)
+{
+    bson_iter_t inner;
+    if (!bson_iter_recurse(document, &inner))
+        return NULL;
+    while (bson_iter_next(&inner)) {
+        const char *found = bson_iter_key(&inner);
+        if (*found != '$')
+            found = BSON_ITER_HOLDS_DOCUMENT(&inner) || BSON_ITER_HOLDS_ARRAY(&inner) ? operator_of(&inner) : NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
 /* A filter field as a document: {name: it} for a string. 1, 0 where it is missing, -1. */
 static int query_of(const bson_t *fields, const char *name, bson_t *query, bson_error_t *error)
 {
@@ -166,6 +182,10 @@ static int query_of(const bson_t *fields, const char *name, bson_t *query, bson_
         uint32_t length;
         const uint8_t *data;
         bson_t view;
+        const char *first = operator_of(&at);
+        if (first)
+            return hub_error(error, HUB_ERROR_INVALID, "%s: a task's query cannot hold %.40s; only equalities", name,
+                             first);
         bson_iter_document(&at, &length, &data);
         if (bson_init_static(&view, data, length)) {
             bson_concat(query, &view);

@@ -6,6 +6,7 @@
 #include "kernels/random.h"
 #include "kernels/safetensors.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct pair {
 struct saving {
     const struct idx_options *options;
     struct pair train, test;
+    int64_t validation; /* rows of train */
     int64_t classes;
     struct dataset_writer *writer;
     uint8_t *part; /* header room, y, x */
@@ -160,9 +162,15 @@ static int check_files(struct saving *saving, bson_error_t *error)
     if (there &&
         (check_images(saving, test, "checking test images", error) || read_labels(test, &saving->classes, error)))
         return -1;
-    if (options->validation < 0 || options->validation >= train->rows)
+    saving->validation = options->validation;
+    if (!(options->validation_share >= 0 && options->validation_share < 1))
+        return hub_error(error, HUB_ERROR_INVALID, "validation: a share of %g; it must be in [0, 1)",
+                         options->validation_share);
+    if (!options->validation)
+        saving->validation = llround(options->validation_share * (double)train->rows);
+    if (saving->validation < 0 || saving->validation >= train->rows)
         return hub_error(error, HUB_ERROR_INVALID, "validation: %lld rows of %lld training rows; some must be left",
-                         (long long)options->validation, (long long)train->rows);
+                         (long long)saving->validation, (long long)train->rows);
     if (there && (test->rank != train->rank || memcmp(test->dimensions + 1, train->dimensions + 1,
                                                       (size_t)(train->rank - 1) * sizeof *train->dimensions)))
         return hub_error(error, HUB_ERROR_INVALID, "%s: byte 8: images of another size than in %s", test->images,
@@ -210,7 +218,7 @@ static int send_split(struct saving *saving, const struct pair *pair, const char
 {
     int64_t limit = (PART_BYTES - HEADER_ROOM) / (pair->row_bytes + (int64_t)sizeof(int64_t));
     int64_t parts = (total + limit - 1) / limit, rows_each = (total + parts - 1) / parts, filled = 0, sent = 0;
-    int64_t wanted = picks ? saving->options->validation : 0;
+    int64_t wanted = picks ? saving->validation : 0;
     struct random_state random;
     uint8_t *y = saving->part + HEADER_ROOM, *x = NULL;
     int64_t this_part = 0;
@@ -304,7 +312,7 @@ static int make_fields(const struct saving *saving, bson_t *fields, bson_error_t
 static int send_all(struct saving *saving, bson_error_t *error)
 {
     const struct pair *train = &saving->train, *test = &saving->test;
-    int64_t validation = saving->options->validation;
+    int64_t validation = saving->validation;
     if (send_split(saving, train, "train", validation > 0, false, train->rows - validation, error))
         return -1;
     if (validation && send_split(saving, train, "validation", true, true, validation, error))

@@ -14,6 +14,7 @@ struct idx_options {
     const bson_t *fields;     /* description, tags, any further keys; NULL */
     void (*progress)(const char *what, int64_t done, int64_t total, void *data); /* rows; NULL allowed */
     void *data;
+    double validation_share;  /* where validation is 0: this part of the training rows, rounded, in [0, 1) */
 };
 
 /* Bad files are refused before anything is saved: HUB_ERROR_INVALID with file, offset and reason (a truncated body,

@@ -314,6 +314,19 @@ Test(idx, some_rows_must_be_left_to_train_on)
     cr_expect_str_eq(fixture_error.message, "validation: 13 rows of 12 training rows; some must be left");
 }
 
+Test(idx, a_share_of_the_training_rows_can_be_asked_for)
+{
+    struct idx_options options = {.directory = TL_TEST_DATA "/idx_plain", .name = "small", .validation_share = 0.2};
+    bson_t dataset;
+    cr_assert_eq(idx_save_dataset(fixture_hub, &options, &dataset, &fixture_error), 1, "%s", fixture_error.message);
+    cr_expect_eq(number(&dataset, "splits.validation"), 2);
+    bson_destroy(&dataset);
+    options.validation_share = 1;
+    cr_expect_eq(idx_save_dataset(fixture_hub, &options, &dataset, &fixture_error), -1);
+    cr_expect_str_eq(fixture_error.message, "validation: a share of 1; it must be in [0, 1)");
+    bson_destroy(&dataset);
+}
+
 static int64_t told;
 static void tell(const char *what, int64_t done, int64_t total, void *data)
 {

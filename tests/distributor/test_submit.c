@@ -110,6 +110,8 @@ Test(submit, what_cannot_be_trained_is_refused_by_name)
             "dataset: nothing in project 'default' matches { \"name\" : \"small\", \"version\" : 2 }");
     refused("{\"name\": \"one\", \"dataset\": 3, \"architecture\": \"dense:3\"}", HUB_ERROR_INVALID,
             "dataset: must be a name or a query document");
+    refused("{\"name\": \"one\", \"dataset\": {\"version\": {\"$gte\": 1}}, \"architecture\": \"dense:3\"}",
+            HUB_ERROR_INVALID, "dataset: a task's query cannot hold $gte");
     refused("{\"name\": \"one\", \"dataset\": \"small\"}", HUB_ERROR_INVALID, "architecture: missing");
     refused("{\"name\": \"one\", \"dataset\": \"small\", \"architecture\": 3}", HUB_ERROR_INVALID,
             "architecture: must be a text or a graph");

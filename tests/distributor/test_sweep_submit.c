@@ -197,6 +197,47 @@ Test(sweep_submit, yaml_and_json_make_the_same_tasks)
     cr_expect_str_eq(submissions[0].sweep_id, submissions[1].sweep_id);
 }
 
+/* Ten classes under the name that the examples use. */
+static void save_ten_classes(void)
+{
+    uint8_t images[16 + 10 * 4] = {0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0, 2};
+    uint8_t labels[8 + 10] = {0, 0, 8, 1, 0, 0, 0, 10, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    char path[128];
+    bson_t dataset;
+    struct idx_options options = {.directory = fixture_folder, .name = "fashion", .validation = 2};
+    snprintf(path, sizeof path, "%s/train-images-idx3-ubyte", fixture_folder);
+    FILE *file = fopen(path, "wb");
+    cr_assert(file && fwrite(images, sizeof images, 1, file) == 1 && !fclose(file));
+    snprintf(path, sizeof path, "%s/train-labels-idx1-ubyte", fixture_folder);
+    file = fopen(path, "wb");
+    cr_assert(file && fwrite(labels, sizeof labels, 1, file) == 1 && !fclose(file));
+    cr_assert_eq(idx_save_dataset(fixture_hub, &options, &dataset, &fixture_error), 1, "%s", fixture_error.message);
+    bson_destroy(&dataset);
+}
+
+Test(sweep_submit, the_examples_are_accepted)
+{
+    static const struct {
+        const char *path;
+        int64_t points;
+    } examples[] = {{"/examples/fashion-mnist/sweep.yaml", 3},
+                    {"/examples/sweeps/learning-rates.yaml", 20},
+                    {"/examples/sweeps/graph.yaml", 4},
+                    {"/examples/sweeps/depths.json", 3}};
+    save_ten_classes();
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct sweep_submission submission;
+        char path[4096];
+        snprintf(path, sizeof path, "%s%s", TL_TEST_SOURCE_DIR, examples[i].path);
+        struct sweep *sweep = sweep_load(path, &fixture_error);
+        cr_assert_not_null(sweep, "%s", fixture_error.message);
+        cr_expect_eq(sweep_submit(fixture_hub, sweep, NULL, &submission, &fixture_error), 0, "%s",
+                     fixture_error.message);
+        cr_expect_eq(submission.submitted, examples[i].points, "%s", examples[i].path);
+        sweep_free(sweep);
+    }
+}
+
 Test(sweep_submit, ten_thousand_tasks_take_seconds)
 {
     char text[12000] = "dataset: small\nparameters:\n  hidden: [1, 2, 3, 4, 5]\n  epochs: [1, 2]\n  seed: [0";
