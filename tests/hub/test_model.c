@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub_on_both.h"
+
+TEST_USES_SERVER;
+
+struct source {
+    const uint8_t *data;
+    size_t left;
+    bool breaks;
+};
+
+static int64_t read_source(void *data, void *buffer, size_t size)
+{
+    struct source *source = data;
+    if (source->breaks && source->left < 500) {
+        return -1;
+    }
+    size = size < source->left ? size : source->left;
+    size = size < 300 ? size : 300;
+    memcpy(buffer, source->data, size);
+    source->data += size;
+    source->left -= size;
+    return (int64_t)size;
+}
+
+static void save_model(struct hub *hub, const char *fields, bson_t *model)
+{
+    static const uint8_t weights[1000] = {1, 2, 3};
+    struct source source = {.data = weights, .left = sizeof weights};
+    bson_t *document = json("%s", fields), own;
+    cr_assert_eq(GOOD(model_save(hub, document, read_source, &source, model != NULL ? model : &own, error)), 1);
+    if (model == NULL) {
+        bson_destroy(&own);
+    }
+    bson_destroy(document);
+}
+
+HUB_TEST(model, saved_with_its_weights_and_any_further_keys)
+{
+    bson_t model;
+    save_model(hub, "{'name': 'Tiny net', 'accuracy': 0.5, 'tags': ['cnn'], 'flavour': {'salt': 3}}", &model);
+    cr_expect_eq(strlen(text_of(&model, "_id")), 32);
+    cr_expect_eq(number_of(&model, "bytes"), 1000);
+    cr_expect_eq(number_of(&model, "flavour.salt"), 3);
+    cr_expect_str_eq(text_of(&model, "words.0"), "tiny");
+    cr_expect_eq(count_in(hub, "models", "{'words': {'$all': ['net', 'cnn']}}"), 1);
+    cr_expect_eq(count_in(hub, "uploads", "{}"), 0);
+    cr_expect_eq(count_in(hub, "blobs.files", "{'metadata.condemned': {'$exists': true}}"), 0);
+    bson_destroy(&model);
+}
+
+HUB_TEST(model, bad_ones_are_refused)
+{
+    static const char *const bad[] = {"{'accuracy': 1}", "{'name': 'a', 'accuracy': 'x'}", "{'name': 'a', 'tags': 'x'}"};
+    struct source source = {0};
+    bson_error_t why;
+    bson_t model, *good_fields = json("{'name': 'a'}");
+    for (size_t i = 0; i < 3; i++) {
+        bson_t *fields = json("%s", bad[i]);
+        cr_expect_eq(model_save(hub, fields, read_source, &source, &model, &why), -1);
+        cr_expect_eq(hub_error_code(&why), HUB_ERROR_INVALID);
+        bson_destroy(&model);
+        bson_destroy(fields);
+    }
+    cr_expect_eq(count_in(hub, "blobs.files", "{}"), 0, "refused before the upload");
+    static const uint8_t weights[1000] = {1};
+    source = (struct source){.data = weights, .left = 1000, .breaks = true};
+    cr_expect_eq(model_save(hub, good_fields, read_source, &source, &model, &why), -1);
+    cr_expect_eq(hub_error_code(&why), HUB_ERROR_IO);
+    cr_expect_eq(count_in(hub, "models", "{}"), 0);
+    bson_destroy(&model);
+    bson_destroy(good_fields);
+}
+
+static void expect_order(struct hub *hub, const char *filter, const char *sort, const char *expected)
+{
+    bson_t *where = json("%s", filter), *by = json("%s", sort);
+    struct store_find_options options = {.sort = by};
+    char got[100] = "";
+    const bson_t *model;
+    struct store_cursor *cursor = model_find(hub, where, &options, error);
+    cr_assert_not_null(cursor, "%s", error->message);
+    while (GOOD(store_cursor_next(cursor, &model, error)) == 1) {
+        strcat(got, text_of(model, "name"));
+    }
+    store_cursor_close(cursor);
+    cr_expect_str_eq(got, expected, "%s %s", filter, sort);
+    bson_destroy(where);
+    bson_destroy(by);
+}
+
+HUB_TEST(model, found_by_any_key_in_any_order)
+{
+    bson_t model, *sort = json("{'accuracy': -1}"), *none = json("{'name': 'z'}");
+    save_model(hub, "{'name': 'a', 'accuracy': 0.5, 'loss': 2.0, 'size': 3}", NULL);
+    save_model(hub, "{'name': 'b', 'accuracy': 0.9, 'loss': 1.0, 'size': 1}", NULL);
+    save_model(hub, "{'name': 'c', 'accuracy': 0.7, 'loss': 3.0, 'size': 2, 'tags': ['x']}", NULL);
+    expect_order(hub, "{}", "{'accuracy': -1}", "bca");
+    expect_order(hub, "{}", "{'loss': 1}", "bac");
+    expect_order(hub, "{}", "{'size': 1}", "bca");
+    expect_order(hub, "{'accuracy': {'$gt': 0.6}}", "{'created_at': 1, 'name': 1}", "bc");
+    expect_order(hub, "{'tags': 'x'}", "{'_id': 1}", "c");
+    cr_expect_eq(GOOD(model_find_one(hub, NULL, sort, &model, error)), 1);
+    cr_expect_str_eq(text_of(&model, "name"), "b");
+    bson_destroy(&model);
+    cr_expect_eq(GOOD(model_find_one(hub, none, NULL, &model, error)), 0);
+    bson_destroy(&model);
+    bson_destroy(sort);
+    bson_destroy(none);
+}
+
+HUB_TEST(model, resolved_by_id_prefix_and_name)
+{
+    bson_t model;
+    bson_error_t why;
+    save_model(hub, "{'_id': 'aaaa5555aaaa5555aaaa5555aaaa5555', 'name': 'one'}", NULL);
+    save_model(hub, "{'_id': 'aaaa6666aaaa6666aaaa6666aaaa6666', 'name': 'two'}", NULL);
+    static const char *const texts[][2] = {{"aaaa5555aaaa5555aaaa5555aaaa5555", "one"}, {"aaaa6", "two"}, {"two", "two"}};
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(GOOD(model_resolve(hub, texts[i][0], &model, error)), 1);
+        cr_expect_str_eq(text_of(&model, "name"), texts[i][1]);
+        bson_destroy(&model);
+    }
+    cr_expect_eq(GOOD(model_resolve(hub, "three", &model, error)), 0);
+    bson_destroy(&model);
+    cr_expect_eq(model_resolve(hub, "aaaa", &model, &why), -1);
+    cr_expect_eq(hub_error_code(&why), HUB_ERROR_INVALID);
+    bson_destroy(&model);
+}
+
+HUB_TEST(model, deleting_hides_at_once_and_gc_frees)
+{
+    bson_t *one = json("{'name': 'a'}"), model;
+    struct gc_report report;
+    save_model(hub, "{'name': 'a'}", NULL);
+    save_model(hub, "{'name': 'b'}", NULL);
+    cr_expect_eq(GOOD(model_delete(hub, one, error)), 1);
+    expect_order(hub, "{}", "{'name': 1}", "b");
+    cr_expect_eq(GOOD(model_delete(hub, one, error)), 0);
+    cr_expect_eq(count_in(hub, "blobs.files", "{}"), 2, "only gc deletes blobs");
+    GOOD(gc_run(hub, 100, false, &report, error));
+    cr_expect_eq(report.blobs_deleted, 1);
+    cr_expect_eq(report.bytes_freed, 1000);
+    cr_expect_eq(count_in(hub, "blobs.chunks", "{}"), 1);
+    /* One of a task leaves a tombstone, which no finder shows. */
+    poke(hub, "models", "{'name': 'b'}", "{'$set': {'task': 't1'}}");
+    cr_expect_eq(GOOD(model_delete(hub, NULL, error)), 1);
+    expect_order(hub, "{}", "{'name': 1}", "");
+    read_one(hub, "models", "{}", &model);
+    cr_expect(has(&model, "deleted"));
+    cr_expect_str_eq(text_of(&model, "task"), "t1");
+    cr_expect_not(has(&model, "blob_id"));
+    cr_expect_not(has(&model, "words"));
+    bson_destroy(&model);
+    bson_destroy(one);
+}
+
+HUB_TEST(model, tags_come_and_go_and_words_follow)
+{
+    static const char *const add[] = {"Good", "fast", "Good"}, *const remove[] = {"cnn"}, *const bad[] = {""};
+    bson_t model;
+    bson_error_t why;
+    save_model(hub, "{'name': 'a', 'tags': ['cnn', 'fast']}", NULL);
+    cr_expect_eq(GOOD(model_tag(hub, NULL, add, 3, remove, 1, error)), 1);
+    read_one(hub, "models", "{}", &model);
+    cr_expect_str_eq(text_of(&model, "tags.0"), "fast");
+    cr_expect_str_eq(text_of(&model, "tags.1"), "Good");
+    cr_expect_not(has(&model, "tags.2"));
+    bson_destroy(&model);
+    cr_expect_eq(count_in(hub, "models", "{'words': 'good'}"), 1);
+    cr_expect_eq(count_in(hub, "models", "{'words': 'cnn'}"), 0);
+    cr_expect_eq(GOOD(model_tag(hub, NULL, add, 3, remove, 1, error)), 0, "nothing to change");
+    cr_expect_eq(model_tag(hub, NULL, bad, 1, NULL, 0, &why), -1);
+    cr_expect_str_eq(why.message, "model.tags[2]: it is empty");
+}
+
+HUB_TEST(architecture, kept_once_and_found_again)
+{
+    static const char graph[] = "{\"layers\":[{\"name\":\"d1\",\"kind\":\"dense\",\"units\":800}]}";
+    bson_t record, *fields = json("{'name': 'mlp', 'text': 'dense:800'}"), *later = json("{'name': 'wide', 'tags': ['big']}");
+    bson_error_t why;
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, fields, &record, error)), 1);
+    char id[40];
+    snprintf(id, sizeof id, "%s", text_of(&record, "_id"));
+    cr_expect_eq(number_of(&record, "graph.layers.0.units"), 800);
+    bson_destroy(&record);
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, later, &record, error)), 0);
+    cr_expect_str_eq(text_of(&record, "_id"), id);
+    cr_expect_str_eq(text_of(&record, "name"), "wide");
+    cr_expect_str_eq(text_of(&record, "text"), "dense:800");
+    cr_expect_str_eq(text_of(&record, "words.1"), "big");
+    char digest[65];
+    snprintf(digest, sizeof digest, "%s", text_of(&record, "digest"));
+    bson_destroy(&record);
+    digest[10] = '\0';
+    id[8] = '\0';
+    const char *const texts[] = {"wide", digest, id};
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(GOOD(architecture_record_resolve(hub, texts[i], &record, error)), 1, "%s", texts[i]);
+        bson_destroy(&record);
+    }
+    cr_expect_eq(GOOD(architecture_record_resolve(hub, "mlp", &record, error)), 0);
+    bson_destroy(&record);
+    cr_expect_eq(architecture_record_save(hub, "{", NULL, NULL, &why), -1);
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, NULL, NULL, error)), 0);
+    cr_expect_eq(GOOD(architecture_record_delete(hub, NULL, error)), 1);
+    bson_destroy(fields);
+    bson_destroy(later);
+}
+
+HUB_TEST(sweep, saved_once)
+{
+    bson_t record, *fields = json("{'name': 's', 'specification': {'method': 'grid', 'parameters': {}}, 'points': 3, 'text': 'method: grid'}"),
+                   *more = json("{'name': 's', 'specification': {'method': 'grid', 'parameters': {}}, 'submitted': 3}");
+    cr_expect_eq(GOOD(sweep_record_save(hub, fields, &record, error)), 1);
+    bson_destroy(&record);
+    cr_expect_eq(GOOD(sweep_record_save(hub, more, &record, error)), 0);
+    cr_expect_eq(number_of(&record, "points"), 3);
+    cr_expect_eq(number_of(&record, "submitted"), 3);
+    bson_destroy(&record);
+    cr_expect_eq(GOOD(sweep_record_resolve(hub, "s", &record, error)), 1);
+    bson_destroy(&record);
+    cr_expect_eq(count_in(hub, "sweeps", "{}"), 1);
+    bson_destroy(fields);
+    bson_destroy(more);
+}
+
+HUB_TEST(runner, says_what_it_does)
+{
+    char id[HUB_ID_SIZE];
+    bson_t *fields = json("{'host': 'box', 'pid': 12, 'workers': 2, 'queues': ['default']}"), *changes = json("{'tasks_done': 4}"), record;
+    GOOD(runner_record_save(hub, fields, id, error));
+    cr_expect_eq(GOOD(runner_record_beat(hub, id, changes, error)), 1);
+    cr_expect_eq(GOOD(runner_record_beat(hub, id, NULL, error)), 1);
+    read_one(hub, "runners", "{}", &record);
+    cr_expect_eq(number_of(&record, "beat"), 2);
+    cr_expect_eq(number_of(&record, "tasks_done"), 4);
+    cr_expect_str_eq(text_of(&record, "state"), "running");
+    bson_destroy(&record);
+    cr_expect_eq(GOOD(runner_record_end(hub, id, error)), 1);
+    cr_expect_eq(count_in(hub, "runners", "{'state': 'gone'}"), 1);
+    cr_expect_eq(GOOD(runner_record_end(hub, "nobody", error)), 0);
+    bson_destroy(fields);
+    bson_destroy(changes);
+}
