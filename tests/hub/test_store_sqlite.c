@@ -1,0 +1,801 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What only the SQLite engine promises: files it accepts, locks, indexes used, one transaction a batch. What both
+ * engines promise is in test_store_conformance.c. */
+#include "documents.h"
+#include "hub/store_sqlite_impl.h"
+#include "test_program.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *path;
+
+static void set_up(void)
+{
+    path = test_path(".db");
+}
+
+static void tear_down(void)
+{
+    documents_free();
+    free(path);
+}
+
+TestSuite(sqlite, .init = set_up, .fini = tear_down);
+
+static struct store *opened(const char *options, bool create)
+{
+    bson_error_t error = {0};
+    char *uri = bson_strdup_printf("sqlite:%s%s", path, options);
+    struct store *store = store_open(uri, create, &error);
+    cr_assert_not_null(store, "%s: %s", uri, error.message);
+    bson_free(uri);
+    return store;
+}
+
+/* The code with which opening is refused. */
+static enum hub_error_code refused(const char *uri, bool create, const char *named)
+{
+    bson_error_t error = {0};
+    struct store *store = store_open(uri, create, &error);
+    cr_expect_null(store, "%s is opened", uri);
+    store_close(store);
+    cr_expect_not_null(strstr(error.message, named), "'%s' does not name %s", error.message, named);
+    return hub_error_code(&error);
+}
+
+static enum hub_error_code refused_here(bool create, const char *named)
+{
+    char *uri = bson_strdup_printf("sqlite:%s?busy_timeout_ms=100", path);
+    enum hub_error_code code = refused(uri, create, named);
+    bson_free(uri);
+    return code;
+}
+
+static void insert(struct store *store, const char *collection, const char *json)
+{
+    bson_error_t error = {0};
+    cr_assert_eq(store_insert(store, collection, document("%s", json), &error), 1, "%s: %s", json, error.message);
+}
+
+static void ensure(struct store *store, const char *collection, const char *name, const char *keys)
+{
+    bson_error_t error = {0};
+    cr_assert_eq(store_ensure_index(store, collection, name, document("%s", keys), &error), 1, "%s", error.message);
+}
+
+static int64_t count(struct store *store, const char *collection, const char *filter)
+{
+    bson_error_t error = {0};
+    int64_t result = store_count(store, collection, document("%s", filter), &error);
+    cr_assert_geq(result, 0, "%s: %s", filter, error.message);
+    return result;
+}
+
+static void write_file(const char *bytes, size_t length)
+{
+    FILE *file = fopen(path, "wb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(bytes, 1, length, file), length);
+    fclose(file);
+}
+
+static char *read_file(size_t *length)
+{
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file);
+    char *bytes = bson_malloc0(1 << 20);
+    *length = fread(bytes, 1, 1 << 20, file);
+    fclose(file);
+    return bytes;
+}
+
+static void raw(const char *sql)
+{
+    sqlite3 *db;
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+/* ---- opening ---- */
+
+Test(sqlite, names_what_is_wrong_with_a_uri)
+{
+    cr_expect_eq(refused("sqlite:", true, "path"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite:?busy_timeout_ms=1", true, "path"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite::memory:", true, "memory"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite:/tmp/x?mode=ro", true, "mode=ro"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite:/tmp/x?busy_timeout_ms=soon", true, "busy_timeout_ms"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite:/tmp", true, "not a file"), HUB_ERROR_INVALID);
+    cr_expect_eq(refused("sqlite:/nonexistent/folder/hub.db", true, "/nonexistent"), HUB_ERROR_IO);
+    cr_expect_eq(refused("postgres://u:geheim@h/db", true, "sqlite:PATH"), HUB_ERROR_INVALID);
+    bson_error_t error;
+    cr_expect_null(store_open("postgres://u:geheim@h/db", true, &error));
+    cr_expect_null(strstr(error.message, "geheim"));
+}
+
+Test(sqlite, makes_a_missing_hub_only_when_asked)
+{
+    cr_expect_eq(refused_here(false, path), HUB_ERROR_NOT_FOUND);
+    cr_expect_neq(access(path, F_OK), 0, "nothing was made");
+    struct store *store = opened("", true);
+    cr_expect_str_eq(store_engine(store), "sqlite");
+    cr_expect(store_batch_is_atomic(store));
+    insert(store, "things", "{'_id': 1}");
+    store_close(store);
+    store = opened("", false);
+    cr_expect_eq(count(store, "things", "{}"), 1);
+    store_close(store);
+}
+
+Test(sqlite, does_not_touch_files_that_are_no_hub)
+{
+    struct {
+        const char *sql, *text;
+        enum hub_error_code code;
+    } cases[] = {{NULL, "This is a text file, longer than the header that SQLite looks at first, which is 100 bytes. "
+                        "So it goes on a little, and on.", HUB_ERROR_VERSION},
+                 {"CREATE TABLE cooking(recipe TEXT)", NULL, HUB_ERROR_VERSION},
+                 {"PRAGMA application_id = 77; CREATE TABLE a(b)", NULL, HUB_ERROR_VERSION}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        unlink(path);
+        if (cases[i].sql)
+            raw(cases[i].sql);
+        else
+            write_file(cases[i].text, strlen(cases[i].text));
+        size_t before_length, after_length;
+        char *before = read_file(&before_length);
+        cr_expect_eq(refused_here(true, "not a hub"), cases[i].code);
+        char *after = read_file(&after_length);
+        cr_expect(before_length == after_length && memcmp(before, after, before_length) == 0, "case %zu", i);
+        bson_free(before);
+        bson_free(after);
+    }
+}
+
+Test(sqlite, refuses_a_hub_of_a_later_layout)
+{
+    store_close(opened("", true));
+    raw("PRAGMA user_version = 2");
+    cr_expect_eq(refused_here(false, "newer"), HUB_ERROR_VERSION);
+}
+
+Test(sqlite, reports_a_truncated_file_and_leaves_it)
+{
+    struct store *store = opened("", true);
+    for (int i = 0; i < 200; i++) {
+        char *text = bson_strdup_printf("{'_id': %d, 'text': '%0200d'}", i, i);
+        insert(store, "things", text);
+        bson_free(text);
+    }
+    store_close(store);
+    struct stat status;
+    cr_assert_eq(stat(path, &status), 0);
+    cr_assert_eq(truncate(path, status.st_size / 2 + 100), 0);
+    size_t before_length, after_length;
+    char *before = read_file(&before_length);
+    cr_expect_eq(refused_here(true, "damaged"), HUB_ERROR_CORRUPT);
+    char *after = read_file(&after_length);
+    cr_expect(before_length == after_length && memcmp(before, after, before_length) == 0);
+    bson_free(before);
+    bson_free(after);
+}
+
+Test(sqlite, reports_a_damaged_document_and_never_writes_over_it)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("", true);
+    insert(store, "things", "{'_id': 1, 'text': 'abc', 'n': 1}");
+    store_close(store);
+    raw("UPDATE c_things SET bson = substr(bson, 1, 19) || x'7f000000' || substr(bson, 24)" /* the text's length */);
+    store = opened("", false);
+    bson_t out;
+    cr_expect_eq(store_find_one(store, "things", document("{'_id': 1}"), NULL, &out, &error), -1);
+    bson_destroy(&out);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_CORRUPT);
+    cr_expect_eq(store_modify(store, "things", document("{'_id': 1}"), document("{'$set': {'n': 2}}"), NULL, NULL,
+                              &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_CORRUPT, "%s", error.message);
+    store_close(store);
+}
+
+Test(sqlite, does_not_run_wal_where_sqlite_can_damage_it)
+{
+    cr_expect(!sqlite_wal_is_safe(3040001) && !sqlite_wal_is_safe(3044005) && sqlite_wal_is_safe(3044006));
+    cr_expect(!sqlite_wal_is_safe(3045000) && !sqlite_wal_is_safe(3050006) && sqlite_wal_is_safe(3050007));
+    cr_expect(!sqlite_wal_is_safe(3051000) && !sqlite_wal_is_safe(3051002) && sqlite_wal_is_safe(3051003));
+    if (sqlite_wal_is_safe(sqlite3_libversion_number()))
+        return;
+    bson_t out;
+    bson_iter_t mode;
+    store_close(opened("", true));
+    raw("PRAGMA journal_mode = WAL");
+    struct store *store = opened("", false);
+    cr_assert_eq(store_describe(store, &out, NULL), 1);
+    cr_assert(bson_iter_init_find(&mode, &out, "journal_mode"));
+    cr_expect_str_eq(bson_iter_utf8(&mode, NULL), "persist");
+    bson_destroy(&out);
+    store_close(store);
+
+    sqlite3 *other;
+    sqlite3_open(path, &other);
+    sqlite3_exec(other, "PRAGMA journal_mode = WAL; SELECT * FROM hub_indexes", NULL, NULL, NULL);
+    cr_expect_eq(refused_here(false, "WAL"), HUB_ERROR_BUSY);
+    sqlite3_close(other);
+    store_close(opened("", false));
+}
+
+Test(sqlite, describes_itself)
+{
+    static const char *const fields[] = {"engine", "library_version", "journal_mode", "synchronous", "page_size",
+                                         "file_bytes", "free_disk_bytes", "turnstile", "busy_timeout_ms"};
+    struct store *store = opened("?busy_timeout_ms=1234", true);
+    bson_t out;
+    bson_iter_t iter;
+    cr_assert_eq(store_describe(store, &out, NULL), 1);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        cr_expect(bson_has_field(&out, fields[i]), "%s", fields[i]);
+    cr_expect(bson_iter_init_find(&iter, &out, "synchronous"));
+    cr_expect_str_eq(bson_iter_utf8(&iter, NULL), "FULL");
+    cr_expect(bson_iter_init_find(&iter, &out, "busy_timeout_ms") && bson_iter_as_int64(&iter) == 1234);
+    bson_destroy(&out);
+    store_close(store);
+}
+
+Test(sqlite, shows_no_password_in_a_uri)
+{
+    const struct {
+        const char *uri, *shown;
+    } cases[] = {
+        {"mongodb://h/db", "mongodb://h/db"},
+        {"mongodb://user:geheim@h:1/db?w=1", "mongodb://user:***@h:1/db?w=1"},
+        {"mongodb+srv://user:geheim@h", "mongodb+srv://user:***@h"},
+        {"mongodb://user:ge@heim/x?y@h/db", "mongodb://user:***@h/db"},
+        {"mongodb://geheim@h/db", "mongodb://***@h/db"},
+        {"mongodb:user:geheim@h", "mongodb:user:***@h"},
+        {"user:geheim@h", "user:***@h"},
+        {"mongodb://h/?tlsCertificateKeyFilePassword=geheim&w=1", "mongodb://h/?tlsCertificateKeyFilePassword=***&w=1"},
+        {"mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:geheim",
+         "mongodb://h/?authMechanismProperties=***"},
+        {"mongodb://h/db&tlscertificatekeyfilePASSWORD=geheim", "mongodb://h/db&tlscertificatekeyfilePASSWORD=***"},
+        {"sqlite:/a/b@c.db", "sqlite:/a/b@c.db"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *shown = store_redact_uri(cases[i].uri);
+        cr_expect_str_eq(shown, cases[i].shown);
+        bson_free(shown);
+    }
+}
+
+/* ---- locks ---- */
+
+Test(sqlite, says_busy_after_its_time_limit_and_goes_on_afterwards)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("?busy_timeout_ms=150", true);
+    insert(store, "things", "{'_id': 1}");
+    sqlite3 *other;
+    sqlite3_open(path, &other);
+    cr_assert_eq(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    int64_t start = turnstile_now_us();
+    cr_expect_eq(store_insert(store, "things", document("{'_id': 2}"), &error), -1);
+    int64_t waited = (turnstile_now_us() - start) / 1000;
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_BUSY, "%s", error.message);
+    cr_expect(waited >= 140 && waited < 2000, "%lld ms", (long long)waited);
+    cr_expect_eq(store_count(store, "things", document("{}"), &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_BUSY, "%s", error.message);
+    sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(other);
+    insert(store, "things", "{'_id': 2}");
+    cr_expect_eq(count(store, "things", "{}"), 2);
+
+    struct turnstile turnstile;
+    turnstile_init(&turnstile, path);
+    cr_assert_eq(turnstile_enter(&turnstile, 100, &error), 0);
+    cr_expect_eq(store_insert(store, "things", document("{'_id': 3}"), &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_BUSY, "%s", error.message);
+    cr_expect_eq(count(store, "things", "{}"), 2, "readers need no turnstile");
+    turnstile_destroy(&turnstile);
+    insert(store, "things", "{'_id': 3}");
+    store_close(store);
+}
+
+enum { WRITERS = 8, ROUNDS = 40 };
+
+static void *write_rounds(void *data)
+{
+    struct store *store = opened("", false);
+    int64_t *worst = data, first;
+    bson_error_t error = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t start = turnstile_now_us();
+        cr_assert_eq(store_counter_add(store, "rounds", 1, &first, &error), 1, "%s", error.message);
+        int64_t waited = turnstile_now_us() - start;
+        *worst = waited > *worst ? waited : *worst;
+    }
+    store_close(store);
+    return NULL;
+}
+
+Test(sqlite, starves_no_writer_and_loses_no_write)
+{
+    pthread_t threads[WRITERS];
+    int64_t worst[WRITERS] = {0}, first = 0;
+    struct store *store = opened("", true);
+    for (int i = 0; i < WRITERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, write_rounds, &worst[i]), 0);
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect_lt(worst[i], 5000000, "a writer waited %lld us", (long long)worst[i]);
+    }
+    cr_assert_eq(store_counter_add(store, "rounds", 3, &first, NULL), 1);
+    cr_expect_eq(first, WRITERS * ROUNDS + 1);
+    store_close(store);
+}
+
+Test(sqlite, goes_on_after_a_writer_was_killed_in_the_middle)
+{
+    int ready[2];
+    char byte;
+    struct stat status;
+    cr_assert_eq(pipe(ready), 0);
+    pid_t child = fork(); /* before any SQLite here */
+    if (child == 0) {
+        bson_error_t error;
+        char *uri = bson_strdup_printf("sqlite:%s", path);
+        struct sqlite_store *store = store_engine_sqlite.open(uri, true, &error);
+        if (store && sqlite_begin_write(store, &error) == 0 && sqlite_collection_make(store, "things", &error) &&
+            write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert_eq(kill(child, SIGKILL), 0);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    cr_assert_eq(stat(path, &status), 0);
+    struct store *store = opened("?busy_timeout_ms=2000", false);
+    cr_expect_eq(count(store, "things", "{}"), 0, "what was not committed is not there");
+    insert(store, "things", "{'_id': 1}");
+    store_close(store);
+}
+
+Test(sqlite, holds_no_lock_while_a_cursor_is_open)
+{
+    bson_error_t error = {0};
+    const bson_t *found;
+    struct store *store = opened("", true), *other = opened("?busy_timeout_ms=200", false);
+    struct store_operation operations[500] = {0};
+    for (int i = 0; i < 500; i++)
+        operations[i] = (struct store_operation){
+            .kind = STORE_INSERT, .collection = "things", .document = document("{'_id': %d, 'n': %d}", i, i)};
+    cr_assert_eq(store_batch(store, operations, 500, NULL, &error), 1);
+    struct store_cursor *cursor = store_find(store, "things", document("{'n': {'$gte': 0}}"), NULL, &error);
+    cr_assert_not_null(cursor);
+    cr_assert_eq(store_cursor_next(cursor, &found, &error), 1);
+    insert(other, "things", "{'_id': 1000, 'n': -1}");
+    cr_expect_eq(store_delete(other, "things", document("{'n': {'$gte': 400}}"), &error), 100);
+    cr_assert_eq(store_update(other, "things", document("{'n': 300}"), document("{'$set': {'n': -5}}"), &error), 1);
+    int seen = 1;
+    while (store_cursor_next(cursor, &found, &error) == 1)
+        seen++;
+    cr_expect_eq(seen, 399, "what has gone or no longer matches is left out: %d", seen);
+    store_cursor_close(cursor);
+    store_close(other);
+    store_close(store);
+}
+
+Test(sqlite, sees_collections_and_indexes_that_others_make)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("", true), *other = opened("", false);
+    cr_expect_eq(count(other, "things", "{}"), 0);
+    insert(store, "things", "{'_id': 1, 'tags': ['a', 'b']}");
+    cr_expect_eq(count(other, "things", "{}"), 1);
+    ensure(store, "things", "tags", "{'tags': 1}");
+    insert(other, "things", "{'_id': 2, 'tags': ['b']}");
+    cr_expect_eq(count(store, "things", "{'tags': 'b'}"), 2, "the other store kept the side table");
+    ensure(store, "things", "kind", "{'kind': 1}");
+    cr_expect_eq(store_insert(other, "things", document("{'_id': 3, 'kind': [1]}"), &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_INVALID, "%s", error.message);
+    store_close(other);
+    store_close(store);
+}
+
+/* ---- batches, space ---- */
+
+static int count_within(struct store *store, void *data, bson_error_t *error)
+{
+    int64_t *seen = data;
+    *seen = store_count(store, "things", document("{}"), error);
+    return *seen < 0 ? -1 : *seen == 2;
+}
+
+static int write_within(struct store *store, void *data, bson_error_t *error)
+{
+    (void)data;
+    return store_insert(store, "things", document("{'_id': 9}"), error);
+}
+
+Test(sqlite, takes_a_batch_as_a_whole_or_not_at_all)
+{
+    bson_error_t error = {0};
+    size_t stopped;
+    int64_t seen = 0;
+    struct store *store = opened("", true);
+    struct store_operation operations[] = {
+        {.kind = STORE_INSERT, .collection = "things", .document = document("{'_id': 1}")},
+        {.kind = STORE_INSERT, .collection = "things", .document = document("{'_id': 2}")},
+        {.kind = STORE_CHECK, .check = count_within, .data = &seen},
+        {.kind = STORE_UPDATE, .collection = "things", .filter = document("{'_id': 3}"),
+         .update = document("{'$set': {'a': 1}}"), .guard = true},
+    };
+    cr_expect_eq(store_batch(store, operations, 4, &stopped, &error), 0);
+    cr_expect_eq(stopped, 3);
+    cr_expect_eq(seen, 2, "a check sees what came before it");
+    cr_expect_eq(count(store, "things", "{}"), 0, "nothing of it stays, not even the collection");
+    operations[3].guard = false;
+    cr_expect_eq(store_batch(store, operations, 4, &stopped, &error), 1);
+    cr_expect_eq(stopped, 4);
+    cr_expect_eq(store_batch(store, operations, 4, &stopped, &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_DUPLICATE);
+    cr_expect_eq(stopped, 0);
+    operations[0].ignore_duplicate = operations[1].ignore_duplicate = true;
+    cr_expect_eq(store_batch(store, operations, 4, &stopped, &error), 1);
+    operations[2].check = write_within;
+    cr_expect_eq(store_batch(store, operations, 4, &stopped, &error), -1, "a check may only read");
+    cr_expect_eq(stopped, 2);
+    cr_expect_eq(count(store, "things", "{}"), 2);
+    store_close(store);
+}
+
+Test(sqlite, says_when_there_is_no_space_and_goes_on_when_there_is)
+{
+    bson_error_t error = {0};
+    char *uri = bson_strdup_printf("sqlite:%s", path);
+    struct store *store = store_open(uri, true, &error);
+    insert(store, "things", "{'_id': 1}");
+    store_close(store);
+    struct sqlite_store *engine = store_engine_sqlite.open(uri, false, &error);
+    cr_assert_not_null(engine);
+    sqlite3_exec(engine->db, "PRAGMA max_page_count = 10", NULL, NULL, NULL);
+    const bson_t *large = document("{'_id': 2, 'text': '%0100000d'}", 0);
+    cr_expect_eq(store_engine_sqlite.insert(engine, "things", large, &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_NO_SPACE, "%s", error.message);
+    sqlite3_exec(engine->db, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL);
+    cr_expect_eq(store_engine_sqlite.insert(engine, "things", large, &error), 1, "%s", error.message);
+    store_engine_sqlite.close(engine);
+    bson_free(uri);
+}
+
+/* ---- indexes ---- */
+
+/* The plan's step without the names of the columns: "(k:a=? AND k:b>?)" becomes "(=? AND >?)". */
+static void append_step(bson_string_t *text, const char *step)
+{
+    const char *columns = strchr(step, '(');
+    if (!columns) {
+        bson_string_append_printf(text, "%s; ", step);
+        return;
+    }
+    bson_string_append_printf(text, "%.*s(", (int)(columns - step), step);
+    const char *separator = "";
+    for (const char *mark = columns; (mark = strchr(mark, '?')); mark++) {
+        bson_string_append_printf(text, "%s%c?", separator, mark[-1]);
+        separator = " AND ";
+    }
+    bson_string_append(text, "); ");
+}
+
+/* How SQLite would run the find: its query plan, on one line. */
+static char *explain(const char *collection, const char *filter, const char *sort, bool *exact, bool *sorted)
+{
+    bson_error_t error = {0};
+    char *uri = bson_strdup_printf("sqlite:%s", path);
+    struct sqlite_store *store = store_engine_sqlite.open(uri, false, &error);
+    cr_assert_not_null(store, "%s", error.message);
+    struct query *query = query_parse(document("%s", filter), &error);
+    struct sqlite_plan plan;
+    sqlite_plan_init(&plan, sqlite_collection_find(store, collection), query, sort ? document("%s", sort) : NULL);
+    char *sql = bson_strdup_printf("EXPLAIN QUERY PLAN SELECT t.rowid, t.bson%s%s", plan.from->str, plan.order->str);
+    sqlite3_stmt *statement = sqlite_prepare(store, sql, &error);
+    cr_assert_not_null(statement, "%s: %s", sql, error.message);
+    bson_string_t *text = bson_string_new(NULL);
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        append_step(text, (const char *)sqlite3_column_text(statement, 3));
+    *exact = plan.exact;
+    *sorted = plan.sorted;
+    sqlite_plan_destroy(&plan);
+    query_free(query);
+    bson_free(sql);
+    bson_free(uri);
+    store_engine_sqlite.close(store);
+    return bson_string_free(text, false);
+}
+
+#define CLAIM_FILTER                                                                                                   \
+    "{'project': 'p', 'queue': 'default', 'resource_class': 'cpu', 'lane': 0, 'state': 'ready'}"
+
+static void make_indexes(struct store *store)
+{
+    ensure(store, "tasks", "claim", "{'project': 1, 'queue': 1, 'resource_class': 1, 'lane': 1, 'state': 1, "
+                                    "'priority': -1, 'seq': 1}");
+    ensure(store, "tasks", "newest", "{'project': 1, 'name': 1, 'state': 1, 'seq': -1}");
+    ensure(store, "tasks", "blob", "{'result.blob_id': 1}");
+    ensure(store, "tasks", "tags", "{'tags': 1}");
+    ensure(store, "tasks", "words", "{'words': 1}");
+}
+
+Test(sqlite, seeks_in_indexes)
+{
+    struct store *store = opened("", true);
+    make_indexes(store);
+    store_close(store);
+    const struct {
+        const char *filter, *sort, *plan;
+        bool exact, sorted;
+    } cases[] = {
+        {CLAIM_FILTER, "{'priority': -1, 'seq': 1}",
+         "SEARCH t USING INDEX i_tasks:claim (=? AND =? AND =? AND =? AND =?); ", true,
+         true},
+        {"{'_id': 5, 'project': 'p', 'lane': 0, 'state': 'running', 'claim.id': 'x'}", NULL,
+         "SEARCH t USING INDEX sqlite_autoindex_c_tasks_1 (=?); ", false, true},
+        {"{'_id': {'$in': [1, 2, 3]}}", NULL, "SEARCH t USING INDEX sqlite_autoindex_c_tasks_1 (=?); ", true, true},
+        {"{'project': 'p', 'name': {'$regex': '^ab'}}", NULL,
+         "SEARCH t USING INDEX i_tasks:newest (=? AND >? AND <?); ", true, true},
+        {"{'project': 'p', 'name': {'$gt': 'a', '$lte': 'b'}}", "{'name': -1}",
+         "SEARCH t USING INDEX i_tasks:newest (=? AND >? AND <?); ", true, true},
+        {"{'project': 'p', 'name': 'n', 'state': {'$in': ['ready', 'delayed']}}", "{'seq': -1}",
+         "SEARCH t USING INDEX i_tasks:newest (=? AND =? AND =?); ", true, false},
+        {"{'result.blob_id': {'$oid': '000000000000000000000001'}, 'x': 1}", NULL,
+         "SEARCH t USING INDEX i_tasks:blob (=?); ", false, true},
+        {"{'$and': [{'result.blob_id': 5}]}", NULL, "SEARCH t USING INDEX i_tasks:blob (=?); ", true, true},
+        {"{}", "{'result.blob_id': -1}", "SCAN t USING INDEX i_tasks:blob; ", true, true},
+        {"{'x': 1}", "{'y': 1}", "SCAN t; ", false, false},
+        {"{'$or': [{'project': 'p'}]}", NULL, "SCAN t; ", false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool exact, sorted;
+        char *plan = explain("tasks", cases[i].filter, cases[i].sort, &exact, &sorted);
+        cr_expect_str_eq(plan, cases[i].plan, "%s: %s", cases[i].filter, plan);
+        cr_expect_eq(exact, cases[i].exact, "%s", cases[i].filter);
+        cr_expect_eq(sorted, cases[i].sorted, "%s", cases[i].filter);
+        bson_free(plan);
+    }
+    bool exact, sorted;
+    char *plan = explain("tasks", "{'words': {'$all': ['a', 'b']}, 'tags': 'c'}", NULL, &exact, &sorted);
+    cr_expect_eq(strncmp(plan, "SEARCH m USING PRIMARY KEY (=?); ", 33), 0, "%s", plan);
+    cr_expect_not_null(strstr(plan, "SEARCH t USING INTEGER PRIMARY KEY (=?)"), "%s", plan);
+    cr_expect_null(strstr(plan, "SCAN"), "%s", plan);
+    cr_expect(exact);
+    bson_free(plan);
+}
+
+Test(sqlite, claims_in_time_that_does_not_grow_with_the_queue)
+{
+    bson_error_t error = {0};
+    double each[2];
+    const int sizes[] = {1000, 20000};
+    for (int k = 0; k < 2; k++) {
+        free(path);
+        path = test_path(".db");
+        struct store *store = opened("", true);
+        make_indexes(store);
+        for (int i = 0; i < sizes[k]; i += 1000) {
+            struct store_operation operations[1000] = {0};
+            for (int j = 0; j < 1000; j++)
+                operations[j] = (struct store_operation){
+                    .kind = STORE_INSERT,
+                    .collection = "tasks",
+                    .document = document("{'_id': %d, 'project': 'p', 'queue': 'default', 'resource_class': 'cpu', "
+                                         "'lane': 0, 'state': 'ready', 'priority': %d, 'seq': %d}", i + j, j % 3,
+                                         i + j)};
+            cr_assert_eq(store_batch(store, operations, 1000, NULL, &error), 1, "%s", error.message);
+        }
+        documents_free();
+        const struct store_modify_options options = {.sort = document("{'priority': -1, 'seq': 1}")};
+        int64_t start = turnstile_now_us();
+        for (int i = 0; i < 100; i++) {
+            bson_t out;
+            bson_iter_t seq;
+            cr_assert_eq(store_modify(store, "tasks", document(CLAIM_FILTER),
+                                      document("{'$set': {'state': 'running'}}"), &options, &out, &error), 1);
+            cr_assert(bson_iter_init_find(&seq, &out, "seq"));
+            /* priority 2 first: within each thousand 2, 5, 8, …, 998 */
+            cr_expect_eq(bson_iter_int32(&seq), 2 + 3 * i, "got %d", bson_iter_int32(&seq));
+            bson_destroy(&out);
+        }
+        each[k] = (double)(turnstile_now_us() - start) / 100;
+        store_close(store);
+    }
+    cr_expect_lt(each[1], 3 * each[0] + 2000, "%.0f us a claim among 1,000, %.0f among 20,000", each[0], each[1]);
+}
+
+Test(sqlite, keeps_arrays_off_indexed_paths)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("", true);
+    insert(store, "things", "{'_id': 1, 'a': [1], 'c': {'d': 1}}");
+    cr_expect_eq(store_ensure_index(store, "things", "a", document("{'a': 1}"), &error), -1, "there is one already");
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_INVALID, "%s", error.message);
+    ensure(store, "things", "cd", "{'c.d': 1}");
+    cr_expect_eq(store_insert(store, "things", document("{'_id': 2, 'c': [{'d': 1}]}"), &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_INVALID);
+    cr_expect_not_null(strstr(error.message, "c.d"), "%s", error.message);
+    cr_expect_eq(store_update(store, "things", document("{}"), document("{'$set': {'c.d': [1]}}"), &error), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_INVALID);
+    const struct store_modify_options upsert = {.upsert = true};
+    cr_expect_eq(store_modify(store, "things", document("{'_id': 5, 'c.d': [1]}"), document("{'$set': {'x': 1}}"),
+                              &upsert, NULL, &error), -1);
+    cr_expect_eq(store_ensure_index(store, "things", "mixed", document("{'a': 1, 'tags': 1}"), &error), -1);
+    cr_expect_eq(count(store, "things", "{}"), 1);
+    store_close(store);
+}
+
+/* ---- the same answers with an index as without ---- */
+
+static uint64_t random_state = 7;
+
+static unsigned random_below(unsigned n)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(random_state >> 33) % n;
+}
+
+static const char *random_scalar(void)
+{
+    static const char *const values[] = {"null", "1", "2", "1.0", "1.5", "{'$numberLong': '3'}", "'a'", "'ab'", "'b'",
+                                         "''", "true", "false", "{'$date': 5}", "{'x': 1}", "{'x': 2}", "{}",
+                                         "{'$numberDouble': 'NaN'}", "{'$numberDouble': '-0.0'}", "0",
+                                         "{'$oid': '000000000000000000000001'}"};
+    return values[random_below(sizeof values / sizeof *values)];
+}
+
+static char *random_condition(const char *name)
+{
+    static const char *const comparisons[] = {"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"};
+    switch (random_below(8)) {
+    case 0:
+    case 1:
+        return bson_strdup_printf("'%s': %s", name, random_scalar());
+    case 2:
+        return bson_strdup_printf("'%s': {'$in': [%s, %s, %s]}", name, random_scalar(), random_scalar(),
+                                  random_scalar());
+    case 3:
+        return bson_strdup_printf("'%s': {'$gte': %s, '$lt': %s}", name, random_scalar(), random_scalar());
+    case 4:
+        return bson_strdup_printf("'%s': {'$regex': '^%s'}", name, random_below(2) ? "a" : "");
+    case 5:
+        return bson_strdup_printf("'%s': {'$exists': %s}", name, random_below(2) ? "true" : "false");
+    default:
+        return bson_strdup_printf("'%s': {'%s': %s}", name, comparisons[random_below(6)], random_scalar());
+    }
+}
+
+static bson_string_t *ids_of(struct store *store, const char *collection, const bson_t *filter, const bson_t *sort,
+                             int64_t skip, int64_t limit, int *found)
+{
+    bson_error_t error = {0};
+    const bson_t *one;
+    bson_iter_t id;
+    const struct store_find_options options = {.sort = sort, .skip = skip, .limit = limit};
+    bson_string_t *ids = bson_string_new(NULL);
+    struct store_cursor *cursor = store_find(store, collection, filter, &options, &error);
+    cr_assert_not_null(cursor, "%s", error.message);
+    *found = 0;
+    while (store_cursor_next(cursor, &one, &error) == 1) {
+        cr_assert(bson_iter_init_find(&id, one, "_id"));
+        bson_string_append_printf(ids, "%d ", bson_iter_int32(&id));
+        ++*found;
+    }
+    store_cursor_close(cursor);
+    return ids;
+}
+
+Test(sqlite, answers_the_same_with_indexes_as_without)
+{
+    bson_error_t error = {0};
+    enum { DOCUMENTS = 300, QUERIES = 600 };
+    static const char *const sorts[] = {"{'_id': 1}", "{'a': 1, '_id': 1}", "{'a': -1, '_id': 1}",
+                                        "{'a': 1, 'b.c': -1, '_id': 1}", "{'b.c': 1, 'a': 1, '_id': -1}",
+                                        "{'d': -1, '_id': 1}"};
+    struct store *store = opened("", true);
+    ensure(store, "with", "a", "{'a': 1, 'b.c': -1}");
+    ensure(store, "with", "b", "{'b.c': 1, 'a': 1, 'd': 1}");
+    ensure(store, "with", "tags", "{'tags': 1}");
+    for (int i = 0; i < DOCUMENTS; i++) {
+        char *a = random_below(5) ? bson_strdup_printf(", 'a': %s", random_scalar()) : bson_strdup("");
+        char *b = random_below(4) ? bson_strdup_printf(", 'b': {'c': %s}", random_scalar()) : bson_strdup(", 'b': 5");
+        char *text = bson_strdup_printf("{'_id': %d%s%s, 'd': %s, 'tags': [%s, %s]}", i, a, b, random_scalar(),
+                                        random_scalar(), random_scalar());
+        insert(store, "with", text);
+        insert(store, "without", text);
+        bson_free(a);
+        bson_free(b);
+        bson_free(text);
+    }
+    const bson_t *change = document("{'$set': {'tags': ['a', 1]}}");
+    for (int i = 0; i < 2; i++) { /* side tables follow */
+        const char *collection = i ? "with" : "without";
+        cr_assert_geq(store_update(store, collection, document("{'_id': {'$lt': 30}}"), change, &error), 30);
+        cr_assert_eq(store_delete(store, collection, document("{'_id': {'$gte': 290}}"), &error), 10);
+    }
+    int answered = 0, total = 0;
+    for (int i = 0; i < QUERIES; i++) {
+        char *a = random_condition("a"), *b = random_condition(random_below(2) ? "b.c" : "_id");
+        char *d = random_condition(random_below(2) ? "d" : "tags");
+        const bson_t *filter = random_below(3)   ? document("{%s, %s}", a, b)
+                               : random_below(2) ? document("{%s}", d)
+                                                 : document("{%s, %s, %s}", a, b, d);
+        const bson_t *sort = document("%s", sorts[random_below(sizeof sorts / sizeof *sorts)]);
+        int64_t skip = random_below(3) ? 0 : random_below(5), limit = random_below(2) ? 0 : 1 + random_below(20);
+        int found, expected;
+        bson_string_t *x = ids_of(store, "with", filter, sort, skip, limit, &found);
+        bson_string_t *y = ids_of(store, "without", filter, sort, skip, limit, &expected);
+        char *json = bson_as_relaxed_extended_json(filter, NULL);
+        char *order = bson_as_relaxed_extended_json(sort, NULL);
+        cr_expect_str_eq(x->str, y->str, "%s sorted by %s", json, order);
+        int64_t n = store_count(store, "with", filter, &error);
+        cr_expect_eq(n, store_count(store, "without", filter, &error), "%s", json);
+        cr_expect(limit || skip || n == found);
+        answered += expected > 0;
+        total += expected;
+        bson_free(json);
+        bson_free(order);
+        bson_string_free(x, true);
+        bson_string_free(y, true);
+        bson_free(a);
+        bson_free(b);
+        bson_free(d);
+        documents_free();
+    }
+    cr_expect_gt(answered, QUERIES / 3, "%d of %d have an answer", answered, QUERIES);
+    store_close(store);
+}
+
+Test(sqlite, replaces_an_index_whose_keys_changed)
+{
+    struct store *store = opened("", true);
+    insert(store, "things", "{'_id': 1, 'a': 1, 'b': 2, 'tags': ['x']}");
+    ensure(store, "things", "one", "{'a': 1}");
+    ensure(store, "things", "one", "{'a': 1}");
+    ensure(store, "things", "one", "{'b': 1}");
+    cr_expect_eq(count(store, "things", "{'b': 2}"), 1);
+    ensure(store, "things", "one", "{'tags': 1}");
+    cr_expect_eq(count(store, "things", "{'tags': 'x'}"), 1);
+    ensure(store, "things", "one", "{'a': -1}");
+    cr_expect_eq(count(store, "things", "{'tags': 'x', 'a': 1}"), 1);
+    cr_expect_eq(store_delete(store, "things", document("{}"), NULL), 1);
+    store_close(store);
+}
+
+Test(sqlite, gives_space_back_after_deleting)
+{
+    bson_error_t error = {0};
+    struct stat full, emptied;
+    struct store *store = opened("", true);
+    struct store_operation operations[40] = {0};
+    for (int i = 0; i < 40; i++) {
+        uint8_t *bytes = bson_malloc0(1 << 20);
+        bson_t *large = bson_new();
+        BSON_APPEND_INT32(large, "_id", i);
+        bson_append_binary(large, "data", 4, BSON_SUBTYPE_BINARY, bytes, 1 << 20);
+        bson_free(bytes);
+        operations[i] = (struct store_operation){
+            .kind = STORE_INSERT, .collection = "things", .document = document_keep(large)};
+    }
+    cr_assert_eq(store_batch(store, operations, 40, NULL, &error), 1, "%s", error.message);
+    cr_assert_eq(stat(path, &full), 0);
+    cr_expect_eq(store_delete(store, "things", document("{}"), &error), 40);
+    cr_assert_eq(stat(path, &emptied), 0);
+    cr_expect_lt(emptied.st_size, full.st_size);
+    store_close(store);
+}
