@@ -35,7 +35,7 @@ static bool is_shown(const bson_t *bucket, const bson_t *task)
     return false;
 }
 
-/* Buckets that match, in order of split and number; task NULL: those of no task. 1 to go on, 0 visit said stop, -1. */
+/* Buckets that match, in order of split, claim and number; task NULL: those of no task. 1 to go on, 0 visit said stop, -1. */
 static int read_buckets(struct hub *hub, const bson_t *task, const bson_t *filter,
                         int (*visit)(const bson_t *bucket, void *data), void *data, bson_error_t *error)
 {
@@ -49,8 +49,9 @@ static int read_buckets(struct hub *hub, const bson_t *task, const bson_t *filte
     } else {
         BSON_APPEND_NULL(&extra, "task");
         BSON_APPEND_INT32(&sort, "name", 1);
-        BSON_APPEND_INT32(&sort, "created_at", 1);
     }
+    /* A run that went on from a checkpoint: the claims one after the other, each with its buckets in order. */
+    BSON_APPEND_INT32(&sort, "created_at", 1);
     BSON_APPEND_INT32(&sort, "number", 1);
     hub_filter(hub, filter, &extra, &whole);
     struct store_find_options options = {.sort = &sort};
