@@ -11,7 +11,7 @@ static const struct output_column columns[] = {
     {"epoch", "progress.epoch", OUTPUT_AUTO},
     {"accuracy", "result.metrics.accuracy|progress.accuracy", OUTPUT_FRACTION},
     {"loss", "result.metrics.loss|progress.loss", OUTPUT_FRACTION},
-    {"parameters", "point|hyper_parameters", OUTPUT_PARAMETERS},
+    {"point", "point|hyper_parameters", OUTPUT_PARAMETERS},
     {"created", "created_at", OUTPUT_DATE},
     {"error", "error.message", OUTPUT_TEXT},
     {NULL, NULL, OUTPUT_AUTO},

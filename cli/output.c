@@ -20,7 +20,8 @@ struct output {
     struct output_column *columns;
     char **owned; /* labels and paths of the user's columns */
     size_t column_count, owned_count;
-    bool whole; /* JSON of whole documents */
+    bool whole;  /* JSON of whole documents */
+    bool chosen; /* the columns are the user's */
     bool *right;
     char **cells; /* of a table: row after row */
     size_t row_count, cell_capacity;
@@ -115,6 +116,7 @@ struct output *output_open(struct cli *cli, const struct output_column *columns,
     output->cli = cli;
     output->what = what;
     if (chosen != NULL) {
+        output->chosen = true;
         if (take_columns(output, chosen) != CLI_DONE) {
             output_abandon(output);
             return NULL;
@@ -312,6 +314,39 @@ static void tidy_parameters(struct output *output, size_t column)
     bson_free(sample);
 }
 
+/* Takes the columns out in which no row has anything, unless the user asked for them. */
+static void drop_empty_columns(struct output *output)
+{
+    size_t count = output->column_count, kept = 0;
+    bool *empty = bson_malloc0((count + 1) * sizeof *empty);
+
+    for (size_t i = 0; i < count; i++) {
+        empty[i] = !output->chosen;
+        for (size_t row = 0; row < output->row_count && empty[i]; row++) {
+            empty[i] = output->cells[row * count + i][0] == '\0';
+        }
+        kept += !empty[i];
+    }
+    for (size_t row = 0, to = 0; row < output->row_count; row++) {
+        for (size_t i = 0; i < count; i++) {
+            char *cell = output->cells[row * count + i];
+            if (empty[i]) {
+                bson_free(cell);
+            } else {
+                output->cells[to++] = cell;
+            }
+        }
+    }
+    for (size_t i = 0, to = 0; i < count; i++) {
+        if (!empty[i]) {
+            output->right[to] = output->right[i];
+            output->columns[to++] = output->columns[i];
+        }
+    }
+    output->column_count = kept;
+    bson_free(empty);
+}
+
 static size_t terminal_width(void)
 {
     struct winsize size;
@@ -390,13 +425,15 @@ static void print_cell(const struct output *output, size_t column, const char *t
 
 static void print_table(struct output *output)
 {
-    size_t count = output->column_count;
-    size_t *widths = bson_malloc0((count + 1) * sizeof *widths);
-
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < output->column_count; i++) {
         if (output->columns[i].style == OUTPUT_PARAMETERS) {
             tidy_parameters(output, i);
         }
+    }
+    drop_empty_columns(output);
+    size_t count = output->column_count;
+    size_t *widths = bson_malloc0((count + 1) * sizeof *widths);
+    for (size_t i = 0; i < count; i++) {
         widths[i] = text_width(output->columns[i].label);
         for (size_t row = 0; row < output->row_count; row++) {
             size_t width = text_width(output->cells[row * count + i]);
