@@ -24,7 +24,7 @@ struct part {
 struct dataset_writer {
     struct hub *hub;
     bson_t *fields;
-    bson_t newest; /* the version before; empty when there is none */
+    bson_t *newest; /* the version before; empty when there is none */
     char session[HUB_ID_SIZE];
     struct part *parts;
     size_t count, capacity;
@@ -83,7 +83,11 @@ struct dataset_writer *dataset_writer_open(struct hub *hub, const bson_t *fields
     writer->fields = bson_copy(fields);
     writer->beaten = hub_boottime();
     hub_random_id(writer->session);
-    if (read_newest(hub, hub_text(fields, "name"), &writer->newest, error) < 0) {
+    bson_t newest;
+    int result = read_newest(hub, hub_text(fields, "name"), &newest, error);
+    writer->newest = bson_copy(&newest);
+    bson_destroy(&newest);
+    if (result < 0) {
         dataset_writer_close(writer);
         return NULL;
     }
@@ -95,7 +99,7 @@ void dataset_writer_close(struct dataset_writer *writer)
     if (writer == NULL) {
         return;
     }
-    bson_destroy(&writer->newest);
+    bson_destroy(writer->newest);
     bson_destroy(writer->fields);
     bson_free(writer->parts);
     bson_free(writer);
@@ -187,7 +191,7 @@ int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_
     memcpy(part.split, split, name + 1);
     hub_sha256(safetensors, length, part.sha256);
     if (beat(writer, error) < 0 ||
-        (!find_existing(&writer->newest, &part) && upload(writer, &part, safetensors, length, error) < 0)) {
+        (!find_existing(writer->newest, &part) && upload(writer, &part, safetensors, length, error) < 0)) {
         return -1;
     }
     if (writer->count == writer->capacity) {

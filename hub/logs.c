@@ -13,11 +13,10 @@ struct bucket {
     char split[65];
     int32_t number;
     uint32_t count;
-    bson_t points; /* as a BSON array's document */
+    bson_t *points; /* as a BSON array's document */
     bool dirty;    /* holds what the hub has not */
     bool stamped;  /* written once: created_at stands */
-    bson_t filter, update; /* of the last operations handed out */
-    bool built;
+    bson_t *filter, *update; /* of the last operations handed out, or NULL */
 };
 
 struct logs {
@@ -40,17 +39,16 @@ struct logs *logs_new(const struct task_fence *fence, int32_t run, const char *u
 
 static void unbuild(struct bucket *bucket)
 {
-    if (bucket->built) {
-        bson_destroy(&bucket->filter);
-        bson_destroy(&bucket->update);
-        bucket->built = false;
-    }
+    bson_destroy(bucket->filter);
+    bson_destroy(bucket->update);
+    bucket->filter = NULL;
+    bucket->update = NULL;
 }
 
 static void free_bucket(struct bucket *bucket)
 {
     unbuild(bucket);
-    bson_destroy(&bucket->points);
+    bson_destroy(bucket->points);
     bson_free(bucket);
 }
 
@@ -69,7 +67,7 @@ void logs_free(struct logs *logs)
 
 static bool is_full(const struct bucket *bucket)
 {
-    return bucket->count >= BUCKET_POINTS || bucket->points.len >= BUCKET_BYTES;
+    return bucket->count >= BUCKET_POINTS || bucket->points->len >= BUCKET_BYTES;
 }
 
 /* The split's open bucket, made where there is none. */
@@ -92,7 +90,7 @@ static struct bucket *open_bucket(struct logs *logs, const char *split)
     struct bucket *bucket = bson_malloc0(sizeof *bucket);
     snprintf(bucket->split, sizeof bucket->split, "%s", split);
     bucket->number = number;
-    bson_init(&bucket->points);
+    bucket->points = bson_new();
     logs->buckets[logs->count++] = bucket;
     return bucket;
 }
@@ -110,7 +108,7 @@ int logs_add(struct logs *logs, const char *split, const bson_t *point, bson_err
     }
     struct bucket *bucket = open_bucket(logs, split);
     size_t digits = bson_uint32_to_string(bucket->count, &key, buffer, sizeof buffer);
-    if (!bson_append_document(&bucket->points, key, (int)digits, point)) {
+    if (!bson_append_document(bucket->points, key, (int)digits, point)) {
         return hub_error(error, HUB_ERROR_INVALID, "log.points: the point does not fit");
     }
     bucket->count++;
@@ -123,26 +121,25 @@ static void build(struct logs *logs, struct bucket *bucket)
     bson_t part;
     char *id = bson_strdup_printf("%s/%s/%" PRId32, logs->fence.claim_id, bucket->split, bucket->number);
     unbuild(bucket);
-    bson_init(&bucket->filter);
-    bson_init(&bucket->update);
-    BSON_APPEND_UTF8(&bucket->filter, "_id", id);
-    BSON_APPEND_UTF8(&bucket->filter, "project", logs->fence.project);
-    BSON_APPEND_DOCUMENT_BEGIN(&bucket->update, "$set", &part);
+    bucket->filter = bson_new();
+    bucket->update = bson_new();
+    BSON_APPEND_UTF8(bucket->filter, "_id", id);
+    BSON_APPEND_UTF8(bucket->filter, "project", logs->fence.project);
+    BSON_APPEND_DOCUMENT_BEGIN(bucket->update, "$set", &part);
     BSON_APPEND_UTF8(&part, "task", logs->fence.task_id);
     BSON_APPEND_UTF8(&part, "claim", logs->fence.claim_id);
     BSON_APPEND_INT32(&part, "run", logs->run);
     BSON_APPEND_UTF8(&part, "split", bucket->split);
     BSON_APPEND_INT32(&part, "number", bucket->number);
     BSON_APPEND_UTF8(&part, "unit", logs->unit);
-    BSON_APPEND_ARRAY(&part, "points", &bucket->points);
+    BSON_APPEND_ARRAY(&part, "points", bucket->points);
     BSON_APPEND_INT32(&part, "schema_version", HUB_SCHEMA_VERSION);
-    bson_append_document_end(&bucket->update, &part);
+    bson_append_document_end(bucket->update, &part);
     if (!bucket->stamped) {
-        BSON_APPEND_DOCUMENT_BEGIN(&bucket->update, "$currentDate", &part);
+        BSON_APPEND_DOCUMENT_BEGIN(bucket->update, "$currentDate", &part);
         BSON_APPEND_BOOL(&part, "created_at", true);
-        bson_append_document_end(&bucket->update, &part);
+        bson_append_document_end(bucket->update, &part);
     }
-    bucket->built = true;
     bson_free(id);
 }
 
@@ -157,8 +154,8 @@ const struct store_operation *logs_operations(struct logs *logs, size_t *count)
             build(logs, bucket);
             logs->operations[(*count)++] = (struct store_operation){.kind = STORE_UPDATE,
                                                                     .collection = "logs",
-                                                                    .filter = &bucket->filter,
-                                                                    .update = &bucket->update,
+                                                                    .filter = bucket->filter,
+                                                                    .update = bucket->update,
                                                                     .upsert = true};
         }
     }
