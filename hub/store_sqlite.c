@@ -27,6 +27,77 @@ static sqlite3_stmt *prepare_on(struct sqlite_store *store, const char *before, 
     return statement;
 }
 
+/* INSERT with the collection's key columns, bound. NULL on error. */
+static sqlite3_stmt *prepare_insert(struct sqlite_store *store, const struct sqlite_collection *collection,
+                                    const bson_t *document, bson_error_t *error)
+{
+    bson_string_t *sql = bson_string_new("INSERT INTO ");
+    sqlite_quote(sql, '"', "c_", collection->name);
+    bson_string_append(sql, "(id, bson");
+    for (size_t i = 0; i < collection->path_count; i++) {
+        bson_string_append(sql, ", ");
+        sqlite_quote_key_column(sql, collection->paths[i]);
+    }
+    bson_string_append(sql, ") VALUES(?, ?");
+    for (size_t i = 0; i < collection->path_count; i++)
+        bson_string_append(sql, ", ?");
+    bson_string_append(sql, ")");
+    sqlite3_stmt *statement = sqlite_prepare(store, sql->str, error);
+    bson_string_free(sql, true);
+    for (size_t i = 0; statement && i < collection->path_count; i++) {
+        if (sqlite_path_key(store, collection->name, document, collection->paths[i], error)) {
+            sqlite3_clear_bindings(statement);
+            return NULL;
+        }
+        sqlite3_bind_blob64(statement, (int)i + 3, store->key.data, store->key.length, SQLITE_TRANSIENT);
+    }
+    if (statement)
+        sqlite3_bind_blob64(statement, 2, bson_get_data(document), document->len, SQLITE_STATIC);
+    return statement;
+}
+
+/* UPDATE of the BSON and of those key columns whose keys differ, bound. NULL on error. */
+static sqlite3_stmt *prepare_replace(struct sqlite_store *store, const struct sqlite_collection *collection,
+                                     int64_t row, const bson_t *before, const bson_t *after, bson_error_t *error)
+{
+    struct key *keys = bson_malloc0((collection->path_count + 1) * sizeof *keys); /* of after, where they differ */
+    bson_string_t *sql = bson_string_new("UPDATE ");
+    sqlite3_stmt *statement = NULL;
+    sqlite_quote(sql, '"', "c_", collection->name);
+    bson_string_append(sql, " SET bson = ?");
+    for (size_t i = 0; i < collection->path_count; i++) {
+        const char *path = collection->paths[i];
+        if (sqlite_path_key(store, collection->name, after, path, error))
+            goto out;
+        key_append_bytes(&keys[i], store->key.data, store->key.length);
+        key_clear(&store->key);
+        if (key_append_path(&store->key, before, path) == 0 &&
+            key_compare(store->key.data, store->key.length, keys[i].data, keys[i].length) == 0) {
+            key_clear(&keys[i]);
+            continue;
+        }
+        bson_string_append(sql, ", ");
+        sqlite_quote_key_column(sql, path);
+        bson_string_append(sql, " = ?");
+    }
+    bson_string_append(sql, " WHERE rowid = ?");
+    statement = sqlite_prepare(store, sql->str, error);
+    int at = 1;
+    if (!statement)
+        goto out;
+    sqlite3_bind_blob64(statement, at++, bson_get_data(after), after->len, SQLITE_STATIC);
+    for (size_t i = 0; i < collection->path_count; i++)
+        if (keys[i].length > 0)
+            sqlite3_bind_blob64(statement, at++, keys[i].data, keys[i].length, SQLITE_TRANSIENT);
+    sqlite3_bind_int64(statement, at, row);
+out:
+    for (size_t i = 0; i < collection->path_count; i++)
+        key_destroy(&keys[i]);
+    bson_free(keys);
+    bson_string_free(sql, true);
+    return statement;
+}
+
 /* 1 written, 0 there already (only with ignore_duplicate), -1. */
 static int insert_row(struct sqlite_store *store, const char *name, const bson_t *document, bool ignore_duplicate,
                       bson_error_t *error)
@@ -39,13 +110,12 @@ static int insert_row(struct sqlite_store *store, const char *name, const bson_t
     int result = -1;
     if (!bson_iter_init_find(&id, document, "_id"))
         return hub_error(error, HUB_ERROR_INTERNAL, "insert into %s: no _id", name);
-    sqlite3_stmt *statement = prepare_on(store, "INSERT INTO ", name, "(id, bson) VALUES(?, ?)", error);
+    sqlite3_stmt *statement = prepare_insert(store, collection, document, error);
     if (!statement)
         return -1;
     key_init(&key);
     key_append_value(&key, &id);
     sqlite3_bind_blob64(statement, 1, key.data, key.length, SQLITE_STATIC);
-    sqlite3_bind_blob64(statement, 2, bson_get_data(document), document->len, SQLITE_STATIC);
     int code = sqlite3_step(statement);
     if (code == SQLITE_DONE) {
         result = 1;
@@ -73,11 +143,9 @@ static int insert_row(struct sqlite_store *store, const char *name, const bson_t
 static int replace_row(struct sqlite_store *store, const struct sqlite_collection *collection, int64_t row,
                        const bson_t *before, const bson_t *after, bson_error_t *error)
 {
-    sqlite3_stmt *statement = prepare_on(store, "UPDATE ", collection->name, " SET bson = ? WHERE rowid = ?", error);
+    sqlite3_stmt *statement = prepare_replace(store, collection, row, before, after, error);
     if (!statement)
         return -1;
-    sqlite3_bind_blob64(statement, 1, bson_get_data(after), after->len, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 2, row);
     int code = sqlite3_step(statement);
     int result = code == SQLITE_DONE ? 0 : sqlite_fail(store, code, "update", error);
     sqlite3_reset(statement);

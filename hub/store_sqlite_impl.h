@@ -4,9 +4,11 @@
 
 /* The SQLite engine's parts among themselves. Only store_sqlite*.c include this (and sqlite3.h).
  *
- * One table per collection, "c_NAME"(rowid, id, bson): the BSON is the only truth; id is the key (key.h) of _id.
- * A declared index is an SQL index over bson_key(bson, 'path') for each of its paths, so SQLite orders and seeks in
- * MongoDB's order. The arrays tags and words have a side table "m_NAME.PATH"(key, row) each, one row per element.
+ * One table per collection, "c_NAME"(rowid, id, bson, …): the BSON is the only truth; id is the key (key.h) of _id.
+ * Each path of a declared index has a column "k:PATH" with the key of the value there, and the index is an SQL index
+ * over these columns, so SQLite orders and seeks in MongoDB's order. Columns and not expressions over the BSON: an
+ * update then writes only the indexes whose keys it changed, not all of them. The arrays tags and words have a side
+ * table "m_NAME.PATH"(key, row) each, one row per element.
  * Table hub_indexes(collection, name, keys) lists them; name '' stands for the collection itself.
  * A filter becomes SQL only as far as one index (or _id, or the side tables) serves it; query_matches decides. */
 
@@ -54,6 +56,8 @@ struct sqlite_collection {
     char *name;
     struct sqlite_index *indexes;
     size_t count;
+    char **paths; /* that have a key column */
+    size_t path_count;
 };
 
 struct sqlite_statement {
@@ -124,6 +128,13 @@ int sqlite_list_indexes(void *self, const char *collection, store_index_visitor 
 int sqlite_membership_change(struct sqlite_store *store, const struct sqlite_collection *collection, int64_t row,
                              const bson_t *before, const bson_t *after, bson_error_t *error);
 bool sqlite_has_membership(const struct sqlite_collection *collection);
+/* The key of the value at path into store->key (cleared first). -1: there is an array on the way. */
+int sqlite_path_key(struct sqlite_store *store, const char *collection, const bson_t *document, const char *path,
+                    bson_error_t *error);
+/* "k:PATH", quoted, appended. */
+void sqlite_quote_key_column(bson_string_t *sql, const char *path);
+/* "i_COLLECTION:NAME", quoted, appended. */
+void sqlite_quote_index(bson_string_t *sql, const char *collection, const char *name);
 /* 'text' as an SQL literal with the given quote character, appended. */
 void sqlite_quote(bson_string_t *sql, char quote, const char *prefix, const char *text);
 

@@ -25,18 +25,59 @@ static bool is_membership(const bson_t *keys)
            (strcmp(bson_iter_key(&iter), "tags") == 0 || strcmp(bson_iter_key(&iter), "words") == 0);
 }
 
+/* As sqlite_quote, for names that differ in case only: SQLite takes those for the same. A capital becomes ^ and the small
+ * letter, ^ becomes ^^. */
+static void quote_with_case(bson_string_t *sql, const char *prefix, const char *name)
+{
+    bson_string_t *folded = bson_string_new(NULL);
+    for (; *name; name++) {
+        bool capital = *name >= 'A' && *name <= 'Z';
+        if (capital || *name == '^')
+            bson_string_append_c(folded, '^');
+        bson_string_append_c(folded, capital ? (char)(*name + ('a' - 'A')) : *name);
+    }
+    sqlite_quote(sql, '"', prefix, folded->str);
+    bson_string_free(folded, true);
+}
+
+void sqlite_quote_key_column(bson_string_t *sql, const char *path)
+{
+    quote_with_case(sql, "k:", path);
+}
+
+void sqlite_quote_index(bson_string_t *sql, const char *collection, const char *name)
+{
+    char *prefix = bson_strdup_printf("i_%s:", collection);
+    quote_with_case(sql, prefix, name);
+    bson_free(prefix);
+}
+
+int sqlite_path_key(struct sqlite_store *store, const char *collection, const bson_t *document, const char *path,
+                    bson_error_t *error)
+{
+    key_clear(&store->key);
+    if (key_append_path(&store->key, document, path))
+        return hub_error(error, HUB_ERROR_INVALID, "%s: there is an array at the indexed path '%s'", collection, path);
+    return 0;
+}
+
 /* alias: "t.", or "" within CREATE INDEX. */
 static char *column_sql(const char *path, const char *alias)
 {
-    bson_string_t *sql = bson_string_new(NULL);
-    if (strcmp(path, "_id") == 0) {
-        bson_string_append_printf(sql, "%sid", alias);
-    } else {
-        bson_string_append_printf(sql, "bson_key(%sbson,", alias);
-        sqlite_quote(sql, '\'', "", path);
-        bson_string_append(sql, ")");
-    }
+    bson_string_t *sql = bson_string_new(alias);
+    if (strcmp(path, "_id") == 0)
+        bson_string_append(sql, "id");
+    else
+        sqlite_quote_key_column(sql, path);
     return bson_string_free(sql, false);
+}
+
+static bool has_path(const struct sqlite_collection *collection, const char *path)
+{
+    for (size_t i = 0; i < collection->path_count; i++)
+        if (strcmp(collection->paths[i], path) == 0)
+            return true;
+    return false;
 }
 
 static void index_destroy(struct sqlite_index *index)
@@ -55,6 +96,9 @@ void sqlite_registry_free(struct sqlite_store *store)
     for (size_t i = 0; i < store->collection_count; i++) {
         for (size_t j = 0; j < store->collections[i].count; j++)
             index_destroy(&store->collections[i].indexes[j]);
+        for (size_t j = 0; j < store->collections[i].path_count; j++)
+            bson_free(store->collections[i].paths[j]);
+        bson_free(store->collections[i].paths);
         bson_free(store->collections[i].indexes);
         bson_free(store->collections[i].name);
     }
@@ -77,6 +121,11 @@ static void add_index(struct sqlite_collection *collection, const char *name, co
         column->path = bson_strdup(bson_iter_key(&iter));
         column->descending = bson_iter_as_double(&iter) < 0;
         column->sql = column_sql(column->path, "t.");
+        if (!index->membership && strcmp(column->path, "_id") != 0 && !has_path(collection, column->path)) {
+            collection->paths =
+                bson_realloc(collection->paths, (collection->path_count + 1) * sizeof *collection->paths);
+            collection->paths[collection->path_count++] = bson_strdup(column->path);
+        }
     }
 }
 
@@ -171,11 +220,27 @@ static void quote_side_table(bson_string_t *sql, const char *collection, const c
     bson_free(prefix);
 }
 
-static void quote_index(bson_string_t *sql, const char *collection, const char *name)
+/* Those of index that no other index has; the index itself is gone already. */
+static int drop_key_columns(struct sqlite_store *store, const struct sqlite_collection *collection,
+                            const struct sqlite_index *index, bson_error_t *error)
 {
-    char *prefix = bson_strdup_printf("i_%s:", collection);
-    sqlite_quote(sql, '"', prefix, name);
-    bson_free(prefix);
+    int result = 0;
+    for (size_t i = 0; i < index->count && result == 0; i++) {
+        const char *path = index->columns[i].path;
+        bool used = strcmp(path, "_id") == 0;
+        for (size_t j = 0; j < collection->count && !used; j++)
+            for (size_t k = 0; &collection->indexes[j] != index && k < collection->indexes[j].count && !used; k++)
+                used = !collection->indexes[j].membership && strcmp(collection->indexes[j].columns[k].path, path) == 0;
+        if (used)
+            continue;
+        bson_string_t *sql = bson_string_new("ALTER TABLE ");
+        sqlite_quote(sql, '"', "c_", collection->name);
+        bson_string_append(sql, " DROP COLUMN ");
+        sqlite_quote_key_column(sql, path);
+        result = sqlite_execute(store, sql->str, error);
+        bson_string_free(sql, true);
+    }
+    return result;
 }
 
 static int drop_index(struct sqlite_store *store, const char *collection, const struct sqlite_index *index,
@@ -185,9 +250,11 @@ static int drop_index(struct sqlite_store *store, const char *collection, const 
     if (index->membership)
         quote_side_table(sql, collection, index->columns[0].path);
     else
-        quote_index(sql, collection, index->name);
+        sqlite_quote_index(sql, collection, index->name);
     int result = sqlite_execute(store, sql->str, error);
     bson_string_free(sql, true);
+    if (result == 0 && !index->membership)
+        result = drop_key_columns(store, sqlite_collection_find(store, collection), index, error);
     return result;
 }
 
@@ -211,9 +278,42 @@ static int fill_side_table(struct sqlite_store *store, const struct sqlite_colle
     return result;
 }
 
+static int add_key_column(struct sqlite_store *store, const char *collection, const char *path, bson_error_t *error)
+{
+    bson_string_t *sql = bson_string_new("ALTER TABLE ");
+    sqlite_quote(sql, '"', "c_", collection);
+    bson_string_append(sql, " ADD COLUMN ");
+    sqlite_quote_key_column(sql, path);
+    bson_string_append(sql, " BLOB; UPDATE ");
+    sqlite_quote(sql, '"', "c_", collection);
+    bson_string_append(sql, " SET ");
+    sqlite_quote_key_column(sql, path);
+    bson_string_append(sql, " = bson_key(bson,");
+    sqlite_quote(sql, '\'', "", path);
+    bson_string_append(sql, ")");
+    int result = sqlite_execute(store, sql->str, error);
+    bson_string_free(sql, true);
+    return result;
+}
+
+/* Those of keys that no index had before. */
+static int add_key_columns(struct sqlite_store *store, const char *collection, const bson_t *keys, bson_error_t *error)
+{
+    const struct sqlite_collection *table = sqlite_collection_find(store, collection);
+    bson_iter_t iter;
+    int result = 0;
+    bson_iter_init(&iter, keys);
+    while (result == 0 && bson_iter_next(&iter))
+        if (strcmp(bson_iter_key(&iter), "_id") != 0 && !has_path(table, bson_iter_key(&iter)))
+            result = add_key_column(store, collection, bson_iter_key(&iter), error);
+    return result;
+}
+
 static int create_index(struct sqlite_store *store, const char *collection, const char *name, const bson_t *keys,
                         bson_error_t *error)
 {
+    if (!is_membership(keys) && add_key_columns(store, collection, keys, error))
+        return -1;
     bson_string_t *sql = bson_string_new(NULL);
     bson_iter_t iter;
     bson_iter_init(&iter, keys);
@@ -225,7 +325,7 @@ static int create_index(struct sqlite_store *store, const char *collection, cons
     } else {
         const char *separator = "(";
         bson_string_append(sql, "CREATE INDEX ");
-        quote_index(sql, collection, name);
+        sqlite_quote_index(sql, collection, name);
         bson_string_append(sql, " ON ");
         sqlite_quote(sql, '"', "c_", collection);
         while (bson_iter_next(&iter)) {

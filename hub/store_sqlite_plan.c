@@ -361,10 +361,8 @@ void sqlite_plan_init(struct sqlite_plan *plan, const struct sqlite_collection *
     bson_string_append(plan->from, " AS t");
     if (best.score > 0) {
         if (best.index) {
-            char *prefix = bson_strdup_printf("i_%s:", collection->name);
             bson_string_append(plan->from, " INDEXED BY ");
-            sqlite_quote(plan->from, '"', prefix, best.index->name);
-            bson_free(prefix);
+            sqlite_quote_index(plan->from, collection->name, best.index->name);
         }
         append_conditions(plan, &conditions, &best);
         if (best.sorted)

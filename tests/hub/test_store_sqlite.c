@@ -773,6 +773,8 @@ Test(sqlite, replaces_an_index_whose_keys_changed)
     cr_expect_eq(count(store, "things", "{'tags': 'x'}"), 1);
     ensure(store, "things", "one", "{'a': -1}");
     cr_expect_eq(count(store, "things", "{'tags': 'x', 'a': 1}"), 1);
+    ensure(store, "things", "One", "{'A': 1}");
+    cr_expect_eq(count(store, "things", "{'A': null, 'a': 1}"), 1, "names and paths differ by case");
     cr_expect_eq(store_delete(store, "things", document("{}"), NULL), 1);
     store_close(store);
 }
