@@ -72,6 +72,7 @@ static int append_best(struct cli *cli, bson_t *report)
     int more = -1;
 
     BSON_APPEND_INT32(&sort, "accuracy", -1);
+    BSON_APPEND_INT32(&sort, "loss", 1);
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "accuracy", &inner);
     BSON_APPEND_BOOL(&inner, "$exists", true);
     bson_append_document_end(&filter, &inner);

@@ -83,7 +83,7 @@ static void append_worker(const struct worker *worker, int columns, bson_string_
         if (worker->epochs > 0) {
             double done = (double)worker->epoch + (isfinite(worker->fraction) ? worker->fraction : 0);
             bson_string_append(line, "  ");
-            bar_append(line, done / (double)worker->epochs, 20);
+            bar_append(line, done / (double)worker->epochs, columns < 100 ? 10 : 20);
             bson_string_append_printf(line, " %lld/%lld", (long long)worker->epoch, (long long)worker->epochs);
         }
         append_number(line, "loss", worker->loss, "fraction");

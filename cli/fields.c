@@ -102,7 +102,7 @@ int fields_read_file(const char *path, size_t limit, char **text, size_t *length
     *text = NULL;
     *length = 0;
     if (file == NULL) {
-        return cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
+        return cli_say(errno == ENOENT ? CLI_NOTHING : CLI_FAILED, "%s: %s", path, strerror(errno));
     }
     *text = bson_malloc(capacity + 1);
     for (size_t n; (n = fread(*text + size, 1, capacity - size, file)) > 0;) {
