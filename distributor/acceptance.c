@@ -254,12 +254,13 @@ out:
 
 struct acceptance *acceptance_new(struct hub *hub, const bson_t *dataset, bson_error_t *error)
 {
-    struct acceptance *acceptance = calloc(1, sizeof *acceptance);
+    /* bson_t asks for more alignment than calloc gives */
+    struct acceptance *acceptance = aligned_alloc(_Alignof(struct acceptance), sizeof *acceptance);
     if (!acceptance) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory to check tasks");
         return NULL;
     }
-    acceptance->hub = hub;
+    *acceptance = (struct acceptance){.hub = hub};
     bson_init(&acceptance->query);
     bson_init(&acceptance->dataset);
     if (dataset) {

@@ -400,15 +400,14 @@ struct sweep *sweep_parse(const char *text, size_t length, const char *file_name
         hub_error(error, HUB_ERROR_INVALID, "%s: longer than %u MiB", file_name, SWEEP_TEXT_BYTES >> 20);
         return NULL;
     }
-    struct sweep *sweep = calloc(1, sizeof *sweep);
+    struct sweep *sweep = aligned_alloc(_Alignof(struct sweep), sizeof *sweep); /* bson_t needs more than calloc's */
     if (!sweep) {
         hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", file_name);
         return NULL;
     }
+    *sweep = (struct sweep){.seed = -1, .length = length};
     bson_init(&sweep->fields);
     bson_init(&sweep->metric);
-    sweep->seed = -1;
-    sweep->length = length;
     sweep->file_name = strdup(file_name);
     sweep->text = malloc(length + 1);
     if (!sweep->file_name || !sweep->text) {

@@ -276,7 +276,7 @@ static int64_t find_seq(const struct submitting *submitting, int64_t above, int 
 static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, int64_t end, bson_error_t *error)
 {
     int64_t made = 0, result = -1;
-    bson_t *tasks = calloc(CHUNK, sizeof *tasks);
+    bson_t *tasks = aligned_alloc(_Alignof(bson_t), CHUNK * sizeof *tasks);
     const bson_t **list = calloc(CHUNK, sizeof *list);
     if (!tasks || !list) {
         no_memory(submitting, error);
