@@ -24,7 +24,8 @@ bool document_has(const bson_t *document, const char *path);
 int document_integer_in(const bson_t *document, const char *path, int64_t minimum, int64_t maximum, int64_t standard,
                         int64_t *value, bson_error_t *error);
 
-/* A query field of a task: a string is short for {name: it}. *filter is initialised always. 1, 0 where there is
+/* A query field of a task: a string is short for {name: it}, unless it starts with a brace: then it is the query as
+ * JSON, for a stored document can hold no operators ($gt). *filter is initialised always. 1, 0 where there is
  * no such field, -1 where it is something else. */
 int document_query(const bson_t *document, const char *path, bson_t *filter, bson_error_t *error);
 

@@ -72,6 +72,16 @@ static int64_t heard(struct keeper *keeper, int64_t result, const bson_error_t *
     return result;
 }
 
+/* A worker that died within its first second had no time to say "started": it was seen at work all the same, and a
+ * task that kills at once must not be tried for ever. */
+static int end_task(struct hub *hub, const struct ending *ending, bson_error_t *error)
+{
+    if (!ending->crash)
+        return task_release(hub, &ending->fence, error);
+    int result = task_started(hub, &ending->fence, error);
+    return result > 0 ? task_crash(hub, &ending->fence, ending->message, ending->output, error) : result;
+}
+
 static void write_endings(struct keeper *keeper)
 {
     bson_error_t error;
@@ -81,9 +91,7 @@ static void write_endings(struct keeper *keeper)
         pthread_mutex_unlock(&keeper->mutex);
         if (!ending)
             return;
-        int result = ending->crash
-                         ? task_crash(keeper->hub, &ending->fence, ending->message, ending->output, &error)
-                         : task_release(keeper->hub, &ending->fence, &error);
+        int result = end_task(keeper->hub, ending, &error);
         if (heard(keeper, result, &error) < 0 && hub_error_code(&error) != HUB_ERROR_INVALID) {
             keeper->ending_ms = clock_boot_ms() + clock_jitter(2 * RETRY_MS);
             return;

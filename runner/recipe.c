@@ -126,6 +126,21 @@ static int read_shapes(struct recipe *recipe, bson_error_t *error)
     return 0;
 }
 
+/* A name as {name: it}; a query, or a query's JSON, as it is. */
+static void keep_query(struct recipe *recipe, const bson_t *source)
+{
+    bson_iter_t at;
+    bson_t query;
+    const char *text = document_string(source, "dataset");
+    if (text && text[strspn(text, " \t\n")] != '{') {
+        BSON_APPEND_DOCUMENT_BEGIN(&recipe->dataset_query, "query", &query);
+        BSON_APPEND_UTF8(&query, "name", text);
+        bson_append_document_end(&recipe->dataset_query, &query);
+    } else if (bson_iter_init_find(&at, source, "dataset")) {
+        bson_append_iter(&recipe->dataset_query, "query", -1, &at);
+    }
+}
+
 int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error)
 {
     bson_t query, found;
@@ -143,8 +158,7 @@ int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *so
         if (result == 1) {
             bson_destroy(&recipe->dataset);
             bson_copy_to(&found, &recipe->dataset);
-            bson_destroy(&recipe->dataset_query);
-            bson_copy_to(&query, &recipe->dataset_query);
+            keep_query(recipe, source);
             result = read_shapes(recipe, error);
         }
         bson_destroy(&found);

@@ -15,7 +15,7 @@
 
 struct recipe {
     bson_t dataset;           /* the manifest that the query found */
-    bson_t dataset_query;
+    bson_t dataset_query;     /* {query: as the task has it}: it can be stored */
     struct shape input;       /* of one row */
     int64_t outputs;          /* classes, or values a row; 0: not known before the data are loaded */
     bool classes;             /* labels are class numbers */

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,6 +62,11 @@ static inline void hear(enum runner_event_kind kind, const bson_t *details, void
                      &heard->released, &heard->lost, &heard->notes};
     if (counts[kind])
         ++*counts[kind];
+    if (getenv("TL_TEST_LOUD")) {
+        char *line = document_json(details);
+        fprintf(stderr, "event %d %s\n", (int)kind, line);
+        bson_free(line);
+    }
     if (text)
         snprintf(heard->last, sizeof heard->last, "%s", text);
 }
@@ -124,9 +130,26 @@ static inline int supervise(char **argv)
     return result == 1 ? 0 : 1;
 }
 
+static inline void die(int signal)
+{
+    (void)signal;
+    if (write(STDERR_FILENO, "about to die\n", 13) == 13)
+        abort();
+}
+
+/* A worker that dies so many ms after its start. */
+static inline void poison(const char *ms)
+{
+    struct itimerval timer = {.it_value = {.tv_usec = atoi(ms) * 1000}};
+    signal(SIGALRM, die);
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 /* The test program as a worker, and as a runner. */
 __attribute__((constructor)) static void become(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "run-task") && getenv("TL_TEST_POISON"))
+        poison(getenv("TL_TEST_POISON"));
     if (argc > 1 && !strcmp(argv[1], "run-task"))
         exit(runner_worker_main(argc, argv));
     if (argc == 4 && !strcmp(argv[1], "supervise"))

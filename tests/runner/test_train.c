@@ -32,3 +32,194 @@ Test(train, a_task_becomes_a_model_with_metrics_and_logs)
     bson_destroy(task);
     bson_destroy(model);
 }
+
+Test(train, the_same_seed_gives_the_same_bits_whoever_trains)
+{
+    for (int i = 0; i < 2; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "one%d", i);
+        add_task(name, "'epochs': 3, 'seed': 7", "");
+    }
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    add_task("two0", "'epochs': 3, 'seed': 7", "");
+    add_task("two1", "'epochs': 3, 'seed': 7", "");
+    add_task("other", "'epochs': 3, 'seed': 8", "");
+    run((struct runner_options){.workers = 2, .until_empty = true}, NULL);
+    bson_t *first = find_one("models", "{'name': 'one0'}"), *other = find_one("models", "{'name': 'other'}");
+    char same[256];
+    snprintf(same, sizeof same, "{'sha256': '%s'}", document_string(first, "sha256"));
+    cr_expect_eq(count("models", same), 4);
+    cr_expect_str_neq(document_string(first, "sha256"), document_string(other, "sha256"));
+    bson_destroy(first);
+    bson_destroy(other);
+}
+
+Test(train, result_keys_choose_what_is_saved)
+{
+    add_task("few", "'epochs': 1", "'result_keys': ['test_accuracy', 'train_loss']");
+    add_task("wrong", "'epochs': 1", "'result_keys': ['test_accuraci']");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *few = find_one("tasks", "{'name': 'few'}"), *wrong = find_one("tasks", "{'name': 'wrong'}"), metrics;
+    cr_assert(document_child(few, "result.metrics", &metrics));
+    cr_expect_eq(bson_count_keys(&metrics), 2);
+    cr_expect(document_has(&metrics, "test_accuracy"));
+    cr_expect_str_eq(document_string(wrong, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(wrong, "error.message"), "test_accuraci"));
+    cr_expect_not_null(strstr(document_string(wrong, "error.message"), "validation_accuracy"));
+    bson_t *model = find_one("models", "{'name': 'few'}");
+    cr_expect_gt(number(model, "accuracy"), 0.2, "models are found by accuracy whatever is saved");
+    bson_destroy(few);
+    bson_destroy(wrong);
+    bson_destroy(model);
+}
+
+Test(train, best_keeps_the_epoch_with_the_best_validation)
+{
+    /* A learning rate that soon spoils what it learned. */
+    add_task("best", "'epochs': 12, 'learning_rate': 0.5, 'batch_size': 8", "'keep': 'best'");
+    add_task("last", "'epochs': 12, 'learning_rate': 0.5, 'batch_size': 8", "'keep': 'last'");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *best = find_one("tasks", "{'name': 'best'}"), *last = find_one("tasks", "{'name': 'last'}");
+    double most = -1, final = -1, epoch = 0;
+    bson_t *log = find_one("logs", "{'split': 'validation'}"), points;
+    bson_iter_t at;
+    cr_assert(document_array(log, "points", &points) && bson_iter_init(&at, &points));
+    while (bson_iter_next(&at)) {
+        char path[32];
+        snprintf(path, sizeof path, "%s.accuracy", bson_iter_key(&at));
+        final = number(&points, path);
+        if (final > most) {
+            most = final;
+            snprintf(path, sizeof path, "%s.epoch", bson_iter_key(&at));
+            epoch = number(&points, path);
+        }
+    }
+    cr_expect_eq(number(best, "result.metrics.validation_accuracy"), most);
+    cr_expect_eq(number(best, "result.metrics.best_epoch"), epoch);
+    cr_expect_eq(number(last, "result.metrics.validation_accuracy"), final);
+    cr_expect(!document_has(last, "result.metrics.best_epoch"));
+    bson_destroy(best);
+    bson_destroy(last);
+    bson_destroy(log);
+}
+
+Test(train, log_every_writes_a_point_for_so_many_batches)
+{
+    add_task("batches", "'epochs': 2, 'batch_size': 30", "'log_every': 4");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *log = find_one("logs", "{'split': 'train'}"), points;
+    cr_expect_str_eq(document_string(log, "unit"), "batch");
+    cr_assert(document_array(log, "points", &points));
+    cr_expect_eq(bson_count_keys(&points), 6, "steps 4, 8, 10 (the epoch's last), 12, 16, 20");
+    cr_expect_eq(number(&points, "2.step"), 10);
+    bson_destroy(log);
+}
+
+Test(train, validate_and_test_measure_a_model_that_a_query_finds)
+{
+    add_task("base", "'epochs': 5, 'batch_size': 16, 'learning_rate': 0.01", "");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    add_task("validated", "", "'kind': 'validate', 'model': 'base'");
+    add_task("tested", "", "'kind': 'test', 'model': '{\\'name\\': \\'base\\', \\'accuracy\\': {\\'$gt\\': 0.5}}'");
+    add_task("trained", "", "'kind': 'test', 'model': 'base', 'split': 'train'");
+    add_task("nothing", "", "'kind': 'test', 'model': 'no such model'");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *base = find_one("tasks", "{'name': 'base'}"), *validated = find_one("tasks", "{'name': 'validated'}"),
+           *tested = find_one("tasks", "{'name': 'tested'}"), *trained = find_one("tasks", "{'name': 'trained'}"),
+           *nothing = find_one("tasks", "{'name': 'nothing'}");
+    cr_expect_eq(number(validated, "result.metrics.validation_accuracy"),
+                 number(base, "result.metrics.validation_accuracy"));
+    cr_expect_float_eq(number(tested, "result.metrics.test_loss"), number(base, "result.metrics.test_loss"), 1e-9);
+    cr_expect_eq(number(trained, "result.metrics.rows"), 300);
+    cr_expect_str_eq(document_string(nothing, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(nothing, "error.message"), "no such model"));
+    cr_expect_eq(count("models", "{}"), 1, "an evaluation makes no model");
+    bson_t *all[] = {base, validated, tested, trained, nothing};
+    for (size_t i = 0; i < 5; i++)
+        bson_destroy(all[i]);
+}
+
+Test(train, initial_model_gives_the_weights_to_start_from)
+{
+    add_task("base", "'epochs': 10, 'batch_size': 16, 'learning_rate': 0.01", "");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    add_task("cold", "'epochs': 1, 'learning_rate': 0.0001", "");
+    add_task("warm", "'epochs': 1, 'learning_rate': 0.0001", "'initial_model': 'base'");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *cold = find_one("tasks", "{'name': 'cold'}"), *warm = find_one("tasks", "{'name': 'warm'}");
+    cr_expect_lt(number(warm, "result.metrics.test_loss"), 0.5 * number(cold, "result.metrics.test_loss"));
+    bson_destroy(cold);
+    bson_destroy(warm);
+}
+
+Test(train, a_loss_that_is_not_finite_fails_the_task_and_says_where)
+{
+    bson_t *fields = json("{'name': 'explodes', 'dataset': 'blobs', 'architecture': 'dense:16 dense:16 dense:3',"
+                          " 'hyper_parameters': {'epochs': 50, 'optimizer': 'sgd', 'learning_rate': 1000.0,"
+                          " 'momentum': 0.99}}");
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    add_task("good", "'epochs': 1", "");
+    struct runner_summary summary = run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    cr_expect_eq(summary.failed, 1);
+    cr_expect_eq(summary.done, 1, "the runner goes on");
+    bson_t *task = find_one("tasks", "{'name': 'explodes'}");
+    cr_expect_str_eq(document_string(task, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(task, "error.message"), "epoch "));
+    cr_expect_not_null(strstr(document_string(task, "error.message"), "step "));
+    cr_expect_eq(count("models", "{'name': 'explodes'}"), 0);
+    bson_destroy(task);
+    bson_destroy(fields);
+}
+
+Test(train, what_does_not_fit_fails_and_names_the_field)
+{
+    static const struct {
+        const char *fields, *said;
+    } wrong[] = {
+        {"'dataset': 'blobs', 'architecture': 'dense:16:relu dense:4'", "dense_2"},
+        {"'dataset': 'blobs', 'architecture': 'dense:16:rolu dense:3'", "dense_1"},
+        {"'dataset': 'blobs'", "architecture"},
+        {"'architecture': 'dense:3'", "dataset"},
+        {"'dataset': 'none', 'architecture': 'dense:3'", "none"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'epochs': 1000001}", "hyper_parameters.epochs"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'batch_size': 2147483647}",
+         "hyper_parameters.batch_size"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'learning_rate': 1001.0}", "learning_rate"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'optimizer': 'adom'}", "optimizer"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'loss': 'mse'}", "loss"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'kind': 'infer'", "infer"},
+    };
+    size_t n = sizeof wrong / sizeof *wrong;
+    for (size_t i = 0; i < n; i++) {
+        bson_t *fields = json("{'name': 'wrong%zu', %s}", i, wrong[i].fields);
+        cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s: %s", wrong[i].fields, error->message);
+        bson_destroy(fields);
+    }
+    struct runner_summary summary = run((struct runner_options){.workers = 2, .until_empty = true}, NULL);
+    cr_expect_eq(summary.failed, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        char filter[64];
+        snprintf(filter, sizeof filter, "{'name': 'wrong%zu'}", i);
+        bson_t *task = find_one("tasks", filter);
+        const char *message = document_string(task, "error.message");
+        cr_expect_str_eq(document_string(task, "state"), "failed");
+        cr_expect(message && strstr(message, wrong[i].said), "%s: %s", wrong[i].fields, message ? message : "(none)");
+        bson_destroy(task);
+    }
+}
+
+Test(train, a_saved_architecture_is_found_by_name)
+{
+    bson_t *fields = json("{'name': 'tiny'}");
+    cr_assert_eq(architecture_record_save(hub, "{\"layers\":[{\"type\":\"dense\",\"units\":3}]}", fields, NULL, error), 1,
+                 "%s", error->message);
+    bson_t *task = json("{'name': 'saved', 'dataset': 'blobs', 'architecture': 'tiny', 'hyper_parameters': {'epochs': 1}}");
+    cr_assert_eq(task_create(hub, task, NULL, error), 1, "%s", error->message);
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    cr_expect_eq(count("tasks", "{'state': 'done'}"), 1);
+    bson_t *model = find_one("models", "{}");
+    cr_expect_eq(number(model, "parameters"), 8 * 3 + 3);
+    bson_destroy(model);
+    bson_destroy(task);
+    bson_destroy(fields);
+}
