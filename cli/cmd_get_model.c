@@ -46,13 +46,20 @@ static int copy_blob(struct cli *cli, const bson_oid_t *id, int fd, const char *
 
     bar_init(&bar, cli);
     struct blob_reader *reader = blob_reader_open(hub_store(cli->hub), id, &error);
-    while (reader != NULL && (n = blob_reader_read(reader, buffer, BLOB_CHUNK_BYTES, &error)) > 0) {
+    int64_t length = reader != NULL ? blob_reader_info(reader)->length : 0;
+    /* Never more than is left in one read; the read after the last byte is the one that checks the digest. */
+    while (reader != NULL) {
+        size_t size = length - done > 0 && length - done < BLOB_CHUNK_BYTES ? (size_t)(length - done) : BLOB_CHUNK_BYTES;
+        n = blob_reader_read(reader, buffer, size, &error);
+        if (n <= 0) {
+            break;
+        }
         if (write_all(fd, buffer, (size_t)n) < 0) {
             code = cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
             goto out;
         }
         done += n;
-        bar_draw(&bar, path, (double)done / (double)blob_reader_info(reader)->length);
+        bar_draw(&bar, path, (double)done / (double)length);
     }
     if (n < 0) {
         bar_end(&bar);
