@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "distributor/fixture.h"
+#include "fixture.h"
 
 #include "kernels/safetensors.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/submit.h"
 
-#include "distributor/fixture.h"
+#include "fixture.h"
 #include "hub/architecture_record.h"
 
 static void open_with_data(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "distributor/fixture.h"
 #include "distributor/sweep.h"
+#include "fixture.h"
 #include "hub/task.h"
 
 #include <time.h>
