@@ -272,7 +272,6 @@ int sqlite_begin_write(struct sqlite_store *store, bson_error_t *error)
     }
     store->depth = 1;
     store->writing = true;
-    store->schema_changed = false;
     return 0;
 }
 
@@ -295,8 +294,6 @@ void sqlite_rollback(struct sqlite_store *store)
 {
     if (!sqlite3_get_autocommit(store->db)) /* SQLite may have rolled back by itself */
         sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    if (store->schema_changed) /* its number may come again with another content */
-        store->schema_version = -1;
     store->depth = 0;
     store->writing = false;
     turnstile_leave(&store->turnstile);

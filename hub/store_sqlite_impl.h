@@ -81,9 +81,10 @@ struct sqlite_store {
 
     unsigned depth; /* transactions inside each other: reads within a batch */
     bool writing;
-    bool schema_changed; /* within this transaction */
 
-    int64_t schema_version; /* the one the registry below was read at; -1: read it again */
+    /* The one the registry below was read at; -1: read it again. So it is after every change of the schema, which
+     * may be rolled back. */
+    int64_t schema_version;
     struct sqlite_collection *collections;
     size_t collection_count;
 

@@ -202,11 +202,10 @@ const struct sqlite_collection *sqlite_collection_make(struct sqlite_store *stor
     bson_string_t *sql = bson_string_new("CREATE TABLE ");
     sqlite_quote(sql, '"', "c_", name);
     bson_string_append(sql, "(rowid INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, bson BLOB NOT NULL)");
-    store->schema_changed = true;
+    store->schema_version = -1;
     if (sqlite_execute(store, sql->str, error) == 0 && add_registry_row(store, name, "", &none, error) == 0 &&
         sqlite_registry_load(store, error) == 0)
         collection = sqlite_collection_find(store, name);
-    store->schema_version = -1;
     bson_string_free(sql, true);
     return collection;
 }
@@ -382,7 +381,6 @@ int sqlite_ensure_index(void *self, const char *collection, const char *name, co
         sqlite_rollback(store);
         return 1;
     }
-    store->schema_changed = true;
     store->schema_version = -1;
     if (index) {
         if (drop_index(store, collection, index, error) ||

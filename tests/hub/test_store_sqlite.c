@@ -410,6 +410,24 @@ Test(sqlite, sees_collections_and_indexes_that_others_make)
     store_close(store);
 }
 
+Test(sqlite, forgets_a_collection_whose_making_was_rolled_back)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("", true), *other = opened("", false);
+    struct store_operation operations[] = {
+        {.kind = STORE_INSERT, .collection = "gone", .document = document("{'_id': 1}")},
+        {.kind = STORE_UPDATE, .collection = "gone", .filter = document("{'_id': 2}"),
+         .update = document("{'$set': {'a': 1}}"), .guard = true},
+    };
+    cr_expect_eq(store_batch(store, operations, 2, NULL, &error), 0);
+    insert(other, "there", "{'_id': 1}"); /* gives the schema the number that the batch had given it */
+    cr_expect_eq(count(store, "there", "{}"), 1);
+    cr_expect_eq(count(store, "gone", "{}"), 0);
+    insert(store, "gone", "{'_id': 1}");
+    store_close(other);
+    store_close(store);
+}
+
 /* ---- batches, space ---- */
 
 static int count_within(struct store *store, void *data, bson_error_t *error)
@@ -722,10 +740,14 @@ Test(sqlite, answers_the_same_with_indexes_as_without)
         bson_free(b);
         bson_free(text);
     }
-    const bson_t *change = document("{'$set': {'tags': ['a', 1]}}");
-    for (int i = 0; i < 2; i++) { /* side tables follow */
+    for (int i = 0; i < 2; i++) { /* indexes and side tables follow */
         const char *collection = i ? "with" : "without";
-        cr_assert_geq(store_update(store, collection, document("{'_id': {'$lt': 30}}"), change, &error), 30);
+        cr_assert_eq(store_update(store, collection, document("{'_id': {'$lt': 30}}"),
+                                  document("{'$set': {'tags': ['a', 1]}}"), &error), 30);
+        cr_assert_eq(store_update(store, collection, document("{'_id': {'$gte': 30, '$lt': 60}}"),
+                                  document("{'$set': {'a': 'ab'}, '$unset': {'b': 1}}"), &error), 30);
+        cr_assert_eq(store_update(store, collection, document("{'_id': {'$gte': 60, '$lt': 90}}"),
+                                  document("{'$unset': {'a': 1}, '$set': {'b': {'c': 2}}}"), &error), 30);
         cr_assert_eq(store_delete(store, collection, document("{'_id': {'$gte': 290}}"), &error), 10);
     }
     int answered = 0, total = 0;
