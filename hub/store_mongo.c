@@ -300,26 +300,24 @@ static int mongo_insert(void *self, const char *collection, const bson_t *docume
     return insert_run(self, collection, &document, 1, false, &failed_at, error);
 }
 
-static void read_modified(const bson_t *reply, bool *found, bool *inserted, bson_t *out)
+/* Whether the reply holds a document, and that into *out (may be NULL). */
+static bool read_modified(const bson_t *reply, bson_t *out)
 {
     bson_iter_t iter;
-    bson_iter_t field;
-    *found = *inserted = false;
-    if (bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "lastErrorObject.upserted", &field)) {
-        *inserted = true;
+    const uint8_t *data;
+    uint32_t length;
+    bson_t value;
+    if (!bson_iter_init_find(&iter, reply, "value") || !BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+        return false;
     }
-    if (bson_iter_init_find(&iter, reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-        const uint8_t *data;
-        uint32_t length;
-        bson_t value;
-        bson_iter_document(&iter, &length, &data);
-        if (bson_init_static(&value, data, length) && !(*inserted && bson_empty(&value))) {
-            *found = true;
-            if (out) {
-                bson_concat(out, &value);
-            }
-        }
+    bson_iter_document(&iter, &length, &data);
+    if (!bson_init_static(&value, data, length) || bson_empty(&value)) {
+        return false;
     }
+    if (out) {
+        bson_concat(out, &value);
+    }
+    return true;
 }
 
 static int mongo_modify(void *self, const char *name, const struct store_modify_request *request, bson_t *out,
@@ -347,14 +345,12 @@ static int mongo_modify(void *self, const char *name, const struct store_modify_
         goto out;
     }
     for (;;) {
-        bool inserted;
-        bool found;
         bool done = mongoc_collection_find_and_modify_with_opts(collection, request->filter.bson, options, &reply,
                                                                 &driver);
         if (done) {
-            read_modified(&reply, &found, &inserted, out);
+            /* An upsert that inserted has nothing to show of before. */
+            result = read_modified(&reply, out) || request->upsert_base ? 1 : 0;
             bson_destroy(&reply);
-            result = found || inserted ? 1 : 0;
             break;
         }
         /* Two upserts at once: the other one has inserted, so now there is a match. */

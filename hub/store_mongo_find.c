@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define FIRST_BATCH 64
+#define FIRST_BATCH 3 /* of the largest documents there may be */
 #define LARGEST_BATCH 1000
 #define BATCH_BYTES (24L * 1024 * 1024)
 #define SORTED_STEP 64 /* documents fetched at a time in the second step of a sort */
@@ -28,6 +28,8 @@ struct cursor {
     int64_t skip;
     int64_t limit;
     bool started; /* a document was given, so nothing may be asked anew */
+    uint32_t batch; /* how many were asked for last */
+    uint32_t left;  /* of them, how many are still to come */
     uint32_t largest;
     /* second step of a sort */
     bool is_two_step;
@@ -40,10 +42,13 @@ struct cursor {
     bson_t *without_id; /* the last document given, where the projection wants no _id */
 };
 
-static uint32_t batch_size(uint32_t largest)
+/* The batch after one of `last` documents, where the largest so far was of so many bytes. */
+static uint32_t next_batch(uint32_t last, uint32_t largest)
 {
     int64_t fits = largest > 0 ? BATCH_BYTES / largest : FIRST_BATCH;
-    return (uint32_t)(fits < 1 ? 1 : fits > LARGEST_BATCH ? LARGEST_BATCH : fits);
+    int64_t more = (int64_t)last * 8;
+    more = more < fits ? more : fits;
+    return (uint32_t)(more < FIRST_BATCH ? FIRST_BATCH : more > LARGEST_BATCH ? LARGEST_BATCH : more);
 }
 
 static void open_cursor(struct cursor *cursor)
@@ -61,6 +66,7 @@ static void open_cursor(struct cursor *cursor)
     if (cursor->limit > 0) {
         BSON_APPEND_INT64(&options, "limit", cursor->limit);
     }
+    cursor->batch = cursor->left = FIRST_BATCH;
     BSON_APPEND_INT32(&options, "batchSize", FIRST_BATCH);
     cursor->cursor = mongoc_collection_find_with_opts(cursor->collection, cursor->filter, &options, NULL);
     bson_destroy(&options);
@@ -225,8 +231,8 @@ static int64_t place_of(const struct cursor *cursor, const bson_t *document, siz
 /* Second step: the next documents. The filter goes with the _ids, for a document may have changed since. */
 static int fetch_sorted(struct cursor *cursor, bson_error_t *error)
 {
-    size_t count = batch_size(cursor->largest);
-    count = count > SORTED_STEP ? SORTED_STEP : count;
+    cursor->batch = next_batch(cursor->batch, cursor->largest);
+    size_t count = cursor->batch > SORTED_STEP ? SORTED_STEP : cursor->batch;
     count = count > cursor->id_count - cursor->next_id ? cursor->id_count - cursor->next_id : count;
     drop_fetched(cursor);
     bson_t filter = BSON_INITIALIZER;
@@ -337,7 +343,10 @@ int mongo_cursor_next(void *self, const bson_t **document, bson_error_t *error)
             if ((*document)->len > cursor->largest) {
                 cursor->largest = (*document)->len;
             }
-            mongoc_cursor_set_batch_size(cursor->cursor, batch_size(cursor->largest));
+            if (--cursor->left == 0) {
+                cursor->batch = cursor->left = next_batch(cursor->batch, cursor->largest);
+                mongoc_cursor_set_batch_size(cursor->cursor, cursor->batch);
+            }
             return 1;
         }
         if (!mongoc_cursor_error_document(cursor->cursor, &driver, &reply)) {
