@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COUNT_LIMIT ((size_t)1 << 40)
+
 struct optimizer {
     struct optimizer_options options;
     size_t count;
@@ -126,6 +128,10 @@ struct optimizer *optimizer_new(const struct optimizer_options *options, size_t 
     if (optimizer_options_check(options, error) < 0) {
         return NULL;
     }
+    if (count > COUNT_LIMIT) {
+        kernel_error_set(error, KERNEL_ERROR_MEMORY, "optimizer: %zu parameters are more than fit any memory", count);
+        return NULL;
+    }
     struct optimizer *optimizer = calloc(1, sizeof *optimizer);
     if (optimizer == NULL) {
         kernel_error_set(error, KERNEL_ERROR_MEMORY, "optimizer: out of memory");
@@ -138,10 +144,7 @@ struct optimizer *optimizer_new(const struct optimizer_options *options, size_t 
     } else {
         optimizer->state_count = options->momentum > 0.0 ? 1 : 0;
     }
-    size_t bytes = 0;
-    if (__builtin_mul_overflow(count, sizeof(float), &bytes) || __builtin_add_overflow(bytes, 64, &bytes)) {
-        bytes = SIZE_MAX / 2;
-    }
+    size_t bytes = count * sizeof(float) + 64;
     bytes = bytes / 64 * 64;
     for (size_t i = 0; i < optimizer->state_count; i++) {
         optimizer->states[i] = aligned_alloc(64, bytes);
