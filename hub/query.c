@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Filters: from BSON to struct query. What a parsed filter matches: query_match.c. */
 #include "hub/query_impl.h"
-#include "hub/store_impl.h"
+#include "hub/update.h"
 
 #include <string.h>
 

@@ -32,4 +32,9 @@ int query_compare_values(const bson_iter_t *a, const bson_iter_t *b);
 /* Whether a document may be stored (types, keys, depth, size; see store.h). where names it in errors. */
 int query_check_document(const bson_t *document, const char *where, bson_error_t *error);
 
+/* The document that a filter of plain equalities makes (what an upsert starts from), _id first and the others in their
+ * names' order, dotted paths as documents. HUB_ERROR_INVALID if it is not plain equalities with _id among them. *out is
+ * initialised always. */
+int query_upsert_base(const struct query *query, bson_t *out, bson_error_t *error);
+
 #endif

@@ -100,12 +100,4 @@ struct store_engine {
 extern const struct store_engine store_engine_sqlite;
 extern const struct store_engine store_engine_mongo;
 
-/* query.c: the document that a filter of plain equalities makes (what an upsert starts from), _id first and the
- * others in their names' order, dotted paths as documents. HUB_ERROR_INVALID if it is not plain equalities with _id
- * among them. *out is always initialised. */
-int query_upsert_base(const struct query *query, bson_t *out, bson_error_t *error);
-
-/* update.c: -1 (HUB_ERROR_INVALID) if the update can put an array at path or at a prefix of it. */
-int update_check_no_array(const struct update *update, const char *path, bson_error_t *error);
-
 #endif

@@ -3,7 +3,6 @@
 #include "hub/update.h"
 
 #include "hub/query_impl.h"
-#include "hub/store_impl.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -19,4 +19,7 @@ void update_free(struct update *update);
 int update_apply(const struct update *update, const bson_t *document, bool inserting, int64_t now_ms, bson_t *out,
                  bson_error_t *error);
 
+/* -1 (HUB_ERROR_INVALID) if the update can put an array at path or at a prefix of it. */
+int update_check_no_array(const struct update *update, const char *path, bson_error_t *error);
+
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "documents.h"
 #include "hub/query.h"
-#include "hub/store_impl.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "documents.h"
-#include "hub/store_impl.h"
 #include "hub/update.h"
 
 #include <criterion/criterion.h>
