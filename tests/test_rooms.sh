@@ -22,16 +22,16 @@ room_may_include() {
 file_may_include() {
     case $2 in
     mongoc.h | mongoc/*)
-        case $1 in hub/store_mongo*.c) return 0 ;; *) return 1 ;; esac
+        case $1 in hub/store_mongo*.[ch]) return 0 ;; *) return 1 ;; esac
         ;;
     sqlite3.h | sqlite3ext.h)
-        case $1 in hub/store_sqlite*.c) return 0 ;; *) return 1 ;; esac
+        case $1 in hub/store_sqlite*.[ch]) return 0 ;; *) return 1 ;; esac
         ;;
     dnnl.h | dnnl_*.h | dnnl.hpp | oneapi/dnnl/* | cblas.h | openblas/* | openblas_config.h | f77blas.h)
         case $1 in kernels/device_cpu*.c) return 0 ;; *) return 1 ;; esac
         ;;
     hub/store_impl.h | store_impl.h)
-        case $1 in hub/store*.c) return 0 ;; *) return 1 ;; esac
+        case $1 in hub/store*.[ch]) return 0 ;; *) return 1 ;; esac
         ;;
     hub/store_sqlite*.h | store_sqlite*.h)
         case $1 in hub/store_sqlite*.[ch]) return 0 ;; *) return 1 ;; esac
