@@ -14,6 +14,8 @@ cd "$work"
 # Nothing of the user's own settings.
 unset TL_HUB_URI TL_HUB_PROJECT XDG_CONFIG_HOME COLUMNS NO_COLOR
 export HOME=$work LC_ALL=C.UTF-8
+# libmongoc counts in shared memory that a killed process leaves behind, and warns when its number comes again.
+export MONGOC_DISABLE_SHM=1
 failures=0
 
 fail() {
