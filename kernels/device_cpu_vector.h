@@ -57,28 +57,33 @@ INLINE void store_part(float *p, int64_t count, vector v)
     }
 }
 
+/* The lanes of v, those half apart swapped. */
+INLINE vector swap_lanes(vector v, const int half)
+{
+    integers index = {0};
+    for (int i = 0; i < LANES; i++) {
+        index[i] = i ^ half;
+    }
+    return __builtin_shuffle(v, index);
+}
+
 INLINE float sum_of(vector v)
 {
-    float lanes[LANES];
-    store(lanes, v);
+#pragma GCC unroll 4
     for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            lanes[i] += lanes[i + half];
-        }
+        v += swap_lanes(v, half);
     }
-    return lanes[0];
+    return v[0];
 }
 
 INLINE float largest_of(vector v)
 {
-    float lanes[LANES];
-    store(lanes, v);
+#pragma GCC unroll 4
     for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
-        }
+        vector other = swap_lanes(v, half);
+        v = select_vector(other > v, other, v);
     }
-    return lanes[0];
+    return v[0];
 }
 
 /* e^x within 2 ulp: x = n ln 2 + r, a polynomial in r (Cephes, expf), 2^n by its exponent bits. Below -87: 0 to within
@@ -460,37 +465,63 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
 
 /* --- losses -------------------------------------------------------------------------------------------------------- */
 
-INLINE float row_largest(const float *z, int64_t columns)
+/* The next vector of a row with left columns to go; rest beyond the columns. padded: the row's stride is a multiple of
+ * LANES, so that whole vectors may be read and written. */
+INLINE vector load_row(const float *p, int64_t left, float rest, const bool padded)
+{
+    if (left >= LANES) {
+        return load(p);
+    }
+    if (!padded) {
+        return load_part(p, left, rest);
+    }
+    integers lane = {0};
+    for (int i = 0; i < LANES; i++) {
+        lane[i] = i;
+    }
+    return select_vector(lane < (int32_t)left, load(p), splat(rest));
+}
+
+INLINE void store_row(float *p, int64_t left, vector v, const bool padded)
+{
+    if (left >= LANES || padded) {
+        store(p, v);
+    } else {
+        store_part(p, left, v);
+    }
+}
+
+INLINE float row_largest(const float *z, int64_t columns, const bool padded)
 {
     vector largest = splat(-INFINITY);
-    int64_t c = 0;
-    for (; c + LANES <= columns; c += LANES) {
-        vector v = load(z + c);
-        largest = select_vector(v > largest, v, largest);
-    }
-    if (c < columns) {
-        vector v = load_part(z + c, columns - c, -INFINITY);
+    for (int64_t c = 0; c < columns; c += LANES) {
+        vector v = load_row(z + c, columns - c, -INFINITY, padded);
         largest = select_vector(v > largest, v, largest);
     }
     return largest_of(largest);
 }
 
-/* out = exp(z - largest), and their sum. NaN in z gives NaN. */
-INLINE float row_exponentials(const float *z, int64_t columns, float largest, float *out)
+/* out (NULL: not wanted) = exp(z - largest), 0 in the padding; their sum. NaN in z gives NaN. */
+INLINE float row_exponentials(const float *z, int64_t columns, float largest, float *out, const bool padded)
 {
     vector sum = {0};
-    int64_t c = 0;
-    for (; c + LANES <= columns; c += LANES) {
-        vector e = exp_vector(load(z + c) - largest);
-        store(out + c, e);
+    for (int64_t c = 0; c < columns; c += LANES) {
+        vector v = load_row(z + c, columns - c, -INFINITY, padded);
+        vector e = exp_vector(v - largest);
+        e = select_vector(v == splat(-INFINITY), (vector){0}, e);
         sum += e;
-    }
-    if (c < columns) {
-        vector e = exp_vector(load_part(z + c, columns - c, largest) - largest);
-        store_part(out + c, columns - c, e);
-        sum += load_part(out + c, columns - c, 0.0f);
+        if (out != NULL) {
+            store_row(out + c, columns - c, e, padded);
+        }
     }
     return sum_of(sum);
+}
+
+INLINE void row_scale(float *p, int64_t columns, float scale, const bool padded)
+{
+    for (int64_t c = 0; c < columns; c += LANES) {
+        store_row(p + c, columns - c, load_row(p + c, columns - c, 0.0f, padded) * scale, padded);
+    }
 }
 
 static void softmax(const struct tensor *z, struct tensor *p)
@@ -498,39 +529,27 @@ static void softmax(const struct tensor *z, struct tensor *p)
     for (int64_t r = 0; r < z->rows; r++) {
         float *out = p->data + r * p->stride;
         const float *in = z->data + r * z->stride;
-        float scale = 1.0f / row_exponentials(in, z->columns, row_largest(in, z->columns), out);
-        for (int64_t c = 0; c < z->columns; c++) {
-            out[c] *= scale;
-        }
+        float sum = row_exponentials(in, z->columns, row_largest(in, z->columns, false), out, false);
+        row_scale(out, z->columns, 1.0f / sum, false);
     }
 }
 
-static void cross_entropy(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
-                          int64_t *correct)
+INLINE void cross_entropy_rows(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
+                               int64_t *correct, const bool padded)
 {
     /* log a + log b = log ab: one logarithm for many rows, as every sum of exponentials is from 1 to columns. */
     double loss = 0.0, product = 1.0;
     const float share = 1.0f / (float)z->rows;
     int64_t right = 0;
-    float few[64];
     for (int64_t r = 0; r < z->rows; r++) {
         const float *in = z->data + r * z->stride;
+        float *out = dz != NULL ? dz->data + r * dz->stride : NULL;
         const int64_t label = labels[r];
-        const float largest = row_largest(in, z->columns);
-        float sum = 0.0f;
-        if (dz != NULL) {
-            float *out = dz->data + r * dz->stride;
-            sum = row_exponentials(in, z->columns, largest, out);
-            float scale = share / sum;
-            for (int64_t c = 0; c < z->columns; c++) {
-                out[c] *= scale;
-            }
+        const float largest = row_largest(in, z->columns, padded);
+        const float sum = row_exponentials(in, z->columns, largest, out, padded);
+        if (out != NULL) {
+            row_scale(out, z->columns, share / sum, padded);
             out[label] -= share;
-        } else {
-            for (int64_t c = 0; c < z->columns; c += 64) {
-                int64_t run = z->columns - c < 64 ? z->columns - c : 64;
-                sum += row_exponentials(in + c, run, largest, few);
-            }
         }
         loss -= (double)in[label] - (double)largest;
         product *= (double)sum;
@@ -539,15 +558,26 @@ static void cross_entropy(const struct tensor *z, const int32_t *labels, struct 
             product = 1.0;
         }
         if (in[label] == largest) {
-            int64_t first = 0;
-            while (in[first] != largest) {
-                first++;
+            /* Equal ones before it? A sum over all of them, for a search would end unpredictably. */
+            int before = 0;
+            for (int64_t c = 0; c < label; c++) {
+                before += in[c] == largest;
             }
-            right += first == label;
+            right += before == 0;
         }
     }
     *loss_sum = loss + log(product);
     *correct = right;
+}
+
+static void cross_entropy(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
+                          int64_t *correct)
+{
+    if (z->stride % LANES == 0 && (dz == NULL || dz->stride % LANES == 0)) {
+        cross_entropy_rows(z, labels, dz, loss_sum, correct, true);
+    } else {
+        cross_entropy_rows(z, labels, dz, loss_sum, correct, false);
+    }
 }
 
 static void squared_error(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum)
