@@ -19,28 +19,28 @@ enum cli_exit {
     CLI_DONE = 0,
     CLI_FAILED = 1,
     CLI_USAGE = 2,
-    CLI_NOTHING = 3,      /* nothing found, or nothing to do */
-    CLI_UNREACHABLE = 4,  /* the hub cannot be reached, or stays locked */
+    CLI_NOTHING = 3,     /* nothing found, or nothing to do */
+    CLI_UNREACHABLE = 4, /* the hub cannot be reached, or stays locked */
     CLI_UNAUTHORIZED = 5,
-    CLI_CONFLICT = 6,     /* the lease was lost, or somebody else was first */
-    CLI_TIMEOUT = 124     /* the time given by --timeout is over, as timeout(1) says it */
+    CLI_CONFLICT = 6, /* the lease was lost, or somebody else was first */
+    CLI_TIMEOUT = 124 /* the time given by --timeout is over, as timeout(1) says it */
 };
 
 /* ---- options ---- */
 
 enum cli_option_kind {
-    CLI_FLAG,     /* no value */
-    CLI_TEXT,     /* the last one given counts */
-    CLI_TEXTS,    /* may be given again: all count */
+    CLI_FLAG,  /* no value */
+    CLI_TEXT,  /* the last one given counts */
+    CLI_TEXTS, /* may be given again: all count */
     CLI_INTEGER,
-    CLI_COUNT,    /* an integer of at least 0 */
-    CLI_DURATION  /* 500ms, 90s, 10m, 2h, 1d; a bare number is seconds. In milliseconds */
+    CLI_COUNT,   /* an integer of at least 0 */
+    CLI_DURATION /* 500ms, 90s, 10m, 2h, 1d; a bare number is seconds. In milliseconds */
 };
 
 /* Arrays of options end with a NULL name. */
 struct cli_option {
-    const char *name;  /* without the dashes */
-    char letter;       /* short form, or 0 */
+    const char *name; /* without the dashes */
+    char letter;      /* short form, or 0 */
     enum cli_option_kind kind;
     const char *value; /* what the help calls the value */
     const char *help;
@@ -54,18 +54,18 @@ struct cli_value {
 
 struct cli;
 
-#define CLI_GROUPS 4
+#define CLI_GROUPS     4
 #define CLI_ANY_NUMBER SIZE_MAX
 
 struct cli_command {
     const char *verb;
-    const char *summary;   /* one line */
-    const char *arguments; /* "[TASK]…" or "" */
-    size_t least, most;    /* arguments */
+    const char *summary;                         /* one line */
+    const char *arguments;                       /* "[TASK]…" or "" */
+    size_t least, most;                          /* arguments */
     const struct cli_option *groups[CLI_GROUPS]; /* the verb's options; those of every verb come after */
-    const char *details;   /* paragraphs, or NULL */
-    const char *examples;  /* lines, or NULL */
-    int (*run)(struct cli *cli); /* an exit code */
+    const char *details;                         /* paragraphs, or NULL */
+    const char *examples;                        /* lines, or NULL */
+    int (*run)(struct cli *cli);                 /* an exit code */
 };
 
 enum cli_format { CLI_TABLE, CLI_JSON, CLI_CSV };
@@ -117,7 +117,7 @@ const char *cli_nearest(const char *text, const char *const *names);
 int cli_settings(struct cli *cli);
 /* Settings and hub_open with these flags (enum hub_open_flags). */
 int cli_open(struct cli *cli, unsigned flags);
-/* Writes over the passwords of hub URIs in argv, whose memory every process list shows; argv[i] then points to a copy. */
+/* Writes over the passwords of hub URIs in argv, which every process list shows; argv[i] then points to a copy. */
 void cli_hide_passwords(int argc, char **argv);
 
 /* ---- saying ---- */

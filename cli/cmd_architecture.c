@@ -8,8 +8,9 @@
 #include <string.h>
 
 static const struct output_column columns[] = {
-    {"name", "name", OUTPUT_TEXT}, {"architecture", "text|graph", OUTPUT_TEXT}, {"tags", "tags", OUTPUT_TEXT},
-    {"created", "created_at", OUTPUT_DATE}, {"id", "_id", OUTPUT_ID}, {NULL, NULL, OUTPUT_AUTO},
+    {"name", "name", OUTPUT_TEXT}, {"architecture", "text|graph", OUTPUT_TEXT},
+    {"tags", "tags", OUTPUT_TEXT}, {"created", "created_at", OUTPUT_DATE},
+    {"id", "_id", OUTPUT_ID},      {NULL, NULL, OUTPUT_AUTO},
 };
 
 const struct select_kind select_architectures = {
@@ -74,8 +75,8 @@ static int save(struct cli *cli, const char *text, const bson_t *fields)
         goto out;
     }
     const char *id = output_text(&record, "_id");
-    code = output_object(cli, &record, "%s architecture %s (%.12s)", saved > 0 ? "saved" : "was there already:",
-                         cli->arguments[0], id != NULL ? id : "");
+    code = output_object(cli, &record, "%s architecture %s (%.12s)",
+                         saved > 0 ? "saved" : "was there already:", cli->arguments[0], id != NULL ? id : "");
 out:
     bson_free(graph);
     bson_destroy(&record);
@@ -114,8 +115,9 @@ const struct cli_command cmd_save_architecture = {
     .least = 2,
     .most = 2,
     .groups = {fields_options},
-    .details = "An ARCHITECTURE is the short form of a chain of layers, a JSON graph, or @FILE with either. It is checked\n"
-               "on its own here; whether it fits a dataset is checked when a task uses it.",
+    .details =
+        "An ARCHITECTURE is the short form of a chain of layers, a JSON graph, or @FILE with either. It is checked\n"
+        "on its own here; whether it fits a dataset is checked when a task uses it.",
     .examples = "  tl_hub save-architecture mlp \"dropout:0.2 dense:800:relu dropout:0.5 dense:10\"\n"
                 "  tl_hub save-architecture branches @net.json --tag wide",
     .run = run_save,

@@ -360,10 +360,11 @@ const struct cli_command cmd_create_task = {
     .summary = "Submit a task, or every task of a sweep",
     .arguments = "",
     .groups = {work_options, queue_options, fields_options},
-    .details = "Everything that can be checked is checked now: hyper-parameters, the sweep file (errors name the line), and\n"
-               "whether the architecture fits the data (errors name the layer). Nothing is submitted when anything is wrong.\n"
-               "Submitting the same sweep again submits only what is not there yet; when that is nothing, it says so and\n"
-               "exits with 0.",
+    .details =
+        "Everything that can be checked is checked now: hyper-parameters, the sweep file (errors name the line), and\n"
+        "whether the architecture fits the data (errors name the layer). Nothing is submitted when anything is wrong.\n"
+        "Submitting the same sweep again submits only what is not there yet; when that is nothing, it says so and\n"
+        "exits with 0.",
     .examples = "  tl_hub create-task --dataset fashion --sweep sweep.yaml\n"
                 "  tl_hub create-task --name first --dataset fashion --architecture 'dense:100:relu dense:10' \\\n"
                 "      --set learning_rate=0.001 --set epochs=5\n"

@@ -4,12 +4,18 @@
 #include "hub/dataset.h"
 
 static const struct output_column columns[] = {
-    {"name", "name", OUTPUT_TEXT},          {"version", "version", OUTPUT_AUTO},
-    {"rows", "rows", OUTPUT_AUTO},          {"train", "splits.train", OUTPUT_AUTO},
-    {"validation", "splits.validation", OUTPUT_AUTO}, {"test", "splits.test", OUTPUT_AUTO},
-    {"shape", "input_shape", OUTPUT_ID},    {"classes", "classes", OUTPUT_AUTO},
-    {"tags", "tags", OUTPUT_TEXT},          {"created", "created_at", OUTPUT_DATE},
-    {"id", "_id", OUTPUT_ID},               {NULL, NULL, OUTPUT_AUTO},
+    {"name", "name", OUTPUT_TEXT},
+    {"version", "version", OUTPUT_AUTO},
+    {"rows", "rows", OUTPUT_AUTO},
+    {"train", "splits.train", OUTPUT_AUTO},
+    {"validation", "splits.validation", OUTPUT_AUTO},
+    {"test", "splits.test", OUTPUT_AUTO},
+    {"shape", "input_shape", OUTPUT_ID},
+    {"classes", "classes", OUTPUT_AUTO},
+    {"tags", "tags", OUTPUT_TEXT},
+    {"created", "created_at", OUTPUT_DATE},
+    {"id", "_id", OUTPUT_ID},
+    {NULL, NULL, OUTPUT_AUTO},
 };
 
 const struct select_kind select_datasets = {

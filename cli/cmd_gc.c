@@ -7,7 +7,8 @@
 
 static const struct cli_option options[] = {
     {"dry-run", 0, CLI_FLAG, NULL, "only say what would go"},
-    {"lease", 0, CLI_DURATION, "TIME", "how long an unfinished save is watched before it counts as left behind (default 90s)"},
+    {"lease", 0, CLI_DURATION, "TIME",
+     "how long an unfinished save is watched before it counts as left behind (default 90s)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -49,8 +50,9 @@ const struct cli_command cmd_gc = {
     .summary = "Delete data and weights that nothing points to any more",
     .arguments = "",
     .groups = {options},
-    .details = "Works on every project of the hub, beside runners and saves that go on. Where a save was left unfinished it\n"
-               "watches for a lease first.",
+    .details =
+        "Works on every project of the hub, beside runners and saves that go on. Where a save was left unfinished it\n"
+        "watches for a lease first.",
     .examples = "  tl_hub gc --dry-run\n  tl_hub gc",
     .run = run,
 };

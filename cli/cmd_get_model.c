@@ -49,7 +49,8 @@ static int copy_blob(struct cli *cli, const bson_oid_t *id, int fd, const char *
     int64_t length = reader != NULL ? blob_reader_info(reader)->length : 0;
     /* Never more than is left in one read; the read after the last byte is the one that checks the digest. */
     while (reader != NULL) {
-        size_t size = length - done > 0 && length - done < BLOB_CHUNK_BYTES ? (size_t)(length - done) : BLOB_CHUNK_BYTES;
+        size_t size =
+            length - done > 0 && length - done < BLOB_CHUNK_BYTES ? (size_t)(length - done) : BLOB_CHUNK_BYTES;
         n = blob_reader_read(reader, buffer, size, &error);
         if (n <= 0) {
             break;

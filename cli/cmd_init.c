@@ -28,8 +28,8 @@ static int run(struct cli *cli)
     BSON_APPEND_UTF8(&report, "hub", uri);
     BSON_APPEND_UTF8(&report, "hub_id", hub_id(cli->hub));
     BSON_APPEND_UTF8(&report, "project", hub_project(cli->hub));
-    code = output_object(cli, &report, made > 0 ? "made hub %s, project %s" : "hub %s, project %s: was there already", uri,
-                         hub_project(cli->hub));
+    code = output_object(cli, &report, made > 0 ? "made hub %s, project %s" : "hub %s, project %s: was there already",
+                         uri, hub_project(cli->hub));
 out:
     bson_destroy(&report);
     return code;

@@ -7,10 +7,14 @@
 #include <string.h>
 
 static const struct output_column columns[] = {
-    {"task", "task_seq|name", OUTPUT_TEXT}, {"run", "run", OUTPUT_AUTO},
-    {"split", "split", OUTPUT_STATE},       {"epoch", "epoch", OUTPUT_AUTO},
-    {"step", "step", OUTPUT_AUTO},          {"loss", "loss", OUTPUT_FRACTION},
-    {"accuracy", "accuracy", OUTPUT_FRACTION}, {"seconds", "seconds", OUTPUT_SECONDS},
+    {"task", "task_seq|name", OUTPUT_TEXT},
+    {"run", "run", OUTPUT_AUTO},
+    {"split", "split", OUTPUT_STATE},
+    {"epoch", "epoch", OUTPUT_AUTO},
+    {"step", "step", OUTPUT_AUTO},
+    {"loss", "loss", OUTPUT_FRACTION},
+    {"accuracy", "accuracy", OUTPUT_FRACTION},
+    {"seconds", "seconds", OUTPUT_SECONDS},
     {NULL, NULL, OUTPUT_AUTO},
 };
 
@@ -29,7 +33,7 @@ struct reading {
     struct output *output;
     int64_t skip, left; /* left < 0: no limit */
     bool buckets;
-    char *task;         /* the last one looked up, and its number */
+    char *task; /* the last one looked up, and its number */
     int64_t seq;
 };
 
@@ -119,7 +123,7 @@ static int visit(const bson_t *bucket, void *data)
 }
 
 static const struct output_column bucket_columns[] = {
-    {"id", "_id", OUTPUT_TEXT}, {"split", "split", OUTPUT_STATE}, {"run", "run", OUTPUT_AUTO},
+    {"id", "_id", OUTPUT_TEXT},        {"split", "split", OUTPUT_STATE},       {"run", "run", OUTPUT_AUTO},
     {"number", "number", OUTPUT_AUTO}, {"created", "created_at", OUTPUT_DATE}, {NULL, NULL, OUTPUT_AUTO},
 };
 
@@ -168,7 +172,9 @@ static void select_buckets(struct cli *cli, bson_t *filter)
 
 static int run_find(struct cli *cli)
 {
-    struct reading reading = {.cli = cli, .skip = cli_integer(cli, "skip", 0), .left = cli_integer(cli, "limit", 0),
+    struct reading reading = {.cli = cli,
+                              .skip = cli_integer(cli, "skip", 0),
+                              .left = cli_integer(cli, "limit", 0),
                               .buckets = cli_flag(cli, "buckets")};
     bson_t tasks, buckets;
     bson_error_t error;
@@ -200,7 +206,8 @@ const struct cli_command cmd_find_log = {
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {find_options, select_task_options, select_options},
-    .details = "The conditions are about tasks; one row is one point, by epoch or by batch. Only what the run that a task names\n"
+    .details = "The conditions are about tasks; one row is one point, by epoch or by batch. Only what the run that a "
+               "task names\n"
                "has written is shown.",
     .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log --name fashion -o csv >logs.csv",
     .run = run_find,

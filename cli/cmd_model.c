@@ -111,8 +111,8 @@ static int tag(struct cli *cli, const char **add, size_t add_count, const char *
             code = cli_fail(&error);
         } else {
             BSON_APPEND_INT64(&report, "changed", changed);
-            code = output_object(cli, &report, "changed the tags of %s",
-                                 cli_plural(text, sizeof text, changed, "model"));
+            code =
+                output_object(cli, &report, "changed the tags of %s", cli_plural(text, sizeof text, changed, "model"));
         }
         if (code == CLI_DONE && changed == 0) {
             code = cli_say(CLI_NOTHING, "nothing to do: no models found, or their tags are so already");

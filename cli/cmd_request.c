@@ -12,7 +12,8 @@ static const struct cli_option all_options[] = {
 };
 
 /* Says how many tasks changed; none is CLI_NOTHING. */
-static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *error, const char *past, const char *why_none)
+static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *error, const char *past,
+                       const char *why_none)
 {
     char text[64];
     bson_t report = BSON_INITIALIZER;
@@ -92,7 +93,8 @@ static int run_resume(struct cli *cli)
     bson_error_t error;
     int code = select_task_filter(cli, &filter);
     if (code == CLI_DONE) {
-        code = say_changed(cli, task_resume(cli->hub, &filter, &error), &error, "resumed", "none of those tasks is paused");
+        code = say_changed(cli, task_resume(cli->hub, &filter, &error), &error, "resumed",
+                           "none of those tasks is paused");
     }
     bson_destroy(&filter);
     return code;

@@ -70,7 +70,8 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
         BSON_APPEND_INT64(&report, counts[i].name, counts[i].count);
         all += counts[i].count;
         if (counts[i].count > 0 || i < 2) {
-            bson_string_append_printf(line, "%s%lld %s", i > 0 ? ", " : "", (long long)counts[i].count, counts[i].words);
+            bson_string_append_printf(line, "%s%lld %s", i > 0 ? ", " : "", (long long)counts[i].count,
+                                      counts[i].words);
         }
     }
     BSON_APPEND_DOUBLE(&report, "seconds", summary->seconds);
@@ -119,9 +120,10 @@ const struct cli_command cmd_run_task = {
     .summary = "Run tasks: claim, train, put back models, logs and results",
     .arguments = "",
     .groups = {options},
-    .details = "Runs until it is stopped, or as --until-empty and --max-tasks say. SIGTERM and Ctrl-C stop at the next batch\n"
-               "and give the tasks back; SIGUSR1 finishes what runs and leaves.\n"
-               "exit: 0 every task ended well, 1 some failed or crashed, 3 --until-empty found nothing to do.",
+    .details =
+        "Runs until it is stopped, or as --until-empty and --max-tasks say. SIGTERM and Ctrl-C stop at the next batch\n"
+        "and give the tasks back; SIGUSR1 finishes what runs and leaves.\n"
+        "exit: 0 every task ended well, 1 some failed or crashed, 3 --until-empty found nothing to do.",
     .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json",
     .run = run,
 };

@@ -36,7 +36,8 @@ static int64_t training_rows(const char *directory)
                 rows = status.st_size > 8 ? (int64_t)status.st_size - 8 : -1;
             } else if (fseek(file, -4, SEEK_END) == 0 && fread(bytes, 1, 4, file) == 4) {
                 rows = (int64_t)((uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-                                 (uint32_t)bytes[3] << 24) - 8;
+                                 (uint32_t)bytes[3] << 24) -
+                       8;
             }
         }
         if (file != NULL) {
@@ -62,7 +63,8 @@ static int take_validation(struct cli *cli, const char *directory, int64_t *rows
     }
     if (value < 1 && value > 0) {
         int64_t all = training_rows(directory);
-        value = all > 0 ? floor(value * (double)all + 0.5) : 1; /* what is wrong with the files is said when they are read */
+        value = all > 0 ? floor(value * (double)all + 0.5)
+                        : 1; /* what is wrong with the files is said when they are read */
     }
     *rows = (int64_t)value;
     return CLI_DONE;
@@ -85,16 +87,19 @@ static int say_saved(struct cli *cli, const bson_t *dataset, bool saved)
                                       (long long)bson_iter_as_int64(&inner));
         }
     }
-    int code = output_object(cli, dataset, "%s dataset %s version %lld (%s)", saved ? "saved" : "nothing new:",
-                             output_text(dataset, "name"), (long long)output_integer(dataset, "version", 1), rows->str);
+    int code = output_object(cli, dataset, "%s dataset %s version %lld (%s)",
+                             saved ? "saved" : "nothing new:", output_text(dataset, "name"),
+                             (long long)output_integer(dataset, "version", 1), rows->str);
     bson_string_free(rows, true);
     return code;
 }
 
 static int run(struct cli *cli)
 {
-    struct idx_options idx = {.directory = cli_text(cli, "idx"), .name = cli->arguments[0],
-                              .seed = (uint64_t)cli_integer(cli, "seed", 0), .progress = draw_progress};
+    struct idx_options idx = {.directory = cli_text(cli, "idx"),
+                              .name = cli->arguments[0],
+                              .seed = (uint64_t)cli_integer(cli, "seed", 0),
+                              .progress = draw_progress};
     bson_t fields = BSON_INITIALIZER, dataset = BSON_INITIALIZER;
     bson_error_t error;
     struct bar bar;
@@ -134,9 +139,10 @@ const struct cli_command cmd_save_dataset = {
     .least = 1,
     .most = 1,
     .groups = {options, fields_options},
-    .details = "The folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and\n"
-               "t10k-labels-idx1-ubyte, or the same with .gz. Files that are damaged are refused before anything is saved.\n"
-               "Saving the same data again changes nothing. A missing SQLite hub is made.",
+    .details =
+        "The folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and\n"
+        "t10k-labels-idx1-ubyte, or the same with .gz. Files that are damaged are refused before anything is saved.\n"
+        "Saving the same data again changes nothing. A missing SQLite hub is made.",
     .examples = "  tl_hub save-dataset fashion --idx /usr/share/datasets/fashion-mnist --validation 5000\n"
                 "  tl_hub save-dataset digits --idx mnist --validation 0.1 --tag small --set source=nist",
     .run = run,

@@ -235,6 +235,7 @@ const struct cli_command cmd_save_model = {
     .least = 1,
     .most = 1,
     .groups = {options, fields_options},
-    .examples = "  tl_hub save-model net.safetensors --name mlp --architecture 'dense:100:relu dense:10' --set accuracy=0.91",
+    .examples =
+        "  tl_hub save-model net.safetensors --name mlp --architecture 'dense:100:relu dense:10' --set accuracy=0.91",
     .run = run,
 };

@@ -68,8 +68,7 @@ static int wait_for(struct cli *cli, const bson_t *filter, struct tally *tally)
         tally->total = unfinished < 0 ? -1 : count_tasks(cli, filter, false, &error);
         if (tally->total <= 0) {
             bar_end(&bar);
-            return tally->total < 0 ? cli_fail(&error)
-                                    : cli_say(CLI_NOTHING, "no tasks found: nothing to wait for");
+            return tally->total < 0 ? cli_fail(&error) : cli_say(CLI_NOTHING, "no tasks found: nothing to wait for");
         }
         if (unfinished == 0) {
             bar_end(&bar);
@@ -123,7 +122,8 @@ const struct cli_command cmd_wait = {
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {options, select_task_options, select_options},
-    .details = "exit: 0 all of them done (or stopped on purpose), 1 some failed, dead or cancelled, 3 there are no such tasks,\n"
+    .details = "exit: 0 all of them done (or stopped on purpose), 1 some failed, dead or cancelled, 3 there are no "
+               "such tasks,\n"
                "124 the time of --timeout is over. Paused tasks are waited for, too.",
     .examples = "  tl_hub wait --sweep fashion-width\n  tl_hub wait 12 13 --timeout 1h",
     .run = run,

@@ -168,7 +168,8 @@ static void append_event(bson_string_t *line, enum runner_event_kind kind, const
 {
     char seconds[32];
     double time = output_number(details, "seconds");
-    const char *name = worker != NULL ? worker->name : output_text(details, "name"), *state = output_text(details, "state");
+    const char *name = worker != NULL ? worker->name : output_text(details, "name"),
+               *state = output_text(details, "state");
     int64_t seq = output_integer(details, "seq", worker != NULL ? worker->seq : 0);
 
     if (kind == RUNNER_EVENT_NOTE) {

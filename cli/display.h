@@ -2,8 +2,8 @@
 #ifndef TL_CLI_DISPLAY_H
 #define TL_CLI_DISPLAY_H
 
-/* What a runner does, on stderr: on a terminal one line a worker that is redrawn, above which the ended tasks scroll; plain
- * lines otherwise. */
+/* What a runner does, on stderr: on a terminal one line a worker that is redrawn, above which the ended tasks scroll;
+ * plain lines otherwise. */
 
 #include "cli/cli.h"
 #include "runner/runner.h"

@@ -9,8 +9,8 @@
 
 /* One JSON object into *document (initialised always). Integers become int32 or int64, other numbers double;
  * {"$date": "2026-11-21T05:00:00Z" or ms}, {"$oid": "…"}, {"$numberLong": "…"}, {"$numberInt": "…"} and
- * {"$numberDouble": "…"} are values, every other $key stays a key. A key twice, nesting deeper than 100, anything after the
- * object: HUB_ERROR_INVALID with the position. */
+ * {"$numberDouble": "…"} are values, every other $key stays a key. A key twice, nesting deeper than 100, anything after
+ * the object: HUB_ERROR_INVALID with the position. */
 int json_read_document(const char *text, size_t length, bson_t *document, bson_error_t *error);
 /* Any one JSON value, appended to document under key. */
 int json_read_value(const char *text, size_t length, const char *key, bson_t *document, bson_error_t *error);

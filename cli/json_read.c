@@ -20,8 +20,8 @@ static int refuse(struct reader *reader, const char *what)
     if (reader->at >= reader->end) {
         return hub_error(reader->error, HUB_ERROR_INVALID, "JSON: %s, but it ends there", what);
     }
-    return hub_error(reader->error, HUB_ERROR_INVALID, "JSON, position %zu: %s", (size_t)(reader->at - reader->text) + 1,
-                     what);
+    return hub_error(reader->error, HUB_ERROR_INVALID, "JSON, position %zu: %s",
+                     (size_t)(reader->at - reader->text) + 1, what);
 }
 
 static void skip_space(struct reader *reader)
@@ -270,7 +270,8 @@ static int read_members(struct reader *reader, bool array, bson_t *out)
             }
             key = name->str;
             if (bson_has_field(out, key) && strchr(key, '.') == NULL) {
-                (void)hub_error(reader->error, HUB_ERROR_INVALID, "JSON, position %zu: the key \"%s\" stands there twice",
+                (void)hub_error(reader->error, HUB_ERROR_INVALID,
+                                "JSON, position %zu: the key \"%s\" stands there twice",
                                 (size_t)(reader->at - reader->text), key);
                 bson_string_free(name, true);
                 return -1;
@@ -373,8 +374,7 @@ static int read_value(struct reader *reader, const char *key, bson_t *document)
             BSON_APPEND_NULL(document, key);
         }
         return result;
-    default:
-        return read_number(reader, key, document);
+    default: return read_number(reader, key, document);
     }
 }
 

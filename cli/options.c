@@ -41,7 +41,8 @@ bool cli_parse_duration(const char *text, int64_t *milliseconds)
     return false;
 }
 
-const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t length, char letter)
+const struct cli_option *cli_find_option(const struct cli_command *command, const char *name, size_t length,
+                                         char letter)
 {
     for (size_t group = 0; group <= CLI_GROUPS; group++) {
         const struct cli_option *option = group == CLI_GROUPS ? cli_common_options : command->groups[group];

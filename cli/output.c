@@ -83,8 +83,10 @@ static int take_columns(struct output *output, const char *text)
         }
         char *path = bson_strndup(at, (size_t)(end - at));
         output->owned[output->owned_count++] = path;
-        if (*path == '\0' || *path == '$' || *path == '.' || path[strlen(path) - 1] == '.' || strstr(path, "..") != NULL) {
-            return cli_usage(output->cli, "--columns: '%s' is not a path such as name or hyper_parameters.epochs", path);
+        if (*path == '\0' || *path == '$' || *path == '.' || path[strlen(path) - 1] == '.' ||
+            strstr(path, "..") != NULL) {
+            return cli_usage(output->cli, "--columns: '%s' is not a path such as name or hyper_parameters.epochs",
+                             path);
         }
         output->columns[output->column_count++] = (struct output_column){path, path, OUTPUT_AUTO};
         at = at + strcspn(at, ",");
@@ -389,7 +391,7 @@ static void fit(const struct output *output, size_t *widths)
 
 static const char *state_color(const char *state)
 {
-    static const char *const colors[][2] = {{"done", "32"},   {"failed", "31"},   {"dead", "31"},  {"running", "36"},
+    static const char *const colors[][2] = {{"done", "32"},   {"failed", "31"},    {"dead", "31"},   {"running", "36"},
                                             {"paused", "33"}, {"cancelled", "33"}, {"stopped", "33"}};
     for (size_t i = 0; i < sizeof colors / sizeof *colors; i++) {
         if (strcmp(state, colors[i][0]) == 0) {

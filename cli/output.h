@@ -2,8 +2,9 @@
 #ifndef TL_CLI_OUTPUT_H
 #define TL_CLI_OUTPUT_H
 
-/* Documents to stdout, as a table (fitted to the terminal, control characters escaped), as a JSON array with one document
- * a line, or as CSV (RFC 4180, with texts that a spreadsheet would take for formulas quoted by a leading '). */
+/* Documents to stdout, as a table (fitted to the terminal, control characters escaped), as a JSON array with one
+ * document a line, or as CSV (RFC 4180, with texts that a spreadsheet would take for formulas quoted by a leading ').
+ */
 
 #include "cli/cli.h"
 

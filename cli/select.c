@@ -147,8 +147,8 @@ int select_take_options(struct cli *cli, struct select_conditions *conditions)
         for (size_t i = 0; (text = cli_texts(cli, options[o], i)) != NULL; i++) {
             bson_t filter;
             bson_error_t error;
-            int result = o == 0 ? where_parse(text, &filter, &error)
-                                : json_read_document(text, strlen(text), &filter, &error);
+            int result =
+                o == 0 ? where_parse(text, &filter, &error) : json_read_document(text, strlen(text), &filter, &error);
             int code = result < 0 ? cli_usage(cli, "--%s: %s", options[o], error.message)
                                   : check_filter(cli, options[o], text, &filter);
             if (code == CLI_DONE) {
@@ -212,8 +212,8 @@ static int64_t probe(struct cli *cli, const struct select_kind *kind, const bson
 int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
 {
     const char *digits = text + (*text == '#');
-    bool number = kind->has_numbers && *digits != '\0' && strlen(digits) < 19 &&
-                  strspn(digits, "0123456789") == strlen(digits);
+    bool number =
+        kind->has_numbers && *digits != '\0' && strlen(digits) < 19 && strspn(digits, "0123456789") == strlen(digits);
     bson_t inner;
     int64_t count = 0;
 
@@ -244,7 +244,8 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
             return CLI_FAILED;
         }
         if (count > 1) {
-            return cli_usage(cli, "%s %s: more than one id starts like this: give more of its digits", kind->noun, text);
+            return cli_usage(cli, "%s %s: more than one id starts like this: give more of its digits", kind->noun,
+                             text);
         }
     }
     if (count == 0) {
@@ -325,7 +326,8 @@ static int print_matches(struct cli *cli, const struct select_kind *kind, const 
     if (output == NULL) {
         return CLI_USAGE;
     }
-    struct store_find_options options = {.sort = sort, .skip = cli_integer(cli, "skip", 0),
+    struct store_find_options options = {.sort = sort,
+                                         .skip = cli_integer(cli, "skip", 0),
                                          .limit = cli_integer(cli, "limit", 0)};
     options.projection = output_projection(output, &projection) ? &projection : NULL;
     struct store_cursor *cursor = kind->find(cli->hub, filter, &options, &error);
@@ -400,8 +402,7 @@ static int delete_matches(struct cli *cli, const struct select_kind *kind, const
     BSON_APPEND_INT64(&report, "deleted", gone);
     code = output_object(cli, &report, "deleted %s", cli_plural(deleted, sizeof deleted, gone, kind->noun));
     if (code == CLI_DONE && gone < count && strcmp(kind->noun, "task") == 0) {
-        cli_note("%s running: cancel first, then delete",
-                 count - gone == 1 ? "1 of them is" : "some of them are");
+        cli_note("%s running: cancel first, then delete", count - gone == 1 ? "1 of them is" : "some of them are");
         code = gone == 0 ? CLI_CONFLICT : CLI_DONE;
     }
 out:

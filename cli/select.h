@@ -41,8 +41,8 @@ void select_filter(const struct select_conditions *conditions, bson_t *filter);
 
 /* Adds what --filter, --where and --keyword say; before the hub is opened. An exit code. */
 int select_take_options(struct cli *cli, struct select_conditions *conditions);
-/* Adds {_id or name …} for the verb's arguments; each must be something (CLI_NOTHING), and an id's first digits only one
- * thing. */
+/* Adds {_id or name …} for the verb's arguments; each must be something (CLI_NOTHING), and an id's first digits only
+ * one thing. */
 int select_take_arguments(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions);
 /* The condition that one text means: appended to *condition (a new document). */
 int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition);
@@ -55,7 +55,8 @@ int64_t select_count(struct cli *cli, const struct select_kind *kind, const bson
 
 /* The verbs find-*: open, select with the conditions given so far, print. Destroys conditions. */
 int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions);
-/* The verbs delete-*: select (arguments, conditions or --all are needed), count, ask, remove, say. Destroys conditions. */
+/* The verbs delete-*: select (arguments, conditions or --all are needed), count, ask, remove, say. Destroys conditions.
+ */
 int select_and_delete(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,
                       int64_t (*remove)(struct hub *hub, const bson_t *filter, bson_error_t *error));
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
-#define DEFAULT_URI "sqlite:tl_hub.db"
+#define DEFAULT_URI    "sqlite:tl_hub.db"
 #define SETTINGS_BYTES 65536
 
 /* The end of "user:password@" in a URI: the position of the '@', or NULL. *password is where the password starts. */
@@ -83,7 +83,8 @@ static int read_hub_file(struct cli *cli, const char *path)
         goto out;
     }
     if (!S_ISREG(status.st_mode) || (status.st_mode & 077) != 0 || (status.st_uid != geteuid() && geteuid() != 0)) {
-        code = cli_say(CLI_FAILED, "--hub-file %s: must be a file of yours that nobody else can read: chmod 600 it", path);
+        code =
+            cli_say(CLI_FAILED, "--hub-file %s: must be a file of yours that nobody else can read: chmod 600 it", path);
         goto out;
     }
     if (read_small(fd, &text) < 0) {

@@ -19,7 +19,7 @@ struct parser {
     const char *at;    /* behind the current token */
     const char *start; /* of the current token */
     enum token_kind kind;
-    char *value;       /* of the current token: word, quoted text without its quotes, operator */
+    char *value; /* of the current token: word, quoted text without its quotes, operator */
     int depth;
     bson_error_t *error;
 };
@@ -69,9 +69,7 @@ static int next(struct parser *parser)
     parser->start = parser->at;
     size_t length = 1;
     switch (*parser->at) {
-    case '\0':
-        parser->kind = TOKEN_END;
-        return 1;
+    case '\0': parser->kind = TOKEN_END; return 1;
     case '(': parser->kind = TOKEN_OPEN; break;
     case ')': parser->kind = TOKEN_CLOSE; break;
     case ',': parser->kind = TOKEN_COMMA; break;
@@ -142,7 +140,8 @@ static int append_typed(const char *word, const char *key, bson_t *out, bson_err
         return 1;
     }
     if (*stop == '\0') {
-        return hub_error(error, HUB_ERROR_INVALID, "%s: an integer beyond 64 bits; put it into quotes if it is text", word);
+        return hub_error(error, HUB_ERROR_INVALID, "%s: an integer beyond 64 bits; put it into quotes if it is text",
+                         word);
     }
     double number = strtod(word, &stop);
     if (*stop == '\0') {
@@ -291,7 +290,8 @@ static bool is_path(const char *path)
 {
     size_t length = strlen(path);
     for (size_t i = 0; i < length; i++) {
-        bool letter = isalnum((unsigned char)path[i]) || path[i] == '_' || path[i] == '-' || (unsigned char)path[i] >= 0x80;
+        bool letter =
+            isalnum((unsigned char)path[i]) || path[i] == '_' || path[i] == '-' || (unsigned char)path[i] >= 0x80;
         bool dot = path[i] == '.' && i > 0 && i + 1 < length && path[i - 1] != '.';
         if (!letter && !dot) {
             return false;
@@ -391,7 +391,7 @@ static int parse_chain(struct parser *parser, const char *word, const char *oper
             goto out;
         }
     }
-    BSON_APPEND_ARRAY(out, operator, &list);
+    BSON_APPEND_ARRAY(out, operator, & list);
     result = 1;
 out:
     bson_destroy(&list);
@@ -443,8 +443,8 @@ int where_parse_sort(const char *text, bson_t *sort, bson_error_t *error)
         }
         if (!known || !is_path(path) || bson_has_field(sort, path)) {
             bson_free(key);
-            return hub_error(error, HUB_ERROR_INVALID, "'%.*s' is not a sort key: write PATH:asc or PATH:desc, each path once",
-                             (int)length, at);
+            return hub_error(error, HUB_ERROR_INVALID,
+                             "'%.*s' is not a sort key: write PATH:asc or PATH:desc, each path once", (int)length, at);
         }
         BSON_APPEND_INT32(sort, path, direction);
         bson_free(key);

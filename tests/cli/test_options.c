@@ -5,14 +5,10 @@
 #include <string.h>
 
 static const struct cli_option options[] = {
-    {"name", 'n', CLI_TEXT, "NAME", "a name"},
-    {"tag", 't', CLI_TEXTS, "TAG", "a tag"},
-    {"yes", 'y', CLI_FLAG, NULL, "do not ask"},
-    {"quick", 'q', CLI_FLAG, NULL, "be quick"},
-    {"limit", 0, CLI_COUNT, "N", "at most"},
-    {"priority", 0, CLI_INTEGER, "N", "first"},
-    {"lease", 0, CLI_DURATION, "TIME", "lease"},
-    {NULL, 0, CLI_FLAG, NULL, NULL},
+    {"name", 'n', CLI_TEXT, "NAME", "a name"},   {"tag", 't', CLI_TEXTS, "TAG", "a tag"},
+    {"yes", 'y', CLI_FLAG, NULL, "do not ask"},  {"quick", 'q', CLI_FLAG, NULL, "be quick"},
+    {"limit", 0, CLI_COUNT, "N", "at most"},     {"priority", 0, CLI_INTEGER, "N", "first"},
+    {"lease", 0, CLI_DURATION, "TIME", "lease"}, {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 static const struct cli_command command = {.verb = "test-thing", .groups = {options}};
 
@@ -30,8 +26,8 @@ static void clear(struct cli *cli)
 
 Test(options, every_way_of_writing_one)
 {
-    static const char *const words[] = {"a", "--name", "x",  "--tag=t1", "-tt2", "-t", "t3", "-yq", "--limit=3",
-                                        "--priority", "-4", "--lease", "1.5m", "-", "--", "--name"};
+    static const char *const words[] = {"a",         "--name",     "x",  "--tag=t1", "-tt2", "-t", "t3", "-yq",
+                                        "--limit=3", "--priority", "-4", "--lease",  "1.5m", "-",  "--", "--name"};
     struct cli cli;
 
     cr_assert_eq(parse(&cli, 16, words), CLI_DONE);
@@ -53,10 +49,12 @@ Test(options, every_way_of_writing_one)
 
 Test(options, slips_are_errors_of_usage)
 {
-    static const char *const wrong[][2] = {{"--nmae", "x"},   {"--name", NULL},     {"--yes=1", NULL},  {"-x", NULL},
-                                           {"-n", NULL},      {"--limit", "x"},     {"--limit", "-1"},  {"--limit", "3x"},
-                                           {"--lease", "9y"}, {"--lease", "-1s"},   {"--lease", ""},    {"--lease", "0x9"},
-                                           {"--limit", ""},   {"--priority", "1.5"}, {"--limit", "99999999999999999999"}};
+    static const char *const wrong[][2] = {
+        {"--nmae", "x"},    {"--name", NULL},      {"--yes=1", NULL},
+        {"-x", NULL},       {"-n", NULL},          {"--limit", "x"},
+        {"--limit", "-1"},  {"--limit", "3x"},     {"--lease", "9y"},
+        {"--lease", "-1s"}, {"--lease", ""},       {"--lease", "0x9"},
+        {"--limit", ""},    {"--priority", "1.5"}, {"--limit", "99999999999999999999"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cli cli;
         cr_expect_eq(parse(&cli, wrong[i][1] != NULL ? 2 : 1, wrong[i]), CLI_USAGE, "%s %s was taken", wrong[i][0],
@@ -80,7 +78,8 @@ Test(options, durations)
     static const struct {
         const char *text;
         int64_t milliseconds;
-    } good[] = {{"90s", 90000}, {"90", 90000}, {"500ms", 500}, {"10m", 600000}, {"2h", 7200000}, {"1d", 86400000}, {"0.5s", 500}};
+    } good[] = {{"90s", 90000},  {"90", 90000},    {"500ms", 500}, {"10m", 600000},
+                {"2h", 7200000}, {"1d", 86400000}, {"0.5s", 500}};
     int64_t milliseconds;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         cr_expect(cli_parse_duration(good[i].text, &milliseconds));
@@ -97,8 +96,8 @@ Test(options, every_option_of_every_verb_is_declared_once)
         cr_expect(verb->run != NULL && verb->summary != NULL && *verb->summary != '\0', "%s", verb->verb);
         for (size_t group = 0; group < CLI_GROUPS && verb->groups[group] != NULL; group++) {
             for (const struct cli_option *option = verb->groups[group]; option->name != NULL; option++) {
-                cr_expect(cli_find_option(verb, option->name, strlen(option->name), 0) == option, "%s --%s is there twice",
-                          verb->verb, option->name);
+                cr_expect(cli_find_option(verb, option->name, strlen(option->name), 0) == option,
+                          "%s --%s is there twice", verb->verb, option->name);
                 cr_expect(option->letter == 0 || cli_find_option(verb, NULL, 0, option->letter) == option,
                           "%s -%c is there twice", verb->verb, option->letter);
                 cr_expect((option->kind == CLI_FLAG) == (option->value == NULL), "%s --%s", verb->verb, option->name);

@@ -7,9 +7,12 @@
 #include <stdlib.h>
 
 static const struct output_column columns[] = {
-    {"id", "_id", OUTPUT_ID},          {"name", "name", OUTPUT_TEXT},
-    {"accuracy", "result.accuracy|accuracy", OUTPUT_FRACTION}, {"point", "point", OUTPUT_PARAMETERS},
-    {"size", "bytes", OUTPUT_BYTES},   {NULL, NULL, OUTPUT_AUTO},
+    {"id", "_id", OUTPUT_ID},
+    {"name", "name", OUTPUT_TEXT},
+    {"accuracy", "result.accuracy|accuracy", OUTPUT_FRACTION},
+    {"point", "point", OUTPUT_PARAMETERS},
+    {"size", "bytes", OUTPUT_BYTES},
+    {NULL, NULL, OUTPUT_AUTO},
 };
 
 static const struct cli_command command = {.verb = "find-thing", .groups = {select_order_options}};
@@ -59,7 +62,8 @@ static void expect(enum cli_format format, const char *const *rows, int option_c
 }
 
 static const char *const two[] = {
-    "{\"_id\": \"0123456789abcdef0123456789abcdef\", \"name\": \"first\", \"accuracy\": 0.5, \"point\": {\"a\": 1, \"b\": 2}}",
+    "{\"_id\": \"0123456789abcdef0123456789abcdef\", \"name\": \"first\", \"accuracy\": 0.5, \"point\": {\"a\": 1, "
+    "\"b\": 2}}",
     "{\"_id\": \"fedcba9876543210fedcba9876543210\", \"name\": \"second one\", \"result\": {\"accuracy\": 1}, "
     "\"point\": {\"a\": 1, \"b\": 30}}",
     NULL};
@@ -126,8 +130,8 @@ Test(output, csv_is_quoted_and_no_formula)
 {
     static const char *const rows[] = {
         "{\"_id\": \"a,b\", \"name\": \"say \\\"x\\\"\\n\", \"accuracy\": -0.5, \"point\": {\"a\": 1}}",
-        "{\"_id\": \"=1+1\", \"name\": \"@x\"}", "{\"_id\": \"-x\", \"name\": \"+1\"}", "{\"_id\": \"\\tx\", \"name\": \"\\rx\"}",
-        NULL};
+        "{\"_id\": \"=1+1\", \"name\": \"@x\"}", "{\"_id\": \"-x\", \"name\": \"+1\"}",
+        "{\"_id\": \"\\tx\", \"name\": \"\\rx\"}", NULL};
     expect(CLI_CSV, rows, 0, NULL,
            "id,name,accuracy,point,size\r\n"
            "\"a,b\",\"say \"\"x\"\"\n\",-0.5,\"{\"\"a\"\": 1}\",\r\n"

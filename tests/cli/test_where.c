@@ -149,10 +149,11 @@ Test(where, sort_keys)
 
 Test(where, settings_have_the_type_they_look_like)
 {
-    static const char *const texts[] = {"learning_rate=0.001", "epochs=10",  "nesterov=true",       "name=adam",
-                                        "text='10'",           "list=[1,2]", "object={\"a\": 1.5}", "empty=",
-                                        "equation=a=b"};
-    static const char *const wrong[] = {"epochs", "=3", "a.b=3", "$a=3", "epochs=11", "list2=[1", "big=99999999999999999999"};
+    static const char *const texts[] = {"learning_rate=0.001", "epochs=10", "nesterov=true",
+                                        "name=adam",           "text='10'", "list=[1,2]",
+                                        "object={\"a\": 1.5}", "empty=",    "equation=a=b"};
+    static const char *const wrong[] = {
+        "epochs", "=3", "a.b=3", "$a=3", "epochs=11", "list2=[1", "big=99999999999999999999"};
     bson_t document = BSON_INITIALIZER;
     bson_error_t error;
 
