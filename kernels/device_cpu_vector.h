@@ -8,6 +8,9 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define LANES VECTOR_LANES
 #define INLINE static inline __attribute__((always_inline))
@@ -411,6 +414,21 @@ static void activation_backward(enum activation activation, const struct tensor 
     FOR_ACTIVATION(activation, backward_rows(fixed, y, dy, dx))
 }
 
+/* The 64-bit products of eight words with one, as their high and low words. */
+INLINE void multiply_words(words x, uint32_t factor, words *high, words *low)
+{
+#if defined(__AVX2__)
+    __m256i f = _mm256_set1_epi32((int)factor), even = _mm256_mul_epu32((__m256i)x, f);
+    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)x, 32), f);
+    *high = (words)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    *low = (words)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+#else
+    long_words product = __builtin_convertvector(x, long_words) * factor;
+    *high = __builtin_convertvector(product >> 32, words);
+    *low = __builtin_convertvector(product, words);
+#endif
+}
+
 /* Philox4x32-10 (random.c) on eight counters at once: 64 factors, 0 or scale, for elements group * 64 … + 63. */
 INLINE void dropout_factors(const struct device_dropout *dropout, uint64_t group, float factors[64])
 {
@@ -420,21 +438,24 @@ INLINE void dropout_factors(const struct device_dropout *dropout, uint64_t group
     words b = (uint32_t)(counter >> 32) - (words){0}, c = (uint32_t)stream - (words){0};
     words d = (uint32_t)(stream >> 32) - (words){0};
     for (int round = 0; round < 10; round++) {
-        long_words p0 = __builtin_convertvector(a, long_words) * 0xD2511F53u;
-        long_words p1 = __builtin_convertvector(c, long_words) * 0xCD9E8D57u;
-        a = __builtin_convertvector(p1 >> 32, words) ^ b ^ key0;
-        c = __builtin_convertvector(p0 >> 32, words) ^ d ^ key1;
-        b = __builtin_convertvector(p1, words);
-        d = __builtin_convertvector(p0, words);
+        words high0, low0, high1, low1;
+        multiply_words(a, 0xD2511F53u, &high0, &low0);
+        multiply_words(c, 0xCD9E8D57u, &high1, &low1);
+        a = high1 ^ b ^ key0;
+        c = high0 ^ d ^ key1;
+        b = low1;
+        d = low0;
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
     const words all[4] = {a, b, c, d};
+    const float scale = dropout->scale;
+    uint32_t scale_bits;
+    memcpy(&scale_bits, &scale, sizeof scale_bits);
     for (int half = 0; half < 8; half++) {
         words bits = half % 2 == 0 ? all[half / 2] & 0xffff : all[half / 2] >> 16;
-        for (int i = 0; i < 8; i++) {
-            factors[half * 8 + i] = bits[i] < dropout->threshold ? 0.0f : dropout->scale;
-        }
+        words factor = (words)(bits >= dropout->threshold) & scale_bits;
+        memcpy(factors + half * 8, &factor, sizeof factor);
     }
 }
 
@@ -463,145 +484,7 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
     }
 }
 
-/* --- losses -------------------------------------------------------------------------------------------------------- */
-
-/* The next vector of a row with left columns to go; rest beyond the columns. padded: the row's stride is a multiple of
- * LANES, so that whole vectors may be read and written. */
-INLINE vector load_row(const float *p, int64_t left, float rest, const bool padded)
-{
-    if (left >= LANES) {
-        return load(p);
-    }
-    if (!padded) {
-        return load_part(p, left, rest);
-    }
-    integers lane = {0};
-    for (int i = 0; i < LANES; i++) {
-        lane[i] = i;
-    }
-    return select_vector(lane < (int32_t)left, load(p), splat(rest));
-}
-
-INLINE void store_row(float *p, int64_t left, vector v, const bool padded)
-{
-    if (left >= LANES || padded) {
-        store(p, v);
-    } else {
-        store_part(p, left, v);
-    }
-}
-
-INLINE float row_largest(const float *z, int64_t columns, const bool padded)
-{
-    vector largest = splat(-INFINITY);
-    for (int64_t c = 0; c < columns; c += LANES) {
-        vector v = load_row(z + c, columns - c, -INFINITY, padded);
-        largest = select_vector(v > largest, v, largest);
-    }
-    return largest_of(largest);
-}
-
-/* out (NULL: not wanted) = exp(z - largest), 0 in the padding; their sum. NaN in z gives NaN. */
-INLINE float row_exponentials(const float *z, int64_t columns, float largest, float *out, const bool padded)
-{
-    vector sum = {0};
-    for (int64_t c = 0; c < columns; c += LANES) {
-        vector v = load_row(z + c, columns - c, -INFINITY, padded);
-        vector e = exp_vector(v - largest);
-        e = select_vector(v == splat(-INFINITY), (vector){0}, e);
-        sum += e;
-        if (out != NULL) {
-            store_row(out + c, columns - c, e, padded);
-        }
-    }
-    return sum_of(sum);
-}
-
-INLINE void row_scale(float *p, int64_t columns, float scale, const bool padded)
-{
-    for (int64_t c = 0; c < columns; c += LANES) {
-        store_row(p + c, columns - c, load_row(p + c, columns - c, 0.0f, padded) * scale, padded);
-    }
-}
-
-static void softmax(const struct tensor *z, struct tensor *p)
-{
-    for (int64_t r = 0; r < z->rows; r++) {
-        float *out = p->data + r * p->stride;
-        const float *in = z->data + r * z->stride;
-        float sum = row_exponentials(in, z->columns, row_largest(in, z->columns, false), out, false);
-        row_scale(out, z->columns, 1.0f / sum, false);
-    }
-}
-
-INLINE void cross_entropy_rows(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
-                               int64_t *correct, const bool padded)
-{
-    /* log a + log b = log ab: one logarithm for many rows, as every sum of exponentials is from 1 to columns. */
-    double loss = 0.0, product = 1.0;
-    const float share = 1.0f / (float)z->rows;
-    int64_t right = 0;
-    for (int64_t r = 0; r < z->rows; r++) {
-        const float *in = z->data + r * z->stride;
-        float *out = dz != NULL ? dz->data + r * dz->stride : NULL;
-        const int64_t label = labels[r];
-        const float largest = row_largest(in, z->columns, padded);
-        const float sum = row_exponentials(in, z->columns, largest, out, padded);
-        if (out != NULL) {
-            row_scale(out, z->columns, share / sum, padded);
-            out[label] -= share;
-        }
-        loss -= (double)in[label] - (double)largest;
-        product *= (double)sum;
-        if (!(product < 1e250)) {
-            loss += log(product);
-            product = 1.0;
-        }
-        if (in[label] == largest) {
-            /* Equal ones before it? A sum over all of them, for a search would end unpredictably. */
-            int before = 0;
-            for (int64_t c = 0; c < label; c++) {
-                before += in[c] == largest;
-            }
-            right += before == 0;
-        }
-    }
-    *loss_sum = loss + log(product);
-    *correct = right;
-}
-
-static void cross_entropy(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
-                          int64_t *correct)
-{
-    if (z->stride % LANES == 0 && (dz == NULL || dz->stride % LANES == 0)) {
-        cross_entropy_rows(z, labels, dz, loss_sum, correct, true);
-    } else {
-        cross_entropy_rows(z, labels, dz, loss_sum, correct, false);
-    }
-}
-
-static void squared_error(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum)
-{
-    const float scale = 2.0f / ((float)z->rows * (float)z->columns);
-    double total = 0.0;
-    for (int64_t r = 0; r < z->rows; r++) {
-        const float *in = z->data + r * z->stride, *target = t->data + r * t->stride;
-        vector sum = {0};
-        for (int64_t c = 0; c < z->columns; c += LANES) {
-            int64_t left = z->columns - c;
-            vector difference = left >= LANES ? load(in + c) - load(target + c)
-                                              : load_part(in + c, left, 0.0f) - load_part(target + c, left, 0.0f);
-            sum += difference * difference;
-            if (dz != NULL && left >= LANES) {
-                store(dz->data + r * dz->stride + c, difference * scale);
-            } else if (dz != NULL) {
-                store_part(dz->data + r * dz->stride + c, left, difference * scale);
-            }
-        }
-        total += (double)sum_of(sum);
-    }
-    *loss_sum = total / (double)z->columns;
-}
+#include "kernels/device_cpu_vector_loss.h"
 
 /* --- optimisers ---------------------------------------------------------------------------------------------------- */
 
