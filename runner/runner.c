@@ -537,7 +537,7 @@ int runner_run(const struct runner_options *options,
     pthread_sigmask(SIG_BLOCK, &watched, &before);
     sigaction(SIGCHLD, &normal, &child_before); /* ignored, children would vanish before they can be waited for */
     runner.signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
-    runner.workers = calloc((size_t)runner.count, sizeof *runner.workers);
+    runner.workers = aligned_alloc(_Alignof(struct pool_worker), (size_t)runner.count * sizeof *runner.workers);
     if (runner.signals < 0 || !runner.workers) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the runner");
         runner.count = 0;
