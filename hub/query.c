@@ -10,7 +10,7 @@
 
 static struct query_node *node_new(enum query_kind kind)
 {
-    struct query_node *node = bson_malloc0(sizeof *node);
+    struct query_node *node = bson_aligned_alloc0(_Alignof(struct query_node), sizeof *node);
     node->kind = kind;
     return node;
 }

@@ -88,7 +88,7 @@ static struct node *child_at(struct node *parent, const char *name)
     parent->children = bson_realloc(parent->children, (parent->count + 1) * sizeof *parent->children);
     memmove(parent->children + at + 1, parent->children + at, (parent->count - at) * sizeof *parent->children);
     parent->count++;
-    parent->children[at] = bson_malloc0(sizeof **parent->children);
+    parent->children[at] = bson_aligned_alloc0(_Alignof(struct node), sizeof **parent->children);
     parent->children[at]->name = bson_strdup(name);
     return parent->children[at];
 }
@@ -243,7 +243,7 @@ struct update *update_parse(const bson_t *bson, bson_error_t *error)
 {
     struct update *update = bson_malloc0(sizeof *update);
     update->bson = bson_copy(bson);
-    update->root = bson_malloc0(sizeof *update->root);
+    update->root = bson_aligned_alloc0(_Alignof(struct node), sizeof *update->root);
     if (parse_operators(update, error)) {
         update_free(update);
         return NULL;
