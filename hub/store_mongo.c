@@ -16,8 +16,8 @@ static pthread_once_t driver_once = PTHREAD_ONCE_INIT;
 
 static void start_driver(void)
 {
+    mongoc_log_set_handler(NULL, NULL); /* a library does not print, and the next call may want to */
     mongoc_init();
-    mongoc_log_set_handler(NULL, NULL); /* a library does not print */
     atexit(mongoc_cleanup);
 }
 

@@ -42,6 +42,7 @@ static bool looks_like_stand_in(const char *uri)
 {
     bson_t *command = BCON_NEW("buildInfo", BCON_INT32(1));
     bson_t reply = BSON_INITIALIZER;
+    mongoc_log_set_handler(NULL, NULL);
     mongoc_init();
     mongoc_client_t *client = mongoc_client_new(uri);
     bool told = client && mongoc_client_command_simple(client, "admin", command, NULL, &reply, NULL);
@@ -95,6 +96,7 @@ int test_server_start(const char *folder)
 static void drop_databases(void)
 {
     const char *prefix = getenv(PREFIX_VARIABLE);
+    mongoc_log_set_handler(NULL, NULL);
     mongoc_init();
     mongoc_client_t *client = mongoc_client_new(getenv(URI_VARIABLE));
     char **names = client ? mongoc_client_get_database_names_with_opts(client, NULL, NULL) : NULL;
