@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Training speed of PyTorch on the MLPs of bench/train_mlp.c: forward, loss, backward, Adam; one thread; samples a
-second of CPU time, best of three rounds. Eager with fused Adam, and compiled where there is a C++ compiler; the better one is the peer.
+second of CPU time, best of three rounds. Eager with fused Adam, and compiled where there is a C++ compiler; the better
+one is the peer.
 
 usage: train_torch.py     prints NAME BEST eager=… compiled=…
 """
