@@ -2,7 +2,6 @@
 #include "hub_on_both.h"
 
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 TEST_USES_SERVER;
@@ -102,25 +101,6 @@ Test(hub, errors_name_no_credentials)
         cr_expect_null(strchr(why.message, '\n'));
         cr_expect_gt(strlen(why.message), 10);
     }
-}
-
-Test(hub, opening_is_cheap)
-{
-    char *path, *uri = sqlite_uri(&path);
-    struct timespec begin, end;
-    GOOD(hub_init(uri, NULL, error));
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    for (int i = 0; i < 20; i++) {
-        struct hub *hub = hub_open(uri, NULL, HUB_OPEN_EXISTING, NULL);
-        cr_assert_not_null(hub);
-        hub_close(hub);
-    }
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    double each = ((double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) / 1e6) / 20;
-    cr_log_warn("hub_open: %.2f ms", each);
-    cr_expect_lt(each, 20.0 * 4, "far above the few milliseconds that it takes");
-    bson_free(uri);
-    free(path);
 }
 
 Test(hub, digests_keep_their_parts_apart)
