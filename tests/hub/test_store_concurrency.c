@@ -203,7 +203,7 @@ static void move_units(struct worker *worker, struct store *store)
     bson_error_t reason;
     bson_t *filter = BCON_NEW("_id", BCON_INT32(1), "left", "{", "$gt", BCON_INT32(0), "}");
     bson_t *update = BCON_NEW("$inc", "{", "left", BCON_INT32(-1), "right", BCON_INT32(1), "}");
-    for (int result = 1; result > 0;) {
+    for (int result = 1, tries = 0; result > 0 && tries < 1000; tries++) {
         struct store_operation operations[] = {
             {.kind = STORE_UPDATE, .collection = "g", .filter = filter, .update = update, .guard = true},
         };
