@@ -66,7 +66,7 @@ static int stub_end(struct stub *stub, const char *command)
     return result;
 }
 
-enum step { FIND, COUNT, INSERT, UPDATE, DELETE, MODIFY, BATCH, TIME, PING };
+enum step { FIND, COUNT, INSERT, UPDATE, DELETE, MODIFY, UPSERT, UPSERT_IN_BATCH, BATCH, TIME, PING };
 
 static int64_t take_step(struct store *store, enum step step)
 {
@@ -76,6 +76,9 @@ static int64_t take_step(struct store *store, enum step step)
         {.kind = STORE_INSERT, .collection = "c", .document = document("{'_id': 1}")},
         {.kind = STORE_INSERT, .collection = "c", .document = document("{'_id': 2}")},
     };
+    struct store_operation upsert = {
+        .kind = STORE_UPDATE, .collection = "c", .filter = filter, .update = update, .upsert = true};
+    struct store_modify_options upserting = {.upsert = true};
     bson_t out;
     int64_t result = -1;
     memset(&error, 0, sizeof error);
@@ -98,6 +101,12 @@ static int64_t take_step(struct store *store, enum step step)
         break;
     case MODIFY:
         result = store_modify(store, "c", filter, update, NULL, NULL, &error);
+        break;
+    case UPSERT:
+        result = store_modify(store, "c", filter, update, &upserting, NULL, &error);
+        break;
+    case UPSERT_IN_BATCH:
+        result = store_batch(store, &upsert, 1, NULL, &error);
         break;
     case BATCH:
         result = store_batch(store, operations, 2, NULL, &error);
@@ -134,6 +143,11 @@ Test(mongodb_errors, become_the_few_that_the_hub_knows)
         {"delete 10107 NotWritablePrimary 2", DELETE, 0, 3},
         {"find 189 PrimarySteppedDown 2", FIND, 0, 0},
         {"aggregate 11600 InterruptedAtShutdown 2", COUNT, 0, 0},
+        /* Two upserts at once: the second try finds what the other one inserted. Only once, and only for upserts. */
+        {"findAndModify 11000 DuplicateKey 1", UPSERT, 0, 2},
+        {"update 11000 DuplicateKey 1", UPSERT_IN_BATCH, 0, 2},
+        {"findAndModify 11000 DuplicateKey", UPSERT, HUB_ERROR_DUPLICATE, 2},
+        {"findAndModify 11000 DuplicateKey 1", MODIFY, HUB_ERROR_DUPLICATE, 1},
         /* An interrupted write may have been done. */
         {"insert 189 PrimarySteppedDown", INSERT, HUB_ERROR_UNKNOWN_OUTCOME, 1},
         {"update 91 ShutdownInProgress", UPDATE, HUB_ERROR_UNKNOWN_OUTCOME, 1},
