@@ -6,7 +6,7 @@ HUB ?=
 BUILD := build/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check build bench install clean
+.PHONY: help demo check build bench model install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ build: ## the program, optimised, in build/release/bin
 bench: build ## tl_hub beside its peers, measured here and now
 	scripts/install-dependencies --tests
 	bench/run $(BUILD)
+
+model: ## checks the protocol in every interleaving (spin): docs/protocol
+	scripts/model
 
 install: build ## the program, the C library and its headers (PREFIX=/usr/local, DESTDIR=)
 	DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

@@ -20,6 +20,9 @@ static int unknown_verb(const char *verb)
     if (near != NULL) {
         return cli_say(CLI_USAGE, "there is no verb '%s': did you mean '%s'? (see: tl_hub help)", verb, near);
     }
+    if (verb[0] == '-') {
+        return cli_say(CLI_USAGE, "'%s' comes before a verb: write tl_hub VERB %s ...", verb, verb);
+    }
     return cli_say(CLI_USAGE, "there is no verb '%s' (see: tl_hub help)", verb);
 }
 
