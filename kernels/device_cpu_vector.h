@@ -60,14 +60,23 @@ INLINE void store_part(float *p, int64_t count, vector v)
     }
 }
 
-/* The lanes of v, those half apart swapped. */
+/* The lanes of v, those half apart swapped. gcc makes one instruction of its __builtin_shuffle, which clang has not;
+ * clang makes one of the loop. */
 INLINE vector swap_lanes(vector v, const int half)
 {
+#if defined(__clang__)
+    vector swapped = {0};
+    for (int i = 0; i < LANES; i++) {
+        swapped[i] = v[i ^ half];
+    }
+    return swapped;
+#else
     integers index = {0};
     for (int i = 0; i < LANES; i++) {
         index[i] = i ^ half;
     }
     return __builtin_shuffle(v, index);
+#endif
 }
 
 INLINE float sum_of(vector v)

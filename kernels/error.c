@@ -24,6 +24,6 @@ int kernel_error_set(struct kernel_error *error, enum kernel_error_code code, co
         error->message[i] = c < 0x20 || c == 0x7f ? ' ' : message[i];
     }
     error->message[i] = '\0';
-    error->code = code;
+    error->code = (int)code;
     return -1;
 }
