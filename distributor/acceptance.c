@@ -2,6 +2,7 @@
 #include "distributor/acceptance.h"
 
 #include "distributor/hyper_parameters.h"
+#include "distributor/metric_names.h"
 #include "distributor/refusal.h"
 #include "hub/architecture_record.h"
 #include "hub/dataset.h"
@@ -552,7 +553,8 @@ int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t
         return hub_error(error, HUB_ERROR_INVALID, "kind: '%s' is not train, validate, test or infer", kind);
     bool train = !strcmp(kind, "train");
     if (find_dataset(acceptance, fields, error) || check_model(acceptance, fields, "model", !train, error) ||
-        check_model(acceptance, fields, "initial_model", false, error))
+        check_model(acceptance, fields, "initial_model", false, error) ||
+        (train && metric_names_check(fields, &acceptance->dataset, error)))
         return -1;
     if (!bson_iter_init(&at, fields))
         return hub_error(error, HUB_ERROR_INVALID, "the task is not a document");

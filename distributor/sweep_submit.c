@@ -117,6 +117,8 @@ static int make_task(const struct submitting *submitting, int64_t i, bson_t *tas
         done = BSON_APPEND_UTF8(task, "_id", id) && BSON_APPEND_UTF8(task, "sweep", submitting->sweep_id);
     }
     done = done && BSON_APPEND_DOCUMENT(task, "point", &point);
+    if (!bson_empty(&sweep->metric)) /* so that its model knows its objective */
+        done = done && BSON_APPEND_DOCUMENT(task, "metric", &sweep->metric);
     done = done && BSON_APPEND_DOCUMENT_BEGIN(task, "hyper_parameters", &hyper);
     for (size_t j = 0; done && j < sweep->parameter_count; j++)
         if (!sweep->parameters[j].label && hyper_parameters_known(sweep->parameters[j].path))

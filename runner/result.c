@@ -146,14 +146,16 @@ static bool append_architecture(bson_t *model, const struct work *work, const st
 static bool append_objective(bson_t *model, const struct work *work, const struct result_scores *scores)
 {
     bson_t all = BSON_INITIALIZER;
-    double value;
+    double value = 0;
     const char *name = document_string(work->task, "metric.name");
     const struct batch_scores *best = headline(scores);
     bool done = all_metrics(scores, &all, NULL) == 0;
-    if (!name || !document_number(&all, name, &value))
+    bool known = !name || document_number(&all, name, &value);
+    if (!name)
         value = best->has_accuracy ? best->accuracy : best->loss;
     bson_destroy(&all);
-    return done && BSON_APPEND_DOUBLE(model, "objective", value);
+    /* A metric that this run does not have (a dataset without that split) leaves the objective out. */
+    return done && (!known || BSON_APPEND_DOUBLE(model, "objective", value));
 }
 
 int result_model(const struct work *work, const struct recipe *recipe, const struct net *net,

@@ -62,14 +62,25 @@ Test(sweep_submit, every_point_becomes_a_task_and_twice_is_once)
     cr_expect_eq(fixture_count("sweeps"), 1);
 }
 
+Test(sweep_submit, a_metric_that_no_task_will_have_is_refused)
+{
+    refused("dataset: small\nmetric: {name: val_loss}\n" SWEEP, HUB_ERROR_INVALID,
+            "s.yaml: metric: val_loss is not a result of this task; it will have accuracy, loss, train_accuracy, "
+            "train_loss, validation_accuracy, validation_loss, test_accuracy, test_loss");
+    refused("dataset: small\nresult_keys: [loss, best_epoch]\n" SWEEP, HUB_ERROR_INVALID,
+            "s.yaml: result_keys: best_epoch is not");
+}
+
 Test(sweep_submit, a_task_has_its_point_filled_in)
 {
     struct sweep_submission submission;
     const bson_t *task;
     bson_t *sort = BCON_NEW("seq", BCON_INT32(1));
     struct store_find_options options = {.sort = sort, .skip = 4, .limit = 1};
-    cr_assert_eq(submit("dataset: small\nseed: 11\npriority: 3\ntags: [a]\n" SWEEP, NULL, &submission), 0, "%s",
-                 fixture_error.message);
+    cr_assert_eq(submit("dataset: small\nseed: 11\npriority: 3\ntags: [a]\n"
+                        "metric: {name: validation_loss, goal: minimize}\n" SWEEP,
+                        NULL, &submission),
+                 0, "%s", fixture_error.message);
     struct store_cursor *cursor = task_find(fixture_hub, NULL, &options, &fixture_error);
     cr_assert_not_null(cursor);
     cr_assert_eq(store_cursor_next(cursor, &task, &fixture_error), 1);
@@ -79,7 +90,8 @@ Test(sweep_submit, a_task_has_its_point_filled_in)
                  "small", "architecture", "dense:16:relu dense:3", "point", "{", "hidden", BCON_INT32(16),
                  "learning_rate", BCON_DOUBLE(0.25), "epochs", BCON_INT32(2), "}", "hyper_parameters", "{",
                  "learning_rate", BCON_DOUBLE(0.25), "epochs", BCON_INT32(2), "seed", BCON_INT32(11), "batch_size",
-                 BCON_INT32(32), "optimizer", "adam", "loss", "cross_entropy", "}");
+                 BCON_INT32(32), "optimizer", "adam", "loss", "cross_entropy", "}", "metric", "{", "name",
+                 "validation_loss", "goal", "minimize", "}");
     bson_iter_t want, have;
     cr_assert(bson_iter_init(&want, expected));
     while (bson_iter_next(&want)) {

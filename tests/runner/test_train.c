@@ -73,6 +73,20 @@ Test(train, result_keys_choose_what_is_saved)
     bson_destroy(model);
 }
 
+Test(train, the_objective_is_what_the_metric_came_to)
+{
+    add_task("plain", "'epochs': 1", "");
+    add_task("metric", "'epochs': 1", "'metric': {'name': 'validation_loss', 'goal': 'minimize'}");
+    add_task("missing", "'epochs': 1", "'metric': {'name': 'nothing', 'goal': 'minimize'}");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *plain = find_one("models", "{'name': 'plain'}"), *metric = find_one("models", "{'name': 'metric'}");
+    cr_expect_eq(number(plain, "objective"), number(plain, "metrics.test_accuracy"));
+    cr_expect_eq(number(metric, "objective"), number(metric, "metrics.validation_loss"));
+    cr_expect_eq(count("models", "{'name': 'missing', 'objective': {'$exists': false}}"), 1);
+    bson_destroy(plain);
+    bson_destroy(metric);
+}
+
 Test(train, best_keeps_the_epoch_with_the_best_validation)
 {
     /* A learning rate that soon spoils what it learned. */
