@@ -283,6 +283,14 @@ const char *hub_project(const struct hub *hub)
     return hub->project;
 }
 
+void hub_set_project(struct hub *hub, const char *project)
+{
+    if (strcmp(hub->project, project) != 0) {
+        bson_free(hub->project);
+        hub->project = bson_strdup(project);
+    }
+}
+
 const char *hub_id(const struct hub *hub)
 {
     return hub->id;

@@ -38,6 +38,8 @@ struct store *hub_store(struct hub *hub);       /* borrowed */
 const char *hub_project(const struct hub *hub); /* borrowed */
 const char *hub_id(const struct hub *hub);      /* of the meta document */
 const char *hub_uri(const struct hub *hub);     /* as given, with credentials: for opening again, never for printing */
+/* From here on this project, which must be known to exist (it was opened before): for runners that serve several. */
+void hub_set_project(struct hub *hub, const char *project);
 /* Another hub object on the same URI and project, for another thread. */
 struct hub *hub_reopen(const struct hub *hub, bson_error_t *error);
 

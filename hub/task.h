@@ -7,7 +7,7 @@
  * {_id, project, lane, queue, resource_class, kind, name, description, tags, words, state, priority, seq,
  *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
  *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], after: [ids], not_before,
- *  run, claims, crashes, lost, max_crashes, claim: {id, runner, beat}, claimed_at, started_at, beat_at, started,
+ *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason}, checkpoint: {blob_id, claim_id, epoch, …},
  *  result: {claim_id, blob_id, sha256, metrics}, published, error: {message, output}, finished_at,
  *  created_at, schema_version}
@@ -55,7 +55,9 @@ struct task_fence {
 };
 
 struct task_claim_options {
+    const char *project;        /* NULL: the hub's */
     const char *runner;         /* the runner record's id */
+    const char *worker;         /* which process of the runner: an id that no other ever has. NULL: left out */
     const char *queue;          /* NULL: "default" */
     const char *resource_class; /* NULL: "cpu" */
     int32_t lane;
@@ -79,6 +81,11 @@ int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *
 /* Heartbeat and progress; *request gets what the user asked for. progress NULL leaves it. */
 int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *progress, enum task_request *request,
               bson_error_t *error);
+/* The fences of the tasks that are running under claims of this worker of this runner; for its supervisor, after the
+ * worker's death: a claim may have been committed, and the worker died before it could tell. Up to size of them into
+ * fences. The number, or -1. */
+int task_find_held(struct hub *hub, const char *runner, const char *worker, struct task_fence *fences, size_t size,
+                   bson_error_t *error);
 /* Gives the task back, ready at once: the runner was told to stop. */
 int task_release(struct hub *hub, const struct task_fence *fence, bson_error_t *error);
 /* The work's process died: crashes + 1, then "delayed" with backoff, or "dead" at max_crashes. */

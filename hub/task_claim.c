@@ -10,7 +10,7 @@
 static void claim_filter(const struct hub *hub, const struct task_claim_options *options, const char *state, bson_t *filter)
 {
     bson_init(filter);
-    BSON_APPEND_UTF8(filter, "project", hub_project(hub));
+    BSON_APPEND_UTF8(filter, "project", options->project != NULL ? options->project : hub_project(hub));
     BSON_APPEND_UTF8(filter, "queue", options->queue != NULL ? options->queue : "default");
     BSON_APPEND_UTF8(filter, "resource_class", options->resource_class != NULL ? options->resource_class : "cpu");
     BSON_APPEND_INT32(filter, "lane", options->lane);
@@ -41,6 +41,9 @@ static void claim_update(const struct task_claim_options *options, const char *c
     BSON_APPEND_DOCUMENT_BEGIN(&set, "claim", &claim);
     BSON_APPEND_UTF8(&claim, "id", claim_id);
     BSON_APPEND_UTF8(&claim, "runner", options->runner != NULL ? options->runner : "");
+    if (options->worker != NULL) {
+        BSON_APPEND_UTF8(&claim, "worker", options->worker);
+    }
     BSON_APPEND_INT64(&claim, "beat", 0);
     bson_append_document_end(&set, &claim);
     BSON_APPEND_BOOL(&set, "started", false);
@@ -124,19 +127,6 @@ static int set_aside_first(struct hub *hub, const struct task_claim_options *opt
     return result;
 }
 
-static bool fill_fence(const bson_t *task, const char *claim_id, struct task_fence *fence)
-{
-    const char *project = hub_text(task, "project");
-    memset(fence, 0, sizeof *fence);
-    if (!task_document_id(task, fence->task_id) || project == NULL || strlen(project) >= sizeof fence->project) {
-        return false;
-    }
-    memcpy(fence->project, project, strlen(project) + 1);
-    fence->lane = (int32_t)hub_number(task, "lane", 0);
-    memcpy(fence->claim_id, claim_id, HUB_ID_SIZE);
-    return true;
-}
-
 int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
                bson_error_t *error)
 {
@@ -161,7 +151,7 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
             }
             return -1;
         }
-        if (schema_check("task", task, &inner) > 0 && fill_fence(task, claim_id, fence)) {
+        if (schema_check("task", task, &inner) > 0 && task_fill_fence(task, claim_id, fence)) {
             return 1;
         }
         /* Claimed, and of no use to anyone: it has failed, and the next one is asked for. */

@@ -195,3 +195,38 @@ int task_set_aside(struct hub *hub, const bson_t *task, const char *message, bso
     bson_destroy(&filter);
     return result;
 }
+
+bool task_fill_fence(const bson_t *task, const char *claim_id, struct task_fence *fence)
+{
+    const char *project = hub_text(task, "project");
+    memset(fence, 0, sizeof *fence);
+    if (!task_document_id(task, fence->task_id) || project == NULL || strlen(project) >= sizeof fence->project) {
+        return false;
+    }
+    memcpy(fence->project, project, strlen(project) + 1);
+    fence->lane = (int32_t)hub_number(task, "lane", 0);
+    memcpy(fence->claim_id, claim_id, HUB_ID_SIZE);
+    return true;
+}
+
+int task_find_held(struct hub *hub, const char *runner, const char *worker, struct task_fence *fences, size_t size,
+                   bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    const bson_t *task;
+    size_t found = 0;
+    int more = -1;
+    BSON_APPEND_UTF8(&filter, "state", "running");
+    BSON_APPEND_UTF8(&filter, "claim.runner", runner);
+    BSON_APPEND_UTF8(&filter, "claim.worker", worker);
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, NULL, error);
+    while (cursor != NULL && found < size && (more = store_cursor_next(cursor, &task, error)) > 0) {
+        const char *claim_id = hub_text(task, "claim.id");
+        if (claim_id != NULL && strlen(claim_id) < HUB_ID_SIZE && task_fill_fence(task, claim_id, &fences[found])) {
+            found++;
+        }
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&filter);
+    return more < 0 ? -1 : (int)found;
+}

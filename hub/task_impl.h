@@ -24,6 +24,8 @@ void task_append_key(bson_t *filter, const bson_t *task);
 
 /* {_id, project, lane, state: "running", "claim.id"} */
 void task_fence_filter(const struct task_fence *fence, bson_t *filter);
+/* The fence of a task that was claimed by claim_id; false where its _id or project is none. */
+bool task_fill_fence(const bson_t *task, const char *claim_id, struct task_fence *fence);
 /* The task as it is now, whoever holds it: 1, 0 gone, -1. */
 int task_read(struct hub *hub, const struct task_fence *fence, bson_t *task, bson_error_t *error);
 

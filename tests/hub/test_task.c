@@ -554,3 +554,25 @@ HUB_TEST(promote, waiting_tasks_follow_their_predecessors)
     cr_expect_str_eq(text_of(&task, "error.message"), "task #3, which it waits for, is failed");
     bson_destroy(&task);
 }
+
+HUB_TEST(task, a_claim_names_its_project_and_worker_and_is_found_by_them)
+{
+    struct task_fence fence, found[4];
+    bson_t task;
+    struct task_claim_options options = {.project = "nowhere", .runner = "r", .worker = "w1"};
+    make_task(hub, "{'name': 'a'}");
+    make_task(hub, "{'name': 'b'}");
+    cr_expect_eq(GOOD(task_claim(hub, &options, &task, &fence, error)), 0, "tasks of that project alone");
+    bson_destroy(&task);
+    options.project = NULL;
+    cr_assert_eq(GOOD(task_claim(hub, &options, &task, &fence, error)), 1);
+    cr_expect_str_eq(text_of(&task, "claim.worker"), "w1");
+    bson_destroy(&task);
+    cr_expect_eq(GOOD(task_find_held(hub, "r", "w2", found, 4, error)), 0);
+    cr_expect_eq(GOOD(task_find_held(hub, "other", "w1", found, 4, error)), 0);
+    cr_assert_eq(GOOD(task_find_held(hub, "r", "w1", found, 4, error)), 1);
+    cr_expect_str_eq(found[0].claim_id, fence.claim_id);
+    cr_expect_str_eq(found[0].task_id, fence.task_id);
+    GOOD(task_release(hub, &found[0], error));
+    cr_expect_eq(GOOD(task_find_held(hub, "r", "w1", found, 4, error)), 0, "a task that it gave back is not held");
+}
