@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/blob_impl.h"
+#include "hub/fault.h"
 
 #include <string.h>
 
@@ -162,6 +163,7 @@ int blob_verify(struct store *store, const struct blob_info *info, bson_error_t 
     const uint8_t *data;
     uint32_t size;
     int64_t length = 0;
+    TL_FAULT("verify.before");
     int result = blob_sha256_init(&sha, error);
     while (result > 0 && (result = window_next(&window, &data, &size, error)) > 0) {
         length += size;
@@ -173,6 +175,7 @@ int blob_verify(struct store *store, const struct blob_info *info, bson_error_t 
     if (result > 0) {
         result = compare(info, length, hex, error);
     }
+    TL_FAULT("verify.after");
     window_close(&window);
     blob_sha256_destroy(&sha);
     return result;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/dataset.h"
 
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
@@ -298,7 +299,9 @@ static int insert(struct dataset_writer *writer, const char *digest, bson_t *dat
         if (result < 0 || schema_check("dataset", dataset, error) < 0) {
             return -1;
         }
+        TL_FAULT("dataset.before");
         result = store_insert(hub_store(writer->hub), DATASETS, dataset, &inner);
+        TL_FAULT("dataset.after");
         if (result < 0 && hub_unknown(&inner)) {
             continue; /* reads again: the same digest then means that it is there */
         }

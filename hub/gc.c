@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collection: a blob goes when it was marked, and after that no pointer to it was found, read in the order in which
  * pointers travel: uploads, tasks, models and datasets. */
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/gc_scan.h"
 #include "hub/task_impl.h"
@@ -21,7 +22,9 @@ static int condemn(struct gc *gc, const bson_oid_t *id, bson_error_t *error)
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
     BSON_APPEND_UTF8(&part, "metadata.condemned", gc->token);
     bson_append_document_end(&update, &part);
+    TL_FAULT("gc_condemn.before");
     int result = store_modify(hub_store(gc->hub), FILES, &filter, &update, NULL, NULL, error);
+    TL_FAULT("gc_condemn.after");
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;
@@ -41,7 +44,9 @@ static int pardon(struct gc *gc, const bson_oid_t *id, bson_error_t *error)
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
     BSON_APPEND_UTF8(&part, "metadata.condemned", "");
     bson_append_document_end(&update, &part);
+    TL_FAULT("gc_pardon.before");
     int result = store_modify(hub_store(gc->hub), FILES, &filter, &update, NULL, NULL, error);
+    TL_FAULT("gc_pardon.after");
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;
@@ -51,9 +56,11 @@ static int64_t delete_chunks(struct gc *gc, const bson_oid_t *id, bson_error_t *
 {
     bson_t filter = BSON_INITIALIZER;
     BSON_APPEND_OID(&filter, "files_id", id);
+    TL_FAULT("gc_chunks.before");
     int64_t count = gc->dry_run ? store_count(hub_store(gc->hub), CHUNKS, &filter, error)
                                 : store_delete(hub_store(gc->hub), CHUNKS, &filter, error);
     bson_destroy(&filter);
+    TL_FAULT("gc_chunks.after");
     if (count > 0) {
         gc->report->chunks_deleted += count;
     }
@@ -66,7 +73,9 @@ static int delete_blob(struct gc *gc, const struct gc_candidate *candidate, bson
     if (!gc->dry_run) {
         bson_t filter;
         condemned_filter(gc, &candidate->id, &filter);
+        TL_FAULT("gc_files.before");
         int64_t deleted = store_delete(hub_store(gc->hub), FILES, &filter, error);
+        TL_FAULT("gc_files.after");
         bson_destroy(&filter);
         if (deleted <= 0) {
             gc->report->blobs_kept += deleted == 0;
@@ -94,9 +103,11 @@ static int collect_batch(struct gc *gc, struct gc_batch *batch, bson_error_t *er
                 return -1;
             }
         }
+        TL_FAULT("gc_pointers.before");
         if (gc_find_pointers(gc, batch, error) < 0) {
             return -1;
         }
+        TL_FAULT("gc_pointers.after");
     }
     for (size_t i = 0; i < batch->count; i++) {
         int result = batch->list[i].pointed ? pardon(gc, &batch->list[i].id, error)
@@ -165,6 +176,7 @@ static int collect_uploads(struct gc *gc, bson_error_t *error)
             task_append_same(&filter, keys[i], bson_iter_init_find(&iter, upload, keys[i]) ? &iter : NULL);
         }
         if (stale > 0) {
+            TL_FAULT("gc_upload.before");
             deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), GC_UPLOADS, &filter, error);
         }
         bson_destroy(&filter);
@@ -224,6 +236,7 @@ static int collect_tombstone(struct gc *gc, const bson_t *tombstone, int64_t bea
     task_append_same(&filter, "project", bson_iter_init_find(&iter, tombstone, "project") ? &iter : NULL);
     BSON_APPEND_BOOL(&filter, "deleted", true);
     if (settled > 0 && noted >= 0 && beat >= noted + 2) {
+        TL_FAULT("gc_tombstone.before");
         deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), MODELS, &filter, error);
         gc->report->tombstones_removed += deleted > 0 ? deleted : 0;
     } else if (settled > 0 && noted < 0 && !gc->dry_run) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The first place of a blob's pointer: uploads. gc.h says who may stand there and for how long. */
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/task_impl.h"
 
@@ -98,6 +99,7 @@ int gc_session_done(struct hub *hub, const char *session, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER;
     BSON_APPEND_UTF8(&filter, "session", session);
+    TL_FAULT("session_done.before");
     int64_t result = store_delete(hub_store(hub), GC_UPLOADS, &filter, error);
     bson_destroy(&filter);
     return result < 0 ? -1 : 1;
@@ -113,7 +115,9 @@ int gc_keep(struct hub *hub, const bson_oid_t *blob_id, bson_error_t *error)
     BSON_APPEND_UTF8(&part, "metadata.condemned", "");
     bson_append_document_end(&update, &part);
     for (int i = 0; i < TASK_WRITE_TRIES && result < 0; i++) {
+        TL_FAULT("keep.before");
         result = store_modify(hub_store(hub), "blobs.files", &filter, &update, NULL, NULL, &inner);
+        TL_FAULT("keep.after");
         if (result < 0 && !hub_unknown(&inner)) {
             break;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/model.h"
 
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
@@ -93,9 +94,11 @@ int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data
     BSON_APPEND_OID(&composed, "blob_id", &info.id);
     BSON_APPEND_UTF8(&composed, "sha256", info.sha256);
     BSON_APPEND_INT64(&composed, "bytes", info.length);
+    TL_FAULT("save_model.before");
     if (store_insert(hub_store(hub), MODELS, &composed, error) < 0) {
         goto out;
     }
+    TL_FAULT("save_model.after");
     /* No claim protects this upload: is the blob still there now that the model points to it? */
     result = gc_keep(hub, &blob_id, error);
     if (result == 0) {
@@ -230,6 +233,7 @@ static int bury(struct hub *hub, const bson_t *model, bson_error_t *error)
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &part);
     BSON_APPEND_BOOL(&part, "deleted_at", true);
     bson_append_document_end(&update, &part);
+    TL_FAULT("bury.before");
     int result = store_modify(hub_store(hub), MODELS, &filter, &update, NULL, NULL, error);
     bson_destroy(&update);
     bson_destroy(&filter);

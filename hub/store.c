@@ -2,6 +2,7 @@
 /* The store's front: checks and parses everything once, then hands it to the engine that the URI named. */
 #include "hub/store.h"
 
+#include "hub/fault.h"
 #include "hub/key.h"
 #include "hub/store_impl.h"
 
@@ -353,7 +354,8 @@ int store_insert(struct store *store, const char *collection, const bson_t *docu
     if (check_may_write(store, error) || check_collection(collection, error) ||
         prepare_document(store, collection, document, &prepared, &owned, error))
         goto out;
-    result = store->engine->insert(store->self, collection, prepared, error);
+    result = TL_FAULT_REFUSED(error) ? -1 : store->engine->insert(store->self, collection, prepared, error);
+    result = TL_FAULT_LOST(error) ? -1 : result;
     check_code(result, error);
 out:
     bson_destroy(owned);
@@ -465,7 +467,8 @@ int store_modify(struct store *store, const char *collection, const bson_t *filt
             goto out;
         request.upsert_base = &base;
     }
-    result = store->engine->modify(store->self, collection, &request, out, error);
+    result = TL_FAULT_REFUSED(error) ? -1 : store->engine->modify(store->self, collection, &request, out, error);
+    result = TL_FAULT_LOST(error) ? -1 : result;
     check_code(result, error);
 out:
     bson_destroy(&base);
@@ -488,7 +491,8 @@ int64_t store_update(struct store *store, const char *collection, const bson_t *
         parse_filter(filter, &parsed, &query, error) ||
         parse_change(store, collection, update, &change, &owned, error))
         goto out;
-    result = store->engine->update(store->self, collection, &parsed, &change, error);
+    result = TL_FAULT_REFUSED(error) ? -1 : store->engine->update(store->self, collection, &parsed, &change, error);
+    result = TL_FAULT_LOST(error) ? -1 : result;
     check_code(result, error);
 out:
     update_free(owned);
@@ -506,7 +510,8 @@ int64_t store_delete(struct store *store, const char *collection, const bson_t *
     if (check_may_write(store, error) || check_collection(collection, error) ||
         parse_filter(filter, &parsed, &query, error))
         goto out;
-    result = store->engine->delete(store->self, collection, &parsed, error);
+    result = TL_FAULT_REFUSED(error) ? -1 : store->engine->delete(store->self, collection, &parsed, error);
+    result = TL_FAULT_LOST(error) ? -1 : result;
     check_code(result, error);
 out:
     query_free(query);
@@ -561,7 +566,7 @@ static int prepare_entry(struct store *store, const struct store_operation *oper
 /* Consecutive inserts that may travel together. */
 static void count_runs(struct store_batch_entry *entries, size_t count)
 {
-    for (size_t i = count; i-- > 1;) {
+    for (size_t i = count; i-- > 1 && !TL_FAULT_APART();) {
         const struct store_operation *a = entries[i - 1].operation, *b = entries[i].operation;
         if (a->kind == STORE_INSERT && b->kind == STORE_INSERT && a->ignore_duplicate == b->ignore_duplicate &&
             strcmp(a->collection, b->collection) == 0)
@@ -593,7 +598,9 @@ int store_batch(struct store *store, const struct store_operation *operations, s
     }
     count_runs(entries, count);
     store->in_batch = true;
-    result = store->engine->batch(store->self, store, entries, count, stopped_at, error);
+    result = TL_FAULT_REFUSED(error) ? (*stopped_at = 0, -1)
+                                     : store->engine->batch(store->self, store, entries, count, stopped_at, error);
+    result = TL_FAULT_LOST(error) ? -1 : result;
     store->in_batch = false;
     check_code(result, error);
 out:

@@ -2,6 +2,7 @@
 /* The MongoDB engine: the connection and the writes. The front has parsed every filter and update; the server gets the
  * caller's BSON. Writes wait for a majority and reads go to the primary, whatever the URI says. */
 #include "hub/store_mongo_impl.h"
+#include "hub/fault.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -462,6 +463,11 @@ static int mongo_batch(void *self, struct store *store, const struct store_batch
         size_t failed_at = 0;
         int64_t matched;
         int result = 1;
+        TL_FAULT_STEP(operation, false);
+        if (TL_FAULT_REFUSED(error)) {
+            *stopped_at = done;
+            return -1;
+        }
         switch (operation->kind) {
         case STORE_INSERT:
             step = entry->run;
@@ -479,10 +485,12 @@ static int mongo_batch(void *self, struct store *store, const struct store_batch
             result = operation->check(store, operation->data, error);
             break;
         }
+        result = TL_FAULT_LOST(error) ? -1 : result;
         if (result <= 0) {
             *stopped_at = done + failed_at;
             return result;
         }
+        TL_FAULT_STEP(operation, true);
         done += step;
     }
     *stopped_at = count;

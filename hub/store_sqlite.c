@@ -2,6 +2,7 @@
 /* Writing, and the engine's table of functions. Updates are not translated: within BEGIN IMMEDIATE the document is
  * read, changed by update_apply and written back. */
 #include "hub/store_sqlite_impl.h"
+#include "hub/fault.h"
 
 #include <string.h>
 #include <time.h>
@@ -381,15 +382,19 @@ static int sqlite_batch(void *self, struct store *front, const struct store_batc
     if (sqlite_begin_write(store, error))
         return -1;
     for (size_t i = 0; i < count; i++) {
-        int result = run_entry(store, front, &entries[i], error);
+        TL_FAULT_STEP(entries[i].operation, false);
+        int result = TL_FAULT_REFUSED(error) ? -1 : run_entry(store, front, &entries[i], error);
         if (result < 1) {
             *stopped_at = i;
             sqlite_rollback(store);
             return result;
         }
+        TL_FAULT_STEP(entries[i].operation, true);
     }
+    TL_FAULT("transaction.before");
     if (sqlite_commit(store, error))
         return -1;
+    TL_FAULT("transaction.after");
     *stopped_at = count;
     return 1;
 }

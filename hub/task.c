@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making tasks and finding them. */
+#include "hub/fault.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
 
@@ -179,7 +180,9 @@ static int insert_batch(struct hub *hub, bson_t **tasks, size_t count, int64_t *
         if (i + 1 == n || bytes > BATCH_BYTES) {
             bson_error_t inner;
             for (int tries = 0; tries < TASK_WRITE_TRIES; tries++) {
+                TL_FAULT("create.before");
                 result = store_batch(hub_store(hub), operations + sent, i + 1 - sent, NULL, &inner);
+                TL_FAULT("create.after");
                 if (result >= 0 || !hub_unknown(&inner)) {
                     break;
                 }

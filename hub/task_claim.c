@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The claim: one findAndModify on the claim index. */
+#include "hub/fault.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
 
@@ -92,7 +93,10 @@ static int claim_once(struct hub *hub, const struct task_claim_options *options,
     claim_sort(options, &sort);
     claim_update(options, claim_id, &update);
     struct store_modify_options modify = {.sort = &sort, .return_new = true};
+    TL_HISTORY("try claim - %s", claim_id);
+    TL_FAULT("claim.before");
     int result = store_modify(hub_store(hub), TASKS, &filter, &update, &modify, task, &inner);
+    TL_FAULT("claim.after");
     if (result < 0 && hub_unknown(&inner)) {
         bson_destroy(task);
         result = ask(hub, options, claim_id, task, &inner);
@@ -152,6 +156,8 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
             return -1;
         }
         if (schema_check("task", task, &inner) > 0 && task_fill_fence(task, claim_id, fence)) {
+            TL_HISTORY("did claim %s %s 1 %" PRId64 " %" PRId64, fence->task_id, claim_id, hub_number(task, "run", 1),
+                       hub_number(task, "claims", 0));
             return 1;
         }
         /* Claimed, and of no use to anyone: it has failed, and the next one is asked for. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The finish: one ordered batch, which SQLite makes one transaction and MongoDB a sequence that is right wherever it
  * stops. The commit is the fenced update of the task; docs/task-states.md shows the order and why. */
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
@@ -330,11 +331,13 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
         return -1;
     }
     finish_init(&f);
+    TL_TRY("finish", fence);
     if (prepare(&f, &inner) < 0) {
         goto out;
     }
     for (int i = 0; i < TASK_WRITE_TRIES; i++) {
         size_t stopped_at = 0;
+        TL_FAULT("batch.before");
         result = store_batch(hub_store(hub), f.operations, f.count, &stopped_at, &inner);
         /* An error after the commit's place in the order may have left the commit standing. */
         bool unclear = result == 0 || hub_unknown(&inner) || (!f.atomic && stopped_at >= f.commit_at);
@@ -342,6 +345,7 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
             break;
         }
         bson_error_t reading;
+        TL_FAULT("decide.before");
         enum verdict verdict = decide(hub, fence, &reading);
         if (verdict == VERDICT_APPLIED) {
             result = 1;
@@ -367,6 +371,7 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
         gc_upload_done(hub, &f.blob_id, NULL);
     }
 out:
+    TL_DID("finish", fence, result);
     if (result < 0 && error != NULL) {
         *error = inner;
     }

@@ -2,6 +2,7 @@
 /* Delayed tasks that are due, and waiting tasks whose predecessors have ended, are made ready. Anyone may do it, and
  * doing it twice changes nothing: each step names the state that it leaves. */
 #include "hub/task_impl.h"
+#include "hub/fault.h"
 
 #include <string.h>
 
@@ -39,7 +40,9 @@ static int64_t promote_delayed(struct hub *hub, const char *project, bool tidy, 
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
     BSON_APPEND_UTF8(&part, "not_before", "");
     bson_append_document_end(&update, &part);
+    TL_FAULT("promote_delayed.before");
     int64_t result = store_update(hub_store(hub), TASKS, &filter, &update, error);
+    TL_FAULT("promote_delayed.after");
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;
@@ -164,7 +167,9 @@ static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judg
         } else {
             task_end_update(&update, verdict, judged->culprit, NULL);
         }
+        TL_FAULT("promote_waiting.before");
         result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+        TL_FAULT("promote_waiting.after");
         bson_destroy(&update);
     }
     bson_destroy(&filter);

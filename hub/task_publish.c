@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After the commit: the model appears, the task says so. Whoever comes first does it; doing it again changes nothing. */
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/task_impl.h"
 
@@ -66,12 +67,14 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
             (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &upload_filter};
     }
     bson_error_t inner;
+    TL_FAULT("publish.before");
     for (int i = 0; i < TASK_WRITE_TRIES; i++) {
         result = store_batch(hub_store(hub), operations, count, NULL, &inner);
         if (result >= 0 || !hub_unknown(&inner)) {
             break;
         }
     }
+    TL_FAULT("publish.after");
     if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID) {
         result = mark_only(hub, task, error);
     } else if (result < 0 && error != NULL) {

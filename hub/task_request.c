@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What users ask of tasks. A task that nobody holds changes at once; a running one gets a request, which its runner
  * hears with the next beat, and which release, crash and take-back obey. */
+#include "hub/fault.h"
 #include "hub/logs.h"
 #include "hub/task_impl.h"
 
@@ -35,7 +36,9 @@ static int64_t change(struct hub *hub, const bson_t *filter, const char *const *
 {
     bson_t whole;
     state_filter(hub, filter, states, extra, &whole);
+    TL_FAULT("request.before");
     int64_t result = store_update(hub_store(hub), TASKS, &whole, update, error);
+    TL_FAULT("request.after");
     bson_destroy(&whole);
     return result;
 }
@@ -237,7 +240,9 @@ static int64_t delete_ids(struct hub *hub, const bson_t *ids, bson_error_t *erro
     bson_append_document_end(&by_id, &in);
     append_published(&published);
     state_filter(hub, &by_id, idle, &published, &whole);
+    TL_FAULT("delete_task.before");
     int64_t deleted = store_delete(hub_store(hub), TASKS, &whole, error);
+    TL_FAULT("delete_task.after");
     bson_destroy(&whole);
     if (deleted <= 0) {
         goto out;

@@ -3,6 +3,7 @@
  * same (claim.id, claim.beat) for one whole lease of its own CLOCK_BOOTTIME, by reads that lay no further apart than a
  * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind. */
 #include "hub/task_impl.h"
+#include "hub/fault.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,7 @@ static int beat_on(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *
     leader_filter(&filter);
     BSON_APPEND_UTF8(&filter, "holder", sweeper->holder);
     leader_update(sweeper, NULL, &update);
+    TL_FAULT("lead.before");
     int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
     bson_destroy(&update);
     bson_destroy(&filter);
@@ -144,6 +146,7 @@ static int insert_leader(struct task_sweeper *sweeper, struct hub *hub, bson_err
     leader_filter(&document);
     BSON_APPEND_UTF8(&document, "holder", sweeper->holder);
     BSON_APPEND_INT64(&document, "beat", 1);
+    TL_FAULT("elect.before");
     int result = store_insert(hub_store(hub), META, &document, &inner);
     bson_destroy(&document);
     if (result < 0 && hub_error_code(&inner) == HUB_ERROR_DUPLICATE) {
@@ -466,7 +469,11 @@ static int take_back(struct task_sweeper *sweeper, struct hub *hub, const bson_t
     take_back_update(task, now, sweeper->lease_ms, &update);
     /* An unknown outcome is found out at the next round. A claim that no filter can name is put away as it is. */
     bson_error_t inner;
+    TL_HISTORY("try take-back %s %s", hub_text(task, "_id"), hub_text(task, "claim.id"));
+    TL_FAULT("take_back.before");
     int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, &inner);
+    TL_FAULT("take_back.after");
+    TL_HISTORY("did take-back %s %s %d", hub_text(task, "_id"), hub_text(task, "claim.id"), result);
     if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID) {
         result = task_set_aside(hub, task, inner.message, error);
     } else if (result < 0 && error != NULL) {
@@ -491,6 +498,7 @@ static int64_t roll_forward(struct hub *hub, bson_error_t *error)
         return -1;
     }
     while ((next = store_cursor_next(cursor, &task, error)) == 1) {
+        TL_FAULT("roll_forward.before");
         result = task_publish(hub, task, error);
         if (result < 0) {
             next = -1;

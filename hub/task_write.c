@@ -2,6 +2,7 @@
 /* The fenced writes, all but the finish. Each is one findAndModify; where it matches nothing or its outcome is
  * unknown, the task is read again and says what is true. */
 #include "hub/task_impl.h"
+#include "hub/fault.h"
 
 #include <string.h>
 
@@ -46,6 +47,7 @@ static int fenced(struct hub *hub, const struct task_fence *fence, const bson_t 
 int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *error)
 {
     bson_t update = BSON_INITIALIZER, part, task;
+    TL_TRY("started", fence);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
     BSON_APPEND_BOOL(&part, "started", true);
     BSON_APPEND_INT32(&part, "lost", 0);
@@ -55,6 +57,7 @@ int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *
     BSON_APPEND_BOOL(&part, "beat_at", true);
     bson_append_document_end(&update, &part);
     int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    TL_DID("started", fence, result);
     bson_destroy(&task);
     bson_destroy(&update);
     return result;
@@ -65,6 +68,7 @@ int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *pro
 {
     bson_t update = BSON_INITIALIZER, part, task;
     *request = TASK_REQUEST_NONE;
+    TL_TRY("beat", fence);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
     BSON_APPEND_INT32(&part, "claim.beat", 1);
     bson_append_document_end(&update, &part);
@@ -78,6 +82,7 @@ int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *pro
     bson_append_document_end(&update, &part);
     /* Two beats for one are as good as one. */
     int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    TL_DID("beat", fence, result);
     if (result > 0) {
         *request = task_request_of(&task);
     }
@@ -135,11 +140,13 @@ static int give_back(struct hub *hub, const struct task_fence *fence, const bson
 int task_release(struct hub *hub, const struct task_fence *fence, bson_error_t *error)
 {
     bson_t update = BSON_INITIALIZER, part;
+    TL_TRY("release", fence);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
     BSON_APPEND_UTF8(&part, "state", "ready");
     BSON_APPEND_BOOL(&part, "started", false);
     bson_append_document_end(&update, &part);
     int result = give_back(hub, fence, &update, "ready", error);
+    TL_DID("release", fence, result);
     bson_destroy(&update);
     return result;
 }
@@ -149,6 +156,7 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
 {
     bson_t update, part, task;
     int64_t now;
+    TL_TRY("crash", fence);
     int result = task_read(hub, fence, &task, error);
     if (result < 0 || hub_now(hub, &now, error) < 0) {
         bson_destroy(&task);
@@ -182,7 +190,9 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
         task_append_error(&part, message != NULL ? message : "its process died", output);
         bson_append_document_end(&update, &part);
     }
+    TL_FAULT("crash.write");
     result = give_back(hub, fence, &update, dead ? "dead" : "delayed", error);
+    TL_DID("crash", fence, result);
     bson_destroy(&update);
     return result;
 }
@@ -191,8 +201,10 @@ static int end_task(struct hub *hub, const struct task_fence *fence, const char 
                     const char *output, bson_error_t *error)
 {
     bson_t update, task;
+    TL_TRY(state, fence);
     task_end_update(&update, state, message, output);
     int result = end_with(hub, fence, NULL, &update, state, &task, error);
+    TL_DID(state, fence, result);
     bson_destroy(&task);
     bson_destroy(&update);
     return result;
