@@ -6,9 +6,11 @@
 #include <math.h>
 #include <regex.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_SCHEMAS 16
+#define MAX_PATTERNS 32
 #define PATH_SIZE 400
 
 /* Parsed once a process and kept; another thread that parses at the same time throws its copy away. */
@@ -53,6 +55,50 @@ static const bson_t *get(const char *name, bson_error_t *error)
         schema = expected;
     }
     return schema;
+}
+
+/* Compiling a pattern costs far more than matching it, and every claim checks a task. */
+struct pattern {
+    const char *text; /* of a parsed schema: it stays */
+    regex_t regex;
+};
+
+static _Atomic(struct pattern *) patterns[MAX_PATTERNS];
+
+static void pattern_free(struct pattern *pattern)
+{
+    if (pattern != NULL) {
+        regfree(&pattern->regex);
+    }
+    free(pattern);
+}
+
+/* NULL where it cannot be compiled. */
+static const regex_t *compiled(const char *text)
+{
+    struct pattern *new = NULL;
+    for (int i = 0; i < MAX_PATTERNS; i++) {
+        struct pattern *pattern = atomic_load(&patterns[i]);
+        if (pattern == NULL) {
+            if (new == NULL) {
+                new = calloc(1, sizeof *new);
+                if (new == NULL || regcomp(&new->regex, text, REG_EXTENDED | REG_NOSUB) != 0) {
+                    free(new);
+                    return NULL;
+                }
+                new->text = text;
+            }
+            if (atomic_compare_exchange_strong(&patterns[i], &pattern, new)) {
+                return &new->regex;
+            }
+        }
+        if (strcmp(pattern->text, text) == 0) {
+            pattern_free(new);
+            return &pattern->regex;
+        }
+    }
+    pattern_free(new);
+    return NULL;
 }
 
 /* ---- reading the schema ---- */
@@ -176,14 +222,12 @@ static int check_string(const bson_t *schema, const bson_iter_t *value, const ch
                          characters, bson_iter_as_int64(&limit));
     }
     if (keyword(schema, "pattern", &limit)) {
-        regex_t regex;
         const char *pattern = bson_iter_utf8(&limit, NULL);
-        if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0) {
+        const regex_t *regex = compiled(pattern);
+        if (regex == NULL) {
             return hub_error(error, HUB_ERROR_INTERNAL, "%s: the schema's pattern %s cannot be read", path, pattern);
         }
-        int matched = strlen(text) == bytes ? regexec(&regex, text, 0, NULL, 0) : REG_NOMATCH;
-        regfree(&regex);
-        if (matched != 0) {
+        if (strlen(text) != bytes || regexec(regex, text, 0, NULL, 0) != 0) {
             return hub_error(error, HUB_ERROR_INVALID, "%s: \"%.80s\" does not match %s", path, text, pattern);
         }
     }
