@@ -5,6 +5,7 @@
  *        queue mongodb://… [TASKS]                          ours alone (peers/queue_pymongo.py is the peer)
  *
  * Prints one line a round, then the medians and the median of the ratios. */
+#include "bench/clock.h"
 #include "bench/queue_by_hand.h"
 #include "hub/model.h"
 #include "hub/task.h"
@@ -12,27 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return values[count / 2];
-}
 
 static int submit(struct hub *hub, int64_t count, bson_error_t *error)
 {
@@ -106,14 +87,14 @@ static int on_mongo(const char *uri, int64_t tasks)
     int64_t done;
     if (hub_init(uri, NULL, &error) < 0 || !(hub = hub_open(uri, NULL, HUB_OPEN_EXISTING, &error)))
         return fail(&error);
-    start = now();
+    start = bench_now();
     if (submit(hub, tasks, &error))
         return fail(&error);
-    inserted = now();
+    inserted = bench_now();
     done = work(hub, 0, &error);
     if (done < 0)
         return fail(&error);
-    printf("insert %.0f/s  claim+finish %.0f/s\n", (double)tasks / (inserted - start), (double)done / (now() - inserted));
+    printf("insert %.0f/s  claim+finish %.0f/s\n", (double)tasks / (inserted - start), (double)done / (bench_now() - inserted));
     hub_close(hub);
     return done == tasks ? 0 : 1;
 }
@@ -153,19 +134,19 @@ int main(int argc, char **argv)
             bson_iter_init_find(&iter, &described, "journal_mode") && BSON_ITER_HOLDS_UTF8(&iter))
             snprintf(journal, sizeof journal, "%s", bson_iter_utf8(&iter, NULL));
         bson_destroy(&described);
-        start = now();
+        start = bench_now();
         done = work(hub, (size_t)weight_bytes, &error);
-        ours[round] = (double)done / (now() - start);
+        ours[round] = (double)done / (bench_now() - start);
         hub_close(hub);
         if (done != tasks)
             return done < 0 ? fail(&error) : 1;
 
         if (by_hand_open(hand_path, journal, &queue) || by_hand_submit(queue, 1, tasks, 600))
             return 1;
-        start = now();
+        start = bench_now();
         while ((got = by_hand_claim_and_finish(queue, weight_bytes)) == 1)
             hand_done++;
-        theirs[round] = (double)hand_done / (now() - start);
+        theirs[round] = (double)hand_done / (bench_now() - start);
         by_hand_close(queue);
         if (got < 0 || hand_done != tasks)
             return 1;
@@ -179,6 +160,6 @@ int main(int argc, char **argv)
         }
     }
     printf("median: tl_hub %.0f/s, by hand %.0f/s, ratio %.2f (journal_mode=%s, synchronous=FULL, %lld tasks, %d bytes of weights)\n",
-           median(ours, rounds), median(theirs, rounds), median(ratios, rounds), journal, (long long)tasks, weight_bytes);
+           bench_median(ours, rounds), bench_median(theirs, rounds), bench_median(ratios, rounds), journal, (long long)tasks, weight_bytes);
     return 0;
 }
