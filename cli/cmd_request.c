@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/select_task.h"
+#include "distributor/hyper_parameters.h"
 #include "hub/task.h"
 
 #include <string.h>
@@ -64,6 +65,29 @@ const struct cli_command cmd_cancel_task = {
     .run = run_cancel,
 };
 
+static int run_stop(struct cli *cli)
+{
+    bson_t filter;
+    bson_error_t error;
+    int code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_stop(cli->hub, &filter, "at the user's request", &error), &error, "stopped",
+                           "those tasks have ended already");
+    }
+    bson_destroy(&filter);
+    return code;
+}
+
+const struct cli_command cmd_stop_task = {
+    .verb = "stop-task",
+    .summary = "End running tasks early with the model they have; cancel those that wait",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {select_task_options, select_options, all_options},
+    .examples = "  tl_hub stop-task 12\n  tl_hub stop-task --where 'progress.epoch>50 and state=running'",
+    .run = run_stop,
+};
+
 static int run_pause(struct cli *cli)
 {
     bson_t filter;
@@ -110,17 +134,84 @@ const struct cli_command cmd_resume_task = {
     .run = run_resume,
 };
 
+static const struct cli_option set_options[] = {
+    {"priority", 0, CLI_INTEGER, "N", "higher first"},
+    {"queue", 0, CLI_TEXT, "NAME", "for runners of this queue"},
+    {"max-crashes", 0, CLI_COUNT, "N", "crashes until a task is dead"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int run_set(struct cli *cli)
+{
+    bson_t filter, set = BSON_INITIALIZER;
+    bson_error_t error;
+    const char *queue = cli_text(cli, "queue");
+
+    if (cli_text(cli, "priority") != NULL) {
+        BSON_APPEND_INT64(&set, "priority", cli_integer(cli, "priority", 0));
+    }
+    if (cli_text(cli, "max-crashes") != NULL) {
+        BSON_APPEND_INT64(&set, "max_crashes", cli_integer(cli, "max-crashes", 0));
+    }
+    int code = fields_append_text(cli, "queue", "queue", queue, &set);
+    if (code == CLI_DONE && bson_empty(&set)) {
+        code = cli_usage(cli, "set what? Give --priority, --queue or --max-crashes");
+    }
+    if (code != CLI_DONE) {
+        bson_destroy(&set);
+        return code;
+    }
+    code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, task_set(cli->hub, &filter, &set, &error), &error, "changed",
+                           "those tasks have ended already");
+    }
+    bson_destroy(&filter);
+    bson_destroy(&set);
+    return code;
+}
+
+const struct cli_command cmd_set_task = {
+    .verb = "set-task",
+    .summary = "Change priority, queue or crash limit of tasks that have not ended",
+    .arguments = "[TASK]…",
+    .most = CLI_ANY_NUMBER,
+    .groups = {set_options, select_task_options, select_options, all_options},
+    .examples = "  tl_hub set-task 124-186,190 --priority 10\n  tl_hub set-task --sweep fashion-width --queue night",
+    .run = run_set,
+};
+
 static const struct cli_option restart_options[] = {
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "another value of a hyper-parameter; may be given again"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
+
+/* What --set says, checked as a new task's would be: a wrong value is refused here and not by every runner. */
+static int read_changes(struct cli *cli, bson_t *set)
+{
+    bson_t complete;
+    bson_error_t error;
+
+    int code = fields_append_settings(cli, "set", set);
+    if (code != CLI_DONE || bson_empty(set)) {
+        return code;
+    }
+    if (hyper_parameters_check(set, NULL, false, &complete, NULL, &error) < 0) {
+        code = cli_usage(cli, "--set: %s", error.message);
+    } else {
+        bson_reinit(set);
+        bson_concat(set, &complete);
+    }
+    bson_destroy(&complete);
+    return code;
+}
 
 static int run_restart(struct cli *cli)
 {
     bson_t filter, set = BSON_INITIALIZER;
     bson_error_t error;
 
-    int code = fields_append_settings(cli, "set", &set);
+    int code = read_changes(cli, &set);
     if (code != CLI_DONE) {
         bson_destroy(&set);
         return code;
@@ -141,6 +232,7 @@ const struct cli_command cmd_restart_task = {
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {restart_options, select_task_options, select_options, all_options},
-    .examples = "  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task --state failed",
+    .examples = "  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task 124-186,190\n"
+                "  tl_hub restart-task --state failed,dead",
     .run = run_restart,
 };

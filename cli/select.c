@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_RANGES 500 /* in one argument */
+
 const struct cli_option select_options[] = {
     {"where", 'w', CLI_TEXTS, "TEXT", "a condition such as 'accuracy>0.9 and tags=cnn and name~fash'"},
     {"filter", 'f', CLI_TEXTS, "JSON", "a condition in MongoDB's query language (its subset)"},
@@ -209,6 +211,44 @@ static int64_t probe(struct cli *cli, const struct select_kind *kind, const bson
     return count;
 }
 
+/* "124-186,190" as {$or: [{seq: {$gte: 124, $lte: 186}}, …]}; false where text is something else. */
+static bool read_ranges(const char *text, bson_t *condition)
+{
+    bson_t list, one, seq;
+    uint32_t count = 0;
+    bool good = true;
+
+    BSON_APPEND_ARRAY_BEGIN(condition, "$or", &list);
+    for (const char *at = text; good;) {
+        char digits[16], *end;
+        const char *key;
+        at += *at == '#';
+        if (*at < '0' || *at > '9') {
+            good = false;
+            break;
+        }
+        int64_t low = strtoll(at, &end, 10), high = low;
+        if (*end == '-') {
+            at = end + 1 + (end[1] == '#');
+            high = *at >= '0' && *at <= '9' ? strtoll(at, &end, 10) : -1;
+        }
+        good = low <= high && high < INT64_MAX && (*end == ',' || *end == '\0') && count < MOST_RANGES;
+        size_t length = bson_uint32_to_string(count++, &key, digits, sizeof digits);
+        bson_append_document_begin(&list, key, (int)length, &one);
+        BSON_APPEND_DOCUMENT_BEGIN(&one, "seq", &seq);
+        BSON_APPEND_INT64(&seq, "$gte", low);
+        BSON_APPEND_INT64(&seq, "$lte", high);
+        bson_append_document_end(&one, &seq);
+        bson_append_document_end(&list, &one);
+        if (*end == '\0') {
+            break;
+        }
+        at = end + 1;
+    }
+    bson_append_array_end(condition, &list);
+    return good;
+}
+
 int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
 {
     const char *digits = text + (*text == '#');
@@ -221,8 +261,8 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
     if (!bson_utf8_validate(text, strlen(text), false)) {
         return cli_usage(cli, "the name of a %s must be UTF-8", kind->noun);
     }
-    /* A number, an id, a name, an id's first digits: the first of them that is there. */
-    for (int way = number ? 0 : 1; way < 4 && count == 0; way++) {
+    /* A number, an id, a name, ranges of numbers, an id's first digits: the first of them that is there. */
+    for (int way = number ? 0 : 1; way < 5 && count == 0; way++) {
         bson_reinit(condition);
         if (way == 0) {
             BSON_APPEND_INT64(condition, "seq", strtoll(digits, NULL, 10));
@@ -230,6 +270,10 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
             BSON_APPEND_UTF8(condition, "_id", text);
         } else if (way == 2) {
             BSON_APPEND_UTF8(condition, "name", text);
+        } else if (way == 3) {
+            if (!kind->has_numbers || number || !read_ranges(text, condition)) {
+                continue;
+            }
         } else if (text_is_hex(text, 6)) {
             char *pattern = bson_strdup_printf("^%s", text);
             BSON_APPEND_DOCUMENT_BEGIN(condition, "_id", &inner);
@@ -239,7 +283,7 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
         } else {
             continue;
         }
-        count = probe(cli, kind, condition, way == 3 ? 2 : 1);
+        count = probe(cli, kind, condition, way == 4 ? 2 : 1);
         if (count < 0) {
             return CLI_FAILED;
         }

@@ -307,19 +307,12 @@ static int check_array(const bson_t *schema, const bson_iter_t *value, const cha
     return 1;
 }
 
-static int check_fields(const bson_t *schema, const bson_t *document, const char *path, bson_error_t *error)
+static int check_properties(const bson_t *schema, const bson_t *document, const char *path, bson_error_t *error)
 {
-    bson_t properties, required, rest, property;
+    bson_t properties, rest, property;
     bson_iter_t iter, found, additional;
     char inner[PATH_SIZE];
     bool has_properties = keyword_view(schema, "properties", &properties);
-    if (keyword_view(schema, "required", &required) && bson_iter_init(&iter, &required)) {
-        while (bson_iter_next(&iter)) {
-            if (!bson_iter_init_find(&found, document, bson_iter_utf8(&iter, NULL))) {
-                return hub_error(error, HUB_ERROR_INVALID, "%s.%s: it is missing", path, bson_iter_utf8(&iter, NULL));
-            }
-        }
-    }
     bool has_additional = keyword(schema, "additionalProperties", &additional);
     if (!bson_iter_init(&iter, document)) {
         return hub_error(error, HUB_ERROR_INVALID, "%s: it cannot be read", path);
@@ -338,6 +331,20 @@ static int check_fields(const bson_t *schema, const bson_t *document, const char
         }
     }
     return 1;
+}
+
+static int check_fields(const bson_t *schema, const bson_t *document, const char *path, bson_error_t *error)
+{
+    bson_t required;
+    bson_iter_t iter, found;
+    if (keyword_view(schema, "required", &required) && bson_iter_init(&iter, &required)) {
+        while (bson_iter_next(&iter)) {
+            if (!bson_iter_init_find(&found, document, bson_iter_utf8(&iter, NULL))) {
+                return hub_error(error, HUB_ERROR_INVALID, "%s.%s: it is missing", path, bson_iter_utf8(&iter, NULL));
+            }
+        }
+    }
+    return check_properties(schema, document, path, error);
 }
 
 /* The first alternative whose type fits tells best what is wrong. */
@@ -397,4 +404,10 @@ int schema_check(const char *name, const bson_t *document, bson_error_t *error)
 {
     const bson_t *schema = get(name, error);
     return schema == NULL ? -1 : check_fields(schema, document, name, error);
+}
+
+int schema_check_fields(const char *name, const bson_t *fields, bson_error_t *error)
+{
+    const bson_t *schema = get(name, error);
+    return schema == NULL ? -1 : check_properties(schema, fields, name, error);
 }

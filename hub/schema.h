@@ -12,6 +12,8 @@
 /* name: "meta", "project", "task", "model", "architecture", "dataset", "log", "runner", "sweep". 1 valid, or -1 with
  * HUB_ERROR_INVALID: "task.hyper_parameters.epochs: 0 is below the minimum 1". */
 int schema_check(const char *name, const bson_t *document, bson_error_t *error);
+/* The same for some of a document's top-level fields: nothing is required. */
+int schema_check_fields(const char *name, const bson_t *fields, bson_error_t *error);
 /* The schema's JSON text, or NULL: for `tl_hub` and for installing validators. */
 const char *schema_text(const char *name);
 /* Whether the schema has a property of this name at its top level. */

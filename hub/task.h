@@ -131,6 +131,9 @@ int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, b
 int64_t task_stop(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
 int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error);
 int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* Changes how tasks that have not ended are queued: set holds any of priority, queue, resource_class and max_crashes,
+ * checked against the schema. A running task has them from its next claim on. */
+int64_t task_set(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error);
 /* A new run of ended tasks, with hyper_parameters changed by `set` (NULL: as they were). */
 int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error);
 

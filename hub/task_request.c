@@ -3,6 +3,7 @@
  * hears with the next beat, and which release, crash and take-back obey. */
 #include "hub/fault.h"
 #include "hub/logs.h"
+#include "hub/schema.h"
 #include "hub/task_impl.h"
 
 #include <string.h>
@@ -135,6 +136,38 @@ int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error)
     bson_destroy(&pausing);
     bson_destroy(&after);
     return third < 0 ? -1 : first + second + third;
+}
+
+int64_t task_set(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
+{
+    static const char *const open[] = {"waiting", "delayed", "ready", "running", "paused", NULL};
+    static const char *const keys[] = {"priority", "queue", "resource_class", "max_crashes"};
+    bson_t update = BSON_INITIALIZER;
+    bson_iter_t iter;
+    int64_t result = -1;
+    if (!bson_iter_init(&iter, set) || bson_empty(set)) {
+        hub_error(error, HUB_ERROR_INVALID, "nothing to set: give priority, queue, resource_class or max_crashes");
+        goto out;
+    }
+    while (bson_iter_next(&iter)) {
+        size_t known = 0;
+        while (known < sizeof keys / sizeof keys[0] && strcmp(keys[known], bson_iter_key(&iter)) != 0) {
+            known++;
+        }
+        if (known == sizeof keys / sizeof keys[0]) {
+            hub_error(error, HUB_ERROR_INVALID, "%.100s cannot be changed: only priority, queue, resource_class, max_crashes",
+                      bson_iter_key(&iter));
+            goto out;
+        }
+    }
+    if (schema_check_fields("task", set, error) < 0) {
+        goto out;
+    }
+    BSON_APPEND_DOCUMENT(&update, "$set", set);
+    result = change(hub, filter, open, NULL, &update, error);
+out:
+    bson_destroy(&update);
+    return result;
 }
 
 /* ---- restarting and deleting: first what is finished must be published ---- */

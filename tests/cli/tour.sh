@@ -112,6 +112,25 @@ expect 0 -- run-task --workers 1 --until-empty
 expect 0 -- find-model single -o json
 json 'sorted(m["run"] for m in it) == [1, 2]'
 
+# --- how tasks are queued, by numbers and ranges
+expect 0 -- create-task --name batch --dataset tiny --architecture small --set epochs=1 -o json
+last=$(python3 -c 'import json; print(json.load(open(".out"))["seq"])')
+for i in 1 2 3; do expect 0 -- create-task --name batch --dataset tiny --architecture small --set epochs=1; done
+expect 0 -- set-task "$last-$((last + 1)),$((last + 3))" --priority 9 --queue night -o json
+json 'it == {"changed": 3}'
+expect 0 -- find-task --where 'priority=9 and queue=night' -o json
+json "sorted(t['seq'] for t in it) == [$last, $last + 1, $last + 3]"
+expect 1 'priority' -- set-task "$last" --priority 2000000
+expect 2 'set what' -- set-task "$last"
+expect 3 "'$((last + 90))-$((last + 95))'" -- set-task "$((last + 90))-$((last + 95))" --priority 1
+expect 2 'epochs' -- restart-task "$last" --set epochs=0
+expect 2 'learning_rat' -- restart-task "$last" --set learning_rat=1
+expect 0 -- stop-task "$last-$((last + 3))" -o json
+json 'it == {"changed": 4}'
+expect 0 -- find-task batch --state cancelled -o json
+json 'len(it) == 4'
+expect 3 'nothing to do' -- set-task batch --priority 1
+
 # --- logs of one's own
 expect 0 -- save-log --name mine --split test --set epoch=1 --set loss=0.5
 expect 0 -- find-log -o json

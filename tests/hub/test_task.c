@@ -464,6 +464,32 @@ HUB_TEST(request, cancel_pause_resume)
     bson_destroy(one);
 }
 
+HUB_TEST(request, a_priority_changed_later_changes_the_order)
+{
+    struct task_fence fence;
+    bson_t task, *second = json("{'name': 'b'}"), *all = json("{}"), *high = json("{'priority': 7}"),
+                 *away = json("{'queue': 'night'}"), *steep = json("{'priority': 2000000}"),
+                 *state = json("{'state': 'done'}");
+    bson_error_t why;
+    make_task(hub, "{'name': 'a'}");
+    make_task(hub, "{'name': 'b'}");
+    make_task(hub, "{'name': 'c'}");
+    cr_expect_eq(task_set(hub, all, steep, &why), -1);
+    cr_expect_not_null(strstr(why.message, "task.priority"), "%s", why.message);
+    cr_expect_eq(task_set(hub, all, state, &why), -1);
+    cr_expect_eq(GOOD(task_set(hub, second, high, error)), 1);
+    cr_assert_eq(claim(hub, &task, &fence), 1);
+    cr_expect_str_eq(text_of(&task, "name"), "b");
+    bson_destroy(&task);
+    GOOD(task_fail(hub, &fence, "m", NULL, error));
+    cr_expect_eq(GOOD(task_set(hub, all, away, error)), 2, "what has ended stays as it is");
+    cr_expect_eq(claim(hub, NULL, &fence), 0);
+    bson_t *unwanted[] = {second, all, high, away, steep, state};
+    for (size_t i = 0; i < sizeof unwanted / sizeof unwanted[0]; i++) {
+        bson_destroy(unwanted[i]);
+    }
+}
+
 HUB_TEST(request, restart_begins_a_new_run)
 {
     struct task_fence fence;
