@@ -211,14 +211,14 @@ static int check_project(struct store *store, const char *project, bson_error_t 
 
 /* ---- opening ---- */
 
-struct hub *hub_open(const char *uri, const char *project, unsigned flags, bson_error_t *error)
+static struct hub *open_hub(const char *uri, const char *project, unsigned flags, int64_t limit_ms, bson_error_t *error)
 {
     struct hub *hub = bson_malloc0(sizeof *hub);
     bool create = (flags & HUB_OPEN_CREATE) != 0;
     project = project != NULL ? project : HUB_DEFAULT_PROJECT;
     hub->uri = bson_strdup(uri != NULL ? uri : "");
     hub->project = bson_strdup(project);
-    hub->store = store_open(hub->uri, create, error);
+    hub->store = store_open_with_timeout(hub->uri, create, limit_ms, error);
     if (hub->store == NULL) {
         goto fail;
     }
@@ -246,6 +246,16 @@ fail:
     return NULL;
 }
 
+struct hub *hub_open(const char *uri, const char *project, unsigned flags, bson_error_t *error)
+{
+    return open_hub(uri, project, flags, 0, error);
+}
+
+struct hub *hub_open_with_timeout(const char *uri, const char *project, int64_t limit_ms, bson_error_t *error)
+{
+    return open_hub(uri, project, HUB_OPEN_EXISTING, limit_ms, error);
+}
+
 int hub_init(const char *uri, const char *project, bson_error_t *error)
 {
     struct store *store = store_open(uri != NULL ? uri : "", true, error);
@@ -271,6 +281,11 @@ void hub_close(struct hub *hub)
 struct hub *hub_reopen(const struct hub *hub, bson_error_t *error)
 {
     return hub_open(hub->uri, hub->project, HUB_OPEN_EXISTING, error);
+}
+
+struct hub *hub_reopen_with_timeout(const struct hub *hub, int64_t limit_ms, bson_error_t *error)
+{
+    return hub_open_with_timeout(hub->uri, hub->project, limit_ms, error);
 }
 
 struct store *hub_store(struct hub *hub)

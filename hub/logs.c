@@ -12,6 +12,7 @@
 struct bucket {
     char split[65];
     int32_t number;
+    int64_t first; /* points of the split in the buckets before */
     uint32_t count;
     bson_t *points; /* as a BSON array's document */
     bool dirty;    /* holds what the hub has not */
@@ -74,13 +75,17 @@ static bool is_full(const struct bucket *bucket)
 static struct bucket *open_bucket(struct logs *logs, const char *split)
 {
     int32_t number = 0;
+    int64_t first = 0;
     for (size_t i = 0; i < logs->count; i++) {
         struct bucket *bucket = logs->buckets[i];
         if (strcmp(bucket->split, split) == 0) {
             if (!is_full(bucket)) {
                 return bucket;
             }
-            number = bucket->number >= number ? bucket->number + 1 : number;
+            if (bucket->number >= number) {
+                number = bucket->number + 1;
+                first = bucket->first + bucket->count;
+            }
         }
     }
     if (logs->count == logs->capacity) {
@@ -90,6 +95,7 @@ static struct bucket *open_bucket(struct logs *logs, const char *split)
     struct bucket *bucket = bson_malloc0(sizeof *bucket);
     snprintf(bucket->split, sizeof bucket->split, "%s", split);
     bucket->number = number;
+    bucket->first = first;
     bucket->points = bson_new();
     logs->buckets[logs->count++] = bucket;
     return bucket;
@@ -116,6 +122,23 @@ int logs_add(struct logs *logs, const char *split, const bson_t *point, bson_err
     return 1;
 }
 
+bool logs_append_counts(const struct logs *logs, bson_t *out)
+{
+    bool done = true;
+    for (size_t i = 0; i < logs->count; i++) {
+        const struct bucket *bucket = logs->buckets[i];
+        bool last = true;
+        for (size_t j = i + 1; j < logs->count; j++) {
+            last = last && strcmp(logs->buckets[j]->split, bucket->split) != 0;
+        }
+        /* A name that cannot be a key is of no split that a checkpoint speaks of. */
+        if (last && bucket->split[0] != '$' && strchr(bucket->split, '.') == NULL) {
+            done = done && BSON_APPEND_INT64(out, bucket->split, bucket->first + bucket->count);
+        }
+    }
+    return done;
+}
+
 static void build(struct logs *logs, struct bucket *bucket)
 {
     bson_t part;
@@ -131,6 +154,7 @@ static void build(struct logs *logs, struct bucket *bucket)
     BSON_APPEND_INT32(&part, "run", logs->run);
     BSON_APPEND_UTF8(&part, "split", bucket->split);
     BSON_APPEND_INT32(&part, "number", bucket->number);
+    BSON_APPEND_INT64(&part, "first", bucket->first);
     BSON_APPEND_UTF8(&part, "unit", logs->unit);
     BSON_APPEND_ARRAY(&part, "points", bucket->points);
     BSON_APPEND_INT32(&part, "schema_version", HUB_SCHEMA_VERSION);

@@ -5,7 +5,12 @@
 /* Logs: buckets of points per (task, claim, split, number): {_id: "CLAIM/SPLIT/NUMBER", project, task, claim, run, split,
  * number, unit: "epoch" | "batch", points: [{epoch, step, loss, accuracy, seconds, …}], created_at, schema_version}.
  * A bucket is written whole ($set, upsert), so that writing it again is the same write. At most 512 points a bucket.
- * Readers show only claims that the task names (claim.id, result.claim_id, checkpoint.log_claims). */
+ * `first` is the number of points of the claim and split in the buckets before.
+ *
+ * Readers show only claims that the task names: all points of claim.id and result.claim_id; of claims that a run went
+ * on from, those up to the checkpoint (checkpoint.log_claims and, in the same order, checkpoint.log_points: {SPLIT:
+ * number of points}; under result when it is finished). So what a claim wrote after its last checkpoint, and another one
+ * did again, is not shown twice. Split "output" is what the work printed: {text}. */
 
 #include "hub/task.h"
 
@@ -17,6 +22,8 @@ void logs_free(struct logs *logs);
 int logs_add(struct logs *logs, const char *split, const bson_t *point, bson_error_t *error);
 /* Writes the buckets that changed since the last flush. */
 int logs_flush(struct logs *logs, struct hub *hub, bson_error_t *error);
+/* {SPLIT: points added so far}, appended to out: what a checkpoint says of its own claim. */
+bool logs_append_counts(const struct logs *logs, bson_t *out);
 /* The same as operations for task_finish; owned by logs, valid until the next call. */
 const struct store_operation *logs_operations(struct logs *logs, size_t *count);
 

@@ -7,32 +7,93 @@
 #include <string.h>
 
 #define LOGS "logs"
+#define LOGS_BUCKET_POINTS 512 /* of buckets that do not say their `first` */
 #define TASKS_AT_ONCE 500
 
-/* Whether the task names the claim that wrote the bucket; a bucket without a claim is the user's own. */
-static bool is_shown(const bson_t *bucket, const bson_t *task)
+/* How many points of the claim and split `where` ("checkpoint" or "result") counts: INT64_MAX where it names the claim
+ * without a count, 0 where it does not name it. */
+static int64_t counted_in(const bson_t *task, const char *where, const char *claim, const char *split)
 {
-    static const char *const paths[] = {"claim.id", "result.claim_id", "checkpoint.claim_id"};
-    const char *claim = hub_text(bucket, "claim"), *named;
-    bson_t list;
-    bson_iter_t iter;
-    if (claim == NULL) {
-        return !bson_has_field(bucket, "claim");
+    char path[64];
+    bson_t claims, points, counts;
+    bson_iter_t iter, count;
+    snprintf(path, sizeof path, "%s.log_claims", where);
+    if (!hub_view(task, path, &claims) || !bson_iter_init(&iter, &claims)) {
+        return 0;
     }
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    snprintf(path, sizeof path, "%s.log_points", where);
+    bool has_points = hub_view(task, path, &points);
+    while (bson_iter_next(&iter)) {
+        if (!BSON_ITER_HOLDS_UTF8(&iter) || strcmp(bson_iter_utf8(&iter, NULL), claim) != 0) {
+            continue;
+        }
+        if (!has_points || !hub_view(&points, bson_iter_key(&iter), &counts)) {
+            return INT64_MAX;
+        }
+        return bson_iter_init_find(&count, &counts, split) ? bson_iter_as_int64(&count) : 0;
+    }
+    return 0;
+}
+
+/* How many of the first points of this claim and split may be seen; a bucket without a claim is the user's own. */
+static int64_t shown_points(const bson_t *bucket, const bson_t *task)
+{
+    static const char *const paths[] = {"claim.id", "result.claim_id"}, *const wheres[] = {"checkpoint", "result"};
+    const char *claim = hub_text(bucket, "claim"), *split = hub_text(bucket, "split"), *named;
+    bson_t claims;
+    int64_t most = 0;
+    if (claim == NULL) {
+        return bson_has_field(bucket, "claim") ? 0 : INT64_MAX;
+    }
+    for (size_t i = 0; i < 2; i++) {
         named = hub_text(task, paths[i]);
         if (named != NULL && strcmp(named, claim) == 0) {
-            return true;
+            return INT64_MAX;
+        }
+        int64_t counted = counted_in(task, wheres[i], claim, split != NULL ? split : "");
+        most = counted > most ? counted : most;
+    }
+    named = hub_text(task, "checkpoint.claim_id");
+    return most == 0 && named != NULL && strcmp(named, claim) == 0 && !hub_view(task, "checkpoint.log_claims", &claims) ? INT64_MAX
+                                                                                                       : most;
+}
+
+/* Only the bucket's first points, as a new document. */
+static void cut_bucket(const bson_t *bucket, int64_t most, bson_t *out)
+{
+    bson_t points, kept = BSON_INITIALIZER;
+    bson_iter_t iter;
+    bson_init(out);
+    if (hub_view(bucket, "points", &points) && bson_iter_init(&iter, &points)) {
+        for (int64_t i = 0; i < most && bson_iter_next(&iter); i++) {
+            bson_append_iter(&kept, NULL, 0, &iter);
         }
     }
-    if (hub_view(task, "checkpoint.log_claims", &list) && bson_iter_init(&iter, &list)) {
-        while (bson_iter_next(&iter)) {
-            if (BSON_ITER_HOLDS_UTF8(&iter) && strcmp(bson_iter_utf8(&iter, NULL), claim) == 0) {
-                return true;
-            }
-        }
+    hub_copy_without(bucket, out, "points", NULL);
+    BSON_APPEND_ARRAY(out, "points", &kept);
+    bson_destroy(&kept);
+}
+
+/* Visits what of the bucket may be seen. 0 to go on. */
+static int visit_shown(const bson_t *bucket, const bson_t *task, int (*visit)(const bson_t *bucket, void *data),
+                       void *data)
+{
+    bson_t points, cut;
+    int64_t most = task != NULL ? shown_points(bucket, task) : INT64_MAX;
+    if (most == INT64_MAX) {
+        return visit(bucket, data);
     }
-    return false;
+    most -= hub_number(bucket, "first", hub_number(bucket, "number", 0) * LOGS_BUCKET_POINTS);
+    if (most <= 0) {
+        return 0;
+    }
+    if (!hub_view(bucket, "points", &points) || most >= bson_count_keys(&points)) {
+        return visit(bucket, data);
+    }
+    cut_bucket(bucket, most, &cut);
+    int result = visit(&cut, data);
+    bson_destroy(&cut);
+    return result;
 }
 
 /* Buckets that match, in order of split, claim and number; task NULL: those of no task. 1 to go on, 0 visit said stop, -1. */
@@ -58,7 +119,7 @@ static int read_buckets(struct hub *hub, const bson_t *task, const bson_t *filte
     struct store_cursor *cursor = store_find(hub_store(hub), LOGS, &whole, &options, error);
     result = cursor == NULL ? -1 : 1;
     while (result > 0 && (result = store_cursor_next(cursor, &bucket, error)) == 1) {
-        if ((task == NULL || is_shown(bucket, task)) && visit(bucket, data) != 0) {
+        if (visit_shown(bucket, task, visit, data) != 0) {
             result = -2;
         }
     }
@@ -71,7 +132,13 @@ static int read_buckets(struct hub *hub, const bson_t *task, const bson_t *filte
 
 static struct store_cursor *find_tasks(struct hub *hub, const bson_t *task_filter, bson_error_t *error)
 {
-    static const char *const paths[] = {"claim.id", "result.claim_id", "checkpoint.claim_id", "checkpoint.log_claims",
+    static const char *const paths[] = {"claim.id",
+                                        "result.claim_id",
+                                        "result.log_claims",
+                                        "result.log_points",
+                                        "checkpoint.claim_id",
+                                        "checkpoint.log_claims",
+                                        "checkpoint.log_points",
                                         "seq"};
     bson_t sort = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_INT32(&sort, "seq", 1);

@@ -46,6 +46,11 @@ static void check_code(int64_t result, const bson_error_t *error)
 
 struct store *store_open(const char *uri, bool create, bson_error_t *error)
 {
+    return store_open_with_timeout(uri, create, 0, error);
+}
+
+struct store *store_open_with_timeout(const char *uri, bool create, int64_t limit_ms, bson_error_t *error)
+{
     bson_error_t unused;
     if (!error)
         error = &unused;
@@ -63,7 +68,7 @@ struct store *store_open(const char *uri, bool create, bson_error_t *error)
         store_close(store);
         return NULL;
     }
-    store->self = engine->open(uri, create, error);
+    store->self = engine->open(uri, create, limit_ms, error);
     check_code(store->self ? 0 : -1, error);
     if (!store->self) {
         store_close(store);

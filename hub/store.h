@@ -44,6 +44,9 @@ struct store_modify_options {
 /* Opens lazily on MongoDB (the first command connects), at once on SQLite. With create, a missing SQLite file is
  * made; without it a missing file is HUB_ERROR_NOT_FOUND. The URI's own time limits hold. */
 struct store *store_open(const char *uri, bool create, bson_error_t *error);
+/* The same, but no wait of one call for a connection, a primary, a reply or a lock is longer than limit_ms (> 0):
+ * for those who must not wait, such as a heartbeat. */
+struct store *store_open_with_timeout(const char *uri, bool create, int64_t limit_ms, bson_error_t *error);
 void store_close(struct store *store);
 const char *store_engine(const struct store *store);       /* "sqlite" or "mongodb" */
 const char *store_uri_redacted(const struct store *store); /* no password, ever; owned by the store */

@@ -63,7 +63,8 @@ struct store_engine {
     const char *name;     /* "sqlite" or "mongodb" */
     bool batch_is_atomic;
 
-    void *(*open)(const char *uri, bool create, bson_error_t *error);
+    /* limit_ms 0: the URI's own time limits, else none of them is longer. */
+    void *(*open)(const char *uri, bool create, int64_t limit_ms, bson_error_t *error);
     void (*close)(void *self);
     int (*ping)(void *self, bson_error_t *error);
     int (*describe)(void *self, bson_t *out, bson_error_t *error); /* out is initialised; append to it */

@@ -51,6 +51,16 @@ static void set_defaults(mongoc_uri_t *uri)
     }
 }
 
+/* Of a time limit that stands in the URI or that we have set. */
+static void shorten(mongoc_uri_t *uri, const char *option, int64_t limit_ms)
+{
+    int32_t now_ms = mongoc_uri_get_option_as_int32(uri, option, 0);
+    int32_t most_ms = limit_ms < INT32_MAX ? (int32_t)limit_ms : INT32_MAX;
+    if (now_ms <= 0 || now_ms > most_ms) {
+        mongoc_uri_set_option_as_int32(uri, option, most_ms);
+    }
+}
+
 /* The URI may ask for weaker writes or for secondaries; its journal and wtimeout stay. */
 static void set_safety(mongoc_client_t *client, const mongoc_uri_t *uri)
 {
@@ -79,7 +89,7 @@ static void mongo_close(void *self)
     bson_free(mongo);
 }
 
-static void *mongo_open(const char *text, bool create, bson_error_t *error)
+static void *mongo_open(const char *text, bool create, int64_t limit_ms, bson_error_t *error)
 {
     (void)create; /* a database comes to be with its first document */
     bson_error_t driver = {0};
@@ -91,6 +101,11 @@ static void *mongo_open(const char *text, bool create, bson_error_t *error)
         return NULL;
     }
     set_defaults(uri);
+    if (limit_ms > 0) {
+        shorten(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, limit_ms);
+        shorten(uri, MONGOC_URI_SOCKETTIMEOUTMS, limit_ms);
+        shorten(uri, MONGOC_URI_CONNECTTIMEOUTMS, limit_ms);
+    }
     mongoc_client_t *client = mongoc_client_new_from_uri_with_error(uri, &driver);
     if (!client) {
         if (driver.domain == MONGOC_ERROR_STREAM) { /* the names behind mongodb+srv:// are looked up here */

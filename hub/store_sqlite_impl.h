@@ -176,7 +176,7 @@ int64_t sqlite_count(void *self, const char *collection, const struct store_filt
 
 /* ---- opening and describing (store_sqlite_open.c) ---- */
 
-void *sqlite_open(const char *uri, bool create, bson_error_t *error);
+void *sqlite_open(const char *uri, bool create, int64_t limit_ms, bson_error_t *error);
 void sqlite_close(void *self);
 int sqlite_ping(void *self, bson_error_t *error);
 int sqlite_describe(void *self, bson_t *out, bson_error_t *error);

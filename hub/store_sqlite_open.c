@@ -191,7 +191,7 @@ static int look(const char *path, bson_error_t *error)
     return status.st_size > 0;
 }
 
-void *sqlite_open(const char *uri, bool create, bson_error_t *error)
+void *sqlite_open(const char *uri, bool create, int64_t limit_ms, bson_error_t *error)
 {
     struct sqlite_store *store = bson_malloc0(sizeof *store);
     int there;
@@ -199,6 +199,8 @@ void *sqlite_open(const char *uri, bool create, bson_error_t *error)
     store->turnstile.fd = -1;
     if (parse_uri(uri, &store->path, &store->busy_ms, error))
         goto fail;
+    if (limit_ms > 0 && store->busy_ms > limit_ms)
+        store->busy_ms = limit_ms;
     turnstile_init(&store->turnstile, store->path);
     there = look(store->path, error);
     if (there < 0)

@@ -8,8 +8,10 @@
  *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
  *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], after: [ids], not_before,
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, beat}, claimed_at, started_at, beat_at, started,
- *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason}, checkpoint: {blob_id, claim_id, epoch, …},
- *  result: {claim_id, blob_id, sha256, metrics}, published, error: {message, output}, finished_at,
+ *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
+ *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
+ *  result: {claim_id, blob_id, sha256, metrics, log_claims, log_points}, published, error: {message, output},
+ *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
  *  created_at, schema_version}
  *
  * `dataset`, `model` and `initial_model` are filters over those collections, resolved at the claim; a string in their
@@ -98,6 +100,24 @@ int task_fail(struct hub *hub, const struct task_fence *fence, const char *messa
 int task_end(struct hub *hub, const struct task_fence *fence, const char *state, const char *reason,
              bson_error_t *error);
 
+/* What a run can go on from, in a file that is streamed into a blob. */
+struct task_checkpoint {
+    /* Gives the file to sink, piece by piece; called once. 0, or -1 with *error unless it was the sink that failed. */
+    int (*write)(void *data, int (*sink)(void *to, const void *bytes, size_t length), void *to, bson_error_t *error);
+    void *data;
+    const bson_t *fields; /* {epoch, step, …, log_claims, log_points}: kept in `checkpoint` beside blob_id, claim_id,
+                             sha256 and bytes; the logs that it counts have been written */
+};
+
+/* Announces the blob, writes and verifies it, then names it in the task by one fenced update, which sets crashes to 0;
+ * the blob of an earlier checkpoint is gc's then. When the reply is lost the task says whether its checkpoint is this
+ * one. The task goes on; after an error it has the checkpoint that it had. */
+int task_checkpoint(struct hub *hub, const struct task_fence *fence, const struct task_checkpoint *checkpoint,
+                    bson_error_t *error);
+/* Takes a checkpoint away that nobody can go on from, if it still is the task's: the whole subdocument as it was read. */
+int task_drop_checkpoint(struct hub *hub, const struct task_fence *fence, const bson_t *checkpoint,
+                         bson_error_t *error);
+
 struct task_finish {
     const char *state;         /* "done" or "stopped" */
     const bson_t *metrics;     /* {accuracy, loss, test_accuracy, …} → result.metrics */
@@ -106,6 +126,7 @@ struct task_finish {
     const bson_t *model;       /* the model's own fields (see model.h), NULL without weights */
     const struct store_operation *logs; /* the last log buckets, see logs_operations(), or NULL */
     size_t log_count;
+    const bson_t *logs_before; /* {log_claims, log_points} of the claims that this one went on from → result, or NULL */
 };
 
 /* Upload, commit, model, published, as design in docs/task-states.md: effectively once. One batch: on SQLite one

@@ -135,12 +135,12 @@ int64_t task_backoff_ms(int64_t n)
 }
 
 /* The last bytes of a long text say most: what a program printed before it died. */
-static void append_cut(bson_t *document, const char *key, const char *text, bool keep_end)
+static void append_cut(bson_t *document, const char *key, const char *text, size_t most, bool keep_end)
 {
     size_t length = strlen(text), start = 0;
-    if (length > TASK_MAX_TEXT) {
-        start = keep_end ? length - TASK_MAX_TEXT : 0;
-        length = TASK_MAX_TEXT;
+    if (length > most) {
+        start = keep_end ? length - most : 0;
+        length = most;
     }
     char *copy = bson_strndup(text + start, length);
     for (size_t i = 0; i < length;) {
@@ -161,11 +161,35 @@ void task_append_error(bson_t *set, const char *message, const char *output)
 {
     bson_t document;
     BSON_APPEND_DOCUMENT_BEGIN(set, "error", &document);
-    append_cut(&document, "message", message, false);
+    append_cut(&document, "message", message, TASK_MAX_TEXT, false);
     if (output != NULL && output[0] != '\0') {
-        append_cut(&document, "output", output, true);
+        append_cut(&document, "output", output, TASK_MAX_TEXT, true);
     }
     bson_append_document_end(set, &document);
+}
+
+void task_append_history(bson_t *update, const char *claim, const char *message, const char *output, int64_t now)
+{
+    bson_t push, errors, each, entry;
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$push", &push);
+    BSON_APPEND_DOCUMENT_BEGIN(&push, "errors", &errors);
+    BSON_APPEND_ARRAY_BEGIN(&errors, "$each", &each);
+    BSON_APPEND_DOCUMENT_BEGIN(&each, "0", &entry);
+    if (claim != NULL) {
+        BSON_APPEND_UTF8(&entry, "claim", claim);
+    }
+    append_cut(&entry, "message", message, TASK_KEPT_TEXT, false);
+    if (output != NULL && output[0] != '\0') {
+        append_cut(&entry, "output", output, 2 * TASK_KEPT_TEXT, true);
+    }
+    if (now != 0) {
+        BSON_APPEND_DATE_TIME(&entry, "at", now);
+    }
+    bson_append_document_end(&each, &entry);
+    bson_append_array_end(&errors, &each);
+    BSON_APPEND_INT32(&errors, "$slice", -TASK_KEPT_ERRORS);
+    bson_append_document_end(&push, &errors);
+    bson_append_document_end(update, &push);
 }
 
 void task_end_update(bson_t *update, const char *state, const char *message, const char *output)

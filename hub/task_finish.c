@@ -95,6 +95,9 @@ static void build_commit(struct finish *f)
     if (f->finish->metrics != NULL) {
         BSON_APPEND_DOCUMENT(&result, "metrics", f->finish->metrics);
     }
+    if (f->finish->logs_before != NULL) {
+        bson_concat(&result, f->finish->logs_before);
+    }
     if (model && !f->atomic) {
         BSON_APPEND_DOCUMENT(&result, "model", &f->model); /* what a roll-forward needs; goes when it is published */
     }
@@ -104,6 +107,7 @@ static void build_commit(struct finish *f)
     BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$unset", &part);
     BSON_APPEND_UTF8(&part, "request", "");
     BSON_APPEND_UTF8(&part, "error", "");
+    BSON_APPEND_UTF8(&part, "checkpoint", ""); /* the run is over: its blob is gc's */
     bson_append_document_end(&f->commit, &part);
     BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$currentDate", &part);
     BSON_APPEND_BOOL(&part, "finished_at", true);

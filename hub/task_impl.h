@@ -10,6 +10,8 @@
 #define TASKS "tasks"
 #define TASK_WRITE_TRIES 4 /* of a fenced write whose reply was lost */
 #define TASK_MAX_TEXT 65536 /* bytes of an error's message and of its output */
+#define TASK_KEPT_ERRORS 5   /* of a task's history: short, for every beat moves them */
+#define TASK_KEPT_TEXT 1024  /* bytes of a message in it, and twice that of output */
 
 /* _id as text: a string as it is, an ObjectId (foreign clients) as its 24 digits. false for any other type or a longer string. */
 bool task_id_text(const bson_iter_t *id, char out[128]);
@@ -29,6 +31,12 @@ bool task_fill_fence(const bson_t *task, const char *claim_id, struct task_fence
 /* The task as it is now, whoever holds it: 1, 0 gone, -1. */
 int task_read(struct hub *hub, const struct task_fence *fence, bson_t *task, bson_error_t *error);
 
+/* Tries the update under the fence (and extra conditions, NULL allowed). 1 applied with *task after it; 0 when it
+ * matched nothing, with *task as it was read then (empty when it is gone); -1. A lost reply is a reason to look: when
+ * the task is still held, the update may be sent again if again says that a second time does no harm. */
+int task_fenced(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update, bool again,
+                bson_t *task, bson_error_t *error);
+
 enum task_held {
     TASK_HELD,  /* running under this claim */
     TASK_ENDED, /* this claim is the last one, and it runs no more */
@@ -44,6 +52,10 @@ enum task_request task_request_of(const bson_t *task);
 int64_t task_backoff_ms(int64_t n);
 /* Appends message and output, each cut to TASK_MAX_TEXT and made valid UTF-8, as `error`. */
 void task_append_error(bson_t *set, const char *message, const char *output);
+
+/* Appends to an update the $push that keeps an error in the task's history, where the next claim does not take it away.
+ * claim and output may be NULL; now 0: without a time. */
+void task_append_history(bson_t *update, const char *claim, const char *message, const char *output, int64_t now);
 
 /* The update that ends a task in a state without result: state, error (message NULL: none), finished_at. */
 void task_end_update(bson_t *update, const char *state, const char *message, const char *output);

@@ -421,6 +421,7 @@ static void take_back_update(const bson_t *task, int64_t now, int64_t lease_ms, 
     char message[200];
     bson_t set, part;
     bson_iter_t iter;
+    const char *claim = hub_text(task, "claim.id");
     bool started = bson_iter_init_find(&iter, task, "started") && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
     int64_t crashes = hub_number(task, "crashes", 0) + 1, lost = hub_number(task, "lost", 0) + 1;
     if (requested != NULL) {
@@ -441,9 +442,14 @@ static void take_back_update(const bson_t *task, int64_t now, int64_t lease_ms, 
             back_off(&set, "lost", lost, now, lost > 1 ? task_backoff_ms(lost - 1) : 0);
         }
         bson_append_document_end(update, &set);
+        if (started) {
+            snprintf(message, sizeof message, "its runner was silent for %g s", (double)lease_ms / 1000);
+            task_append_history(update, claim, message, NULL, now);
+        }
         return;
     }
     task_end_update(update, "dead", message, NULL);
+    task_append_history(update, claim, message, NULL, now);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &part); /* unlike $inc it refuses no foreign type */
     BSON_APPEND_INT64(&part, started ? "crashes" : "lost", started ? crashes : lost);
     bson_append_document_end(update, &part);

@@ -6,11 +6,8 @@
 
 #include <string.h>
 
-/* Tries the update under the fence (and extra conditions, NULL allowed). 1 applied with *task after it; 0 when it
- * matched nothing, with *task as it was read then (empty when it is gone); -1. A lost reply is a reason to look: when
- * the task is still held, the update may be sent again if again says that a second time does no harm. */
-static int fenced(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update, bool again,
-                  bson_t *task, bson_error_t *error)
+int task_fenced(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update, bool again,
+                bson_t *task, bson_error_t *error)
 {
     bson_t filter;
     bson_error_t inner;
@@ -56,7 +53,7 @@ int task_started(struct hub *hub, const struct task_fence *fence, bson_error_t *
     BSON_APPEND_BOOL(&part, "started_at", true);
     BSON_APPEND_BOOL(&part, "beat_at", true);
     bson_append_document_end(&update, &part);
-    int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    int result = task_fenced(hub, fence, NULL, &update, true, &task, error);
     TL_DID("started", fence, result);
     bson_destroy(&task);
     bson_destroy(&update);
@@ -81,7 +78,7 @@ int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *pro
     BSON_APPEND_BOOL(&part, "beat_at", true);
     bson_append_document_end(&update, &part);
     /* Two beats for one are as good as one. */
-    int result = fenced(hub, fence, NULL, &update, true, &task, error);
+    int result = task_fenced(hub, fence, NULL, &update, true, &task, error);
     TL_DID("beat", fence, result);
     if (result > 0) {
         *request = task_request_of(&task);
@@ -95,7 +92,7 @@ int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *pro
 static int end_with(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update,
                     const char *state, bson_t *task, bson_error_t *error)
 {
-    int result = fenced(hub, fence, extra, update, true, task, error);
+    int result = task_fenced(hub, fence, extra, update, true, task, error);
     if (result == 0 && task_held(task, fence) == TASK_ENDED) {
         const char *now = hub_text(task, "state");
         result = now != NULL && strcmp(now, state) == 0;
@@ -175,8 +172,9 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
     int64_t crashes = hub_number(&task, "crashes", 0) + counts;
     bool dead = counts && crashes >= hub_number(&task, "max_crashes", TASK_MAX_CRASHES);
     bson_destroy(&task);
+    message = message != NULL ? message : "its process died";
     if (dead) {
-        task_end_update(&update, "dead", message != NULL ? message : "its process died", output);
+        task_end_update(&update, "dead", message, output);
         /* $set comes first in it; the count goes beside. */
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
         BSON_APPEND_INT64(&part, "crashes", crashes);
@@ -187,9 +185,10 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
         BSON_APPEND_UTF8(&part, "state", "delayed");
         BSON_APPEND_INT64(&part, "crashes", crashes);
         BSON_APPEND_DATE_TIME(&part, "not_before", now + task_backoff_ms(crashes));
-        task_append_error(&part, message != NULL ? message : "its process died", output);
+        task_append_error(&part, message, output);
         bson_append_document_end(&update, &part);
     }
+    task_append_history(&update, fence->claim_id, message, output, now);
     TL_FAULT("crash.write");
     result = give_back(hub, fence, &update, dead ? "dead" : "delayed", error);
     TL_DID("crash", fence, result);
@@ -198,11 +197,14 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
 }
 
 static int end_task(struct hub *hub, const struct task_fence *fence, const char *state, const char *message,
-                    const char *output, bson_error_t *error)
+                    const char *output, bool keep, bson_error_t *error)
 {
     bson_t update, task;
     TL_TRY(state, fence);
     task_end_update(&update, state, message, output);
+    if (keep) {
+        task_append_history(&update, fence->claim_id, message, output, 0);
+    }
     int result = end_with(hub, fence, NULL, &update, state, &task, error);
     TL_DID(state, fence, result);
     bson_destroy(&task);
@@ -213,7 +215,7 @@ static int end_task(struct hub *hub, const struct task_fence *fence, const char 
 int task_fail(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
               bson_error_t *error)
 {
-    return end_task(hub, fence, "failed", message != NULL ? message : "it failed without saying why", output, error);
+    return end_task(hub, fence, "failed", message != NULL ? message : "it failed without saying why", output, true, error);
 }
 
 int task_end(struct hub *hub, const struct task_fence *fence, const char *state, const char *reason,
@@ -223,5 +225,5 @@ int task_end(struct hub *hub, const struct task_fence *fence, const char *state,
         return hub_error(error, HUB_ERROR_INVALID, "a task ends without results as \"cancelled\" or \"paused\", not \"%s\"",
                          state);
     }
-    return end_task(hub, fence, state, reason, NULL, error);
+    return end_task(hub, fence, state, reason, NULL, false, error);
 }

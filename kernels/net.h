@@ -109,4 +109,18 @@ int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, con
 int net_checkpoint_read(struct net *net, struct optimizer *optimizer, net_read_function *read, void *context,
                         struct safetensors **header, struct kernel_error *error);
 
+/* One more block of the net's size (net_parameter_floats) in a checkpoint, such as the best parameters so far: its tensors
+ * are named PREFIX + name. */
+struct net_block {
+    const char *prefix; /* "best.": at most 31 bytes */
+    float *data;
+};
+/* The same with `more` (NULL: none); reading needs what writing had. */
+int net_checkpoint_write_with(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                              const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
+                              void *context, struct kernel_error *error);
+int net_checkpoint_read_with(struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                             net_read_function *read, void *context, struct safetensors **header,
+                             struct kernel_error *error);
+
 #endif

@@ -92,8 +92,8 @@ void net_tensor_set(struct net *net, size_t index, const float *values)
     walk_copy(&walk, true, (float *)(uintptr_t)values, parameter_size(net, index)); /* load only reads values */
 }
 
-/* The blocks of a file: the weights, then the optimiser's states, each named PREFIX + tensor name. */
-#define BLOCKS 3
+/* The blocks of a file: the weights, then the optimiser's states, then one more, each named PREFIX + tensor name. */
+#define BLOCKS 4
 struct blocks {
     size_t count;
     struct {
@@ -106,13 +106,22 @@ static struct blocks list_blocks(const struct net *net, struct optimizer *optimi
 {
     struct blocks blocks = {.count = 1};
     blocks.block[0].data = net->parameters;
-    for (size_t i = 0; optimizer != NULL && i < optimizer_state_count(optimizer) && blocks.count < BLOCKS; i++) {
+    for (size_t i = 0; optimizer != NULL && i < optimizer_state_count(optimizer) && blocks.count < BLOCKS - 1; i++) {
         const char *name;
         blocks.block[blocks.count].data = optimizer_state(optimizer, i, &name);
         snprintf(blocks.block[blocks.count].prefix, sizeof blocks.block[0].prefix, "optimizer.%s.", name);
         blocks.count++;
     }
     return blocks;
+}
+
+static void list_more(struct blocks *blocks, const struct net_block *more)
+{
+    if (more != NULL) {
+        blocks->block[blocks->count].data = more->data;
+        snprintf(blocks->block[blocks->count].prefix, sizeof blocks->block[0].prefix, "%s", more->prefix);
+        blocks->count++;
+    }
 }
 
 /* Describes tensor t of the file (block t / parameters, parameter t % parameters); name is (NAME_BYTES). */
@@ -218,7 +227,15 @@ int net_weights_write(const struct net *net, const struct safetensors_pair *meta
 int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, const struct safetensors_pair *metadata,
                          size_t metadata_count, net_write_function *write, void *context, struct kernel_error *error)
 {
+    return net_checkpoint_write_with(net, optimizer, NULL, metadata, metadata_count, write, context, error);
+}
+
+int net_checkpoint_write_with(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                              const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
+                              void *context, struct kernel_error *error)
+{
     struct blocks blocks = list_blocks(net, optimizer);
+    list_more(&blocks, more);
     char steps[24], net_steps_text[24], seed[24];
     snprintf(steps, sizeof steps, "%" PRId64, optimizer_steps(optimizer));
     snprintf(net_steps_text, sizeof net_steps_text, "%" PRIu64, net->steps);
@@ -416,11 +433,19 @@ static int number_of(const struct safetensors *file, const char *key, uint64_t *
 int net_checkpoint_read(struct net *net, struct optimizer *optimizer, net_read_function *read, void *context,
                         struct safetensors **header, struct kernel_error *error)
 {
+    return net_checkpoint_read_with(net, optimizer, NULL, read, context, header, error);
+}
+
+int net_checkpoint_read_with(struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                             net_read_function *read, void *context, struct safetensors **header,
+                             struct kernel_error *error)
+{
     int result = -1;
     if (header != NULL) {
         *header = NULL;
     }
     struct blocks blocks = list_blocks(net, optimizer);
+    list_more(&blocks, more);
     struct safetensors *file = read_file(net, &blocks, read, context, error);
     if (file == NULL) {
         return -1;

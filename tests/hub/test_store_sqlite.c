@@ -352,7 +352,7 @@ Test(sqlite, goes_on_after_a_writer_was_killed_in_the_middle)
     if (child == 0) {
         bson_error_t error;
         char *uri = bson_strdup_printf("sqlite:%s", path);
-        struct sqlite_store *store = store_engine_sqlite.open(uri, true, &error);
+        struct sqlite_store *store = store_engine_sqlite.open(uri, true, 0, &error);
         if (store && sqlite_begin_write(store, &error) == 0 && sqlite_collection_make(store, "things", &error) &&
             write(ready[1], "x", 1) == 1)
             pause();
@@ -482,7 +482,7 @@ Test(sqlite, says_when_there_is_no_space_and_goes_on_when_there_is)
     struct store *store = store_open(uri, true, &error);
     insert(store, "things", "{'_id': 1}");
     store_close(store);
-    struct sqlite_store *engine = store_engine_sqlite.open(uri, false, &error);
+    struct sqlite_store *engine = store_engine_sqlite.open(uri, false, 0, &error);
     cr_assert_not_null(engine);
     sqlite3_exec(engine->db, "PRAGMA max_page_count = 10", NULL, NULL, NULL);
     const bson_t *large = document("{'_id': 2, 'text': '%0100000d'}", 0);
@@ -518,7 +518,7 @@ static char *explain(const char *collection, const char *filter, const char *sor
 {
     bson_error_t error = {0};
     char *uri = bson_strdup_printf("sqlite:%s", path);
-    struct sqlite_store *store = store_engine_sqlite.open(uri, false, &error);
+    struct sqlite_store *store = store_engine_sqlite.open(uri, false, 0, &error);
     cr_assert_not_null(store, "%s", error.message);
     struct query *query = query_parse(document("%s", filter), &error);
     struct sqlite_plan plan;

@@ -12,6 +12,7 @@ Prints "LISTEN CONTROL", two loopback ports: clients connect to the first; the s
   lose TEXT [N]         the next N (1) requests that contain TEXT are forwarded, the reply is swallowed, and the
                         connection is then closed: the write happened and nobody heard
   cut TEXT [N]          the same, but the request is swallowed: the write did not happen
+  then COMMAND          when a lose or cut has come to its end: refuse or black-hole from then on
   black-hole            bytes are taken and go nowhere, both ways; connections stay open, new ones too
   reset                 every open connection is reset now; then forward
   refuse                open connections are closed, new ones closed at once
@@ -29,6 +30,7 @@ class Proxy:
         self.host, self.port = host, port
         self.mode, self.delay = "forward", 0.0
         self.text, self.left, self.swallow_request = b"", 0, False
+        self.then = ""
         self.requests = self.dropped = 0
         self.connections = {}
 
@@ -67,6 +69,8 @@ class Proxy:
                     self.left -= 1
                     self.dropped += 1
                     connection["mute"] = True
+                    if self.left == 0 and self.then:
+                        self.mode, self.then = self.then, ""
                     if self.swallow_request:
                         raise ConnectionResetError
                 writer.write(head + body)
@@ -105,12 +109,14 @@ class Proxy:
             answer = "ok"
             match words:
                 case ["forward"]:
-                    self.mode, self.delay, self.left = "forward", 0.0, 0
+                    self.mode, self.delay, self.left, self.then = "forward", 0.0, 0, ""
                 case ["delay", ms]:
                     self.delay = int(ms) / 1000
                 case ["lose" | "cut" as kind, text, *number]:
                     self.text, self.left = text.encode(), int(number[0]) if number else 1
                     self.swallow_request = kind == "cut"
+                case ["then", "refuse" | "black-hole" as mode]:
+                    self.then = mode
                 case ["black-hole"]:
                     self.mode = "black-hole"
                 case ["reset"]:

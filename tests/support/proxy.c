@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int connect_to(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "no connection to the proxy");
+    return fd;
+}
+
+void proxy_start(struct proxy *proxy, const char *uri)
+{
+    int in[2], out[2], port = 0, control = 0;
+    char program[1024], hosts[256];
+    const char *start = strstr(uri, "://") + 3;
+    int length = (int)strcspn(start, "/?");
+    snprintf(program, sizeof program, "%s/tests/support/proxy.py", TL_TEST_SOURCE_DIR);
+    snprintf(hosts, sizeof hosts, "%.*s", length, start);
+    char *arguments[] = {(char *)"python3", program, hosts, (char *)"300", NULL};
+    posix_spawn_file_actions_t actions;
+    cr_assert(pipe(in) == 0 && pipe(out) == 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    posix_spawn_file_actions_addclose(&actions, in[1]);
+    posix_spawn_file_actions_addclose(&actions, out[0]);
+    cr_assert(posix_spawnp(&proxy->process, "python3", &actions, NULL, arguments, environ) == 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(in[0]);
+    close(out[1]);
+    proxy->input = in[1];
+    proxy->output = fdopen(out[0], "r");
+    cr_assert(fscanf(proxy->output, "%d %d", &port, &control) == 2, "the proxy did not start");
+    proxy->control = connect_to(control);
+    cr_assert(asprintf(&proxy->uri, "mongodb://127.0.0.1:%d%s", port, start + length) > 0);
+}
+
+void proxy_tell(struct proxy *proxy, const char *command, ...)
+{
+    char line[256], answer[64] = "";
+    size_t got = 0;
+    va_list arguments;
+    va_start(arguments, command);
+    int length = vsnprintf(line, sizeof line - 1, command, arguments);
+    va_end(arguments);
+    line[length++] = '\n';
+    cr_assert(write(proxy->control, line, (size_t)length) == length);
+    while (got < sizeof answer - 1 && !strchr(answer, '\n')) {
+        ssize_t more = read(proxy->control, answer + got, sizeof answer - 1 - got);
+        cr_assert(more > 0, "the proxy does not answer");
+        got += (size_t)more;
+        answer[got] = '\0';
+    }
+    cr_assert_str_eq(answer, "ok\n");
+}
+
+void proxy_stop(struct proxy *proxy)
+{
+    close(proxy->control);
+    close(proxy->input); /* it ends with its standard input */
+    fclose(proxy->output);
+    waitpid(proxy->process, NULL, 0);
+    free(proxy->uri);
+}
