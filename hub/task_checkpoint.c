@@ -2,6 +2,7 @@
 /* Checkpoints: the blob goes the way of every blob (announced, written, verified, pointed to, the announcement removed);
  * the pointer is one fenced update. A blob that was once offered in it is never deleted here: the reply may be lost, and
  * the pointer stand. */
+#include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/task_impl.h"
 
@@ -90,7 +91,9 @@ int task_checkpoint(struct hub *hub, const struct task_fence *fence, const struc
         return -1;
     }
     build_update(fence, checkpoint, &info, &update);
+    TL_TRY("checkpoint", fence);
     int result = task_fenced(hub, fence, NULL, &update, true, &task, error);
+    TL_DID("checkpoint", fence, result);
     /* The reply was lost, and the task taken back meanwhile: the checkpoint stands all the same. */
     result = result == 0 && names_blob(&task, &id) ? 1 : result;
     if (result >= 0) {
