@@ -6,12 +6,31 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What a user typed may be shown again: a URI that stands where none is expected, too. Its secrets are not. */
+static void hide_secrets(char *text)
+{
+    static const char ends[] = " \t\n", closing[] = "'\"):;,.";
+
+    for (char *uri = strcasestr(text, "mongodb"); uri != NULL; uri = strcasestr(uri, "mongodb")) {
+        size_t length = strcspn(uri, ends);
+        char after = uri[length];
+        while (length > 0 && strchr(closing, uri[length - 1]) != NULL) {
+            after = uri[--length];
+        }
+        uri[length] = '\0';
+        store_hide_secrets(uri);
+        uri[length] = after;
+        uri += length;
+    }
+}
+
 /* One escaped line on stderr, in one write. */
 static void say_line(const char *prefix, const char *format, va_list arguments)
 {
     char *text = bson_strdupv_printf(format, arguments);
     bson_string_t *line = bson_string_new(prefix);
 
+    hide_secrets(text);
     text_append_escaped(line, text, strlen(text));
     bson_string_append(line, "\n");
     fputs(line->str, stderr);

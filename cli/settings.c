@@ -13,37 +13,34 @@
 #define DEFAULT_URI    "sqlite:tl_hub.db"
 #define SETTINGS_BYTES 65536
 
-/* The end of "user:password@" in a URI: the position of the '@', or NULL. *password is where the password starts. */
-static char *find_password(char *uri, char **password)
+/* The URI within an argument, or NULL: after --hub, or wherever one of a server may begin. */
+static char *find_uri(char *argument, bool after_hub)
 {
-    char *authority = strstr(uri, "://");
-    if (authority == NULL) {
-        return NULL;
+    char *scheme = strcasestr(argument, "mongodb");
+    char *slashes = strstr(argument, "://");
+
+    if (after_hub) {
+        return argument;
     }
-    authority += 3;
-    char *at = NULL, *colon = NULL;
-    /* An '@' may stand in a password that was not escaped, so the last one before the path counts. */
-    for (char *c = authority; *c != '\0' && *c != '?'; c++) {
-        if (*c == '@') {
-            at = c;
-        }
+    if (strncmp(argument, "--hub=", 6) == 0) {
+        return argument + 6;
     }
-    for (char *c = authority; at != NULL && c < at && colon == NULL; c++) {
-        if (*c == ':') {
-            colon = c;
-        }
+    if (scheme != NULL && (slashes == NULL || scheme < slashes)) {
+        return scheme;
     }
-    *password = colon != NULL ? colon + 1 : NULL;
-    return colon != NULL ? at : NULL;
+    return slashes;
 }
 
 void cli_hide_passwords(int argc, char **argv)
 {
+    bool after_hub = false;
+
     for (int i = 1; i < argc; i++) {
-        char *password, *end = find_password(argv[i], &password);
-        if (end != NULL) {
+        char *uri = find_uri(argv[i], after_hub);
+        after_hub = strcmp(argv[i], "--hub") == 0;
+        if (uri != NULL) {
             char *copy = bson_strdup(argv[i]);
-            memset(password, '*', (size_t)(end - password));
+            store_hide_secrets(uri);
             argv[i] = copy;
         }
     }

@@ -52,6 +52,8 @@ const char *store_engine(const struct store *store);       /* "sqlite" or "mongo
 const char *store_uri_redacted(const struct store *store); /* no password, ever; owned by the store */
 /* Redacts any hub URI, malformed ones too, into a new string (bson_free). */
 char *store_redact_uri(const char *uri);
+/* Writes '*' over the secrets in place: the same length, for what others can read of this process. */
+void store_hide_secrets(char *uri);
 /* Whether a batch is one transaction (SQLite) or only ordered (MongoDB). */
 bool store_batch_is_atomic(const struct store *store);
 /* Reaches the hub: 1, or -1 with HUB_ERROR_UNREACHABLE / _UNAUTHORIZED. */

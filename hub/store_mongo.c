@@ -26,7 +26,7 @@ static void start_driver(void)
 static int fail_uri(const char *uri, const char *reason, bson_error_t *error)
 {
     char *redacted = store_redact_uri(uri);
-    bool may_quote = strchr(uri, '@') == NULL && reason[0] != '\0';
+    bool may_quote = redacted && strcmp(redacted, uri) == 0 && reason[0] != '\0';
     hub_error(error, HUB_ERROR_INVALID, "%s: not a MongoDB URI: %s", redacted ? redacted : "mongodb://...",
               may_quote ? reason
                         : "check the host, the options, and that the user and password are percent-encoded");

@@ -266,12 +266,25 @@ Test(sqlite, shows_no_password_in_a_uri)
         {"mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:geheim",
          "mongodb://h/?authMechanismProperties=***"},
         {"mongodb://h/db&tlscertificatekeyfilePASSWORD=geheim", "mongodb://h/db&tlscertificatekeyfilePASSWORD=***"},
+        {"mongodb://h/?tlsCertificateKeyFilePassword=ge/he?im&more;&w=1",
+         "mongodb://h/?tlsCertificateKeyFilePassword=***&w=1"},
+        {"mongodb://user:geheim", "mongodb://user:***"},
+        {"mongodb://user:2718281828", "mongodb://user:***"},
+        {"mongodb://user:ge/heim?w=1", "mongodb://user:***"},
+        {"mongodb://a:1,user:1geheim/db", "mongodb://a:1,user:***"},
+        {"mongodb:user:geheim", "mongodb:user:***"},
+        {"mongodb://a:27017,[::1]:27018,c/db?w=1", "mongodb://a:27017,[::1]:27018,c/db?w=1"},
+        {"mongodb://[::1]", "mongodb://[::1]"},
         {"sqlite:/a/b@c.db", "sqlite:/a/b@c.db"},
         {"", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *shown = store_redact_uri(cases[i].uri);
         cr_expect_str_eq(shown, cases[i].shown);
+        char *hidden = bson_strdup(cases[i].uri);
+        store_hide_secrets(hidden);
+        cr_expect(strlen(hidden) == strlen(cases[i].uri) && strstr(hidden, "geheim") == NULL, "%s", hidden);
+        bson_free(hidden);
         bson_free(shown);
     }
 }
