@@ -3,10 +3,11 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 HUB ?=
+SECONDS ?= 120
 BUILD := build/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check build bench model install clean
+.PHONY: help demo check build bench model fuzz install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +29,9 @@ bench: build ## tl_hub beside its peers, measured here and now
 
 model: ## checks the protocol in every interleaving (spin): docs/protocol
 	scripts/model
+
+fuzz: ## runs every fuzz target for two minutes (SECONDS=120)
+	scripts/fuzz $(SECONDS)
 
 install: build ## the program, the C library and its headers (PREFIX=/usr/local, DESTDIR=)
 	DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

@@ -10,9 +10,9 @@ static void append_number(bson_string_t *out, double value, enum output_style st
 {
     char text[32];
 
-    if (style == OUTPUT_BYTES) {
+    if (style == OUTPUT_BYTES && fabs(value) < 9e18) {
         text_format_bytes((int64_t)value, text, sizeof text);
-    } else if (style == OUTPUT_SECONDS) {
+    } else if (style == OUTPUT_SECONDS && isfinite(value)) {
         text_format_seconds(value, text, sizeof text);
     } else if (style == OUTPUT_FRACTION && isfinite(value)) {
         snprintf(text, sizeof text, fabs(value) < 1e6 ? "%.4f" : "%.4g", value);

@@ -44,7 +44,7 @@ int cli_say(enum cli_exit code, const char *format, ...)
     va_start(arguments, format);
     say_line("tl_hub: ", format, arguments);
     va_end(arguments);
-    return code;
+    return (int)code;
 }
 
 void cli_note(const char *format, ...)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define SCHEME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-"
+
 /* A stretch of the URI that is not to be shown. */
 struct secret {
     size_t begin, end;
@@ -76,14 +78,17 @@ static const char *stray_password(const char *hosts)
 /* The user and password: 1 with *secret, 0 none. *rest is where hosts or options begin. */
 static bool find_credentials(const char *uri, struct secret *secret, size_t *rest)
 {
-    const char *user = uri, *slashes = strstr(uri, "//"), *colon = strchr(uri, ':'), *at = strrchr(uri, '@');
-    if (slashes && (!at || slashes < at))
-        user = slashes + 2;
-    else if (colon && strncasecmp(uri, "mongodb", 7) == 0)
-        user = colon + 1;
+    const char *user = uri, *at = strrchr(uri, '@');
+    size_t scheme = strspn(uri, SCHEME_LETTERS);
+    if (strncmp(uri + scheme, "://", 3) == 0 || strncmp(uri + scheme, "//", 2) == 0)
+        user = uri + scheme + (uri[scheme] == ':' ? 3 : 2);
+    else if (uri[scheme] == ':' && strncasecmp(uri, "mongodb", 7) == 0)
+        user = uri + scheme + 1;
     *rest = (size_t)(user - uri);
     if (at && at >= user) {
         const char *password = memchr(user, ':', (size_t)(at - user));
+        if (password && strcspn(user, "/?&;=@") < (size_t)(password - user)) /* no user's name: what it is, is not known */
+            password = NULL;
         *secret = (struct secret){(size_t)((password ? password + 1 : user) - uri), (size_t)(at - uri)};
         *rest = secret->end + 1;
         return true;

@@ -75,6 +75,10 @@ static int parse_tensor(const cJSON *json, struct safetensors_tensor *tensor, st
     const char *name = json->string;
     const cJSON *dtype = NULL, *shape = NULL, *offsets = NULL, *item;
     int fields = 0;
+    if (!cJSON_IsObject(json)) { /* an array's items have no names */
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "safetensors: tensor %.80s: must be an object with dtype, "
+                                "shape and data_offsets", name);
+    }
     cJSON_ArrayForEach(item, json) {
         const cJSON **field = strcmp(item->string, "dtype") == 0          ? &dtype
                               : strcmp(item->string, "shape") == 0        ? &shape
@@ -87,7 +91,7 @@ static int parse_tensor(const cJSON *json, struct safetensors_tensor *tensor, st
         *field = item;
         fields++;
     }
-    if (!cJSON_IsObject(json) || fields != 3 || !cJSON_IsString(dtype) || !cJSON_IsArray(shape) ||
+    if (fields != 3 || !cJSON_IsString(dtype) || !cJSON_IsArray(shape) ||
         !cJSON_IsArray(offsets)) {
         return kernel_error_set(error, KERNEL_ERROR_INVALID, "safetensors: tensor %.80s: needs dtype, shape and "
                                 "data_offsets", name);
