@@ -2,14 +2,17 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "hub/task.h"
 #include "runner/runner.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LITTLE_DISK 1000000000LL /* bytes below which it is worth a warning */
+#define MUCH_TIME 60000          /* ms between two clocks */
 
 /* What is wrong, gathered while the report is written. */
 struct doctor {
@@ -24,6 +27,47 @@ static void warn(struct doctor *doctor, const char *text)
     const char *key;
     bson_uint32_to_string(doctor->warning_count++, &key, digits, sizeof digits);
     BSON_APPEND_UTF8(&doctor->warnings, key, text);
+}
+
+/* A claim must read one task by its index, however many wait. */
+static void append_claim(struct cli *cli, struct doctor *doctor, bson_t *hub)
+{
+    bson_t plan;
+    bson_error_t error;
+    int told = task_explain_claim(cli->hub, NULL, &plan, &error);
+    const char *index = output_text(&plan, "index");
+
+    if (told > 0) {
+        BSON_APPEND_DOCUMENT(hub, "claim", &plan);
+        if (index == NULL || strcmp(index, "claim") != 0 || output_integer(&plan, "documents_examined", 0) > 100) {
+            warn(doctor, "claims do not use their index: run tl_hub init on this hub to make it anew");
+        }
+    } else if (told < 0) {
+        warn(doctor, error.message);
+    }
+    bson_destroy(&plan);
+}
+
+/* Only delays go by the hub's clock; a large difference is worth knowing all the same. */
+static void append_clock(struct cli *cli, struct doctor *doctor, bson_t *hub)
+{
+    struct timespec before, after;
+    bson_error_t error;
+    int64_t theirs;
+
+    clock_gettime(CLOCK_REALTIME, &before);
+    if (store_server_time(hub_store(cli->hub), &theirs, &error) < 0) {
+        warn(doctor, error.message);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &after);
+    int64_t ours = (before.tv_sec + after.tv_sec) * 500 + (before.tv_nsec + after.tv_nsec) / 2000000;
+    int64_t ahead = theirs - ours;
+    BSON_APPEND_INT64(hub, "clock_ahead_ms", ahead);
+    if (ahead > MUCH_TIME || ahead < -MUCH_TIME) {
+        warn(doctor, "the hub's clock and this machine's differ by more than a minute: delays and the times shown are off; "
+                     "nothing else goes by them");
+    }
 }
 
 static void append_hub(struct cli *cli, struct doctor *doctor)
@@ -51,6 +95,8 @@ static void append_hub(struct cli *cli, struct doctor *doctor)
                 warn(doctor, warning);
             }
             bson_concat(&hub, &engine);
+            append_clock(cli, doctor, &hub);
+            append_claim(cli, doctor, &hub);
         }
         bson_destroy(&engine);
     }

@@ -391,6 +391,25 @@ out:
     return cursor;
 }
 
+int store_explain(struct store *store, const char *collection, const bson_t *filter,
+                  const struct store_find_options *options, bson_t *out, bson_error_t *error)
+{
+    bson_error_t unused;
+    error = error ? error : &unused;
+    struct store_find_request request;
+    bson_t tied;
+    struct query *query;
+    int result = -1;
+    bson_init(out);
+    if (parse_find(collection, filter, options, &request, &tied, &query, error) == 0) {
+        result = store->engine->explain(store->self, collection, &request, out, error);
+        check_code(result, error);
+    }
+    bson_destroy(&tied);
+    query_free(query);
+    return result;
+}
+
 int store_cursor_next(struct store_cursor *cursor, const bson_t **document, bson_error_t *error)
 {
     bson_error_t unused;

@@ -90,6 +90,12 @@ int64_t store_update(struct store *store, const char *collection, const bson_t *
 /* Every match; the number of documents deleted. Deletes in bounded steps, so it may stop half-way on error. */
 int64_t store_delete(struct store *store, const char *collection, const bson_t *filter, bson_error_t *error);
 
+/* How a find is answered, run once as far as its first document (or limit): {index: its name, or missing where none
+ * serves; sorts: whether documents are sorted after they were read; documents_examined, and keys_examined on MongoDB; plan:
+ * the engine's own words on SQLite}. 1, 0 (this server does not tell), -1; *out is initialised always. */
+int store_explain(struct store *store, const char *collection, const bson_t *filter,
+                  const struct store_find_options *options, bson_t *out, bson_error_t *error);
+
 enum store_operation_kind {
     STORE_INSERT,  /* document */
     STORE_UPDATE,  /* filter, update: the first match; upsert */

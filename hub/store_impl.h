@@ -96,6 +96,9 @@ struct store_engine {
     int (*batch)(void *self, struct store *store, const struct store_batch_entry *entries, size_t count,
                  size_t *stopped_at, bson_error_t *error);
     int (*server_time)(void *self, int64_t *milliseconds, bson_error_t *error);
+    /* out is initialised; append to it. */
+    int (*explain)(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
+                   bson_error_t *error);
 };
 
 extern const struct store_engine store_engine_sqlite;

@@ -532,4 +532,5 @@ const struct store_engine store_engine_mongo = {
     .delete = mongo_delete,
     .batch = mongo_batch,
     .server_time = mongo_server_time,
+    .explain = mongo_explain,
 };

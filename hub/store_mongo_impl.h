@@ -50,6 +50,8 @@ void mongo_cursor_close(void *cursor);
 int mongo_find_one(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
                    bson_error_t *error);
 int64_t mongo_count(void *self, const char *collection, const struct store_filter *filter, bson_error_t *error);
+int mongo_explain(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
+                  bson_error_t *error);
 /* For tests: sorts as after a server's refusal to sort in memory (see store_mongo_find.c). */
 extern bool mongo_always_sorts_in_two_steps;
 

@@ -427,4 +427,5 @@ const struct store_engine store_engine_sqlite = {
     .delete = sqlite_delete,
     .batch = sqlite_batch,
     .server_time = sqlite_server_time,
+    .explain = sqlite_explain,
 };

@@ -174,6 +174,9 @@ int sqlite_find_one(void *self, const char *collection, const struct store_find_
                     bson_error_t *error);
 int64_t sqlite_count(void *self, const char *collection, const struct store_filter *filter, bson_error_t *error);
 
+int sqlite_explain(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
+                   bson_error_t *error);
+
 /* ---- opening and describing (store_sqlite_open.c) ---- */
 
 void *sqlite_open(const char *uri, bool create, int64_t limit_ms, bson_error_t *error);

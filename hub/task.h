@@ -72,6 +72,8 @@ struct task_claim_options {
 int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
                bson_error_t *error);
 int64_t task_promote(struct hub *hub, bson_error_t *error);
+/* How the engine would find the task of a claim (NULL: with the defaults), as store_explain says it. */
+int task_explain_claim(struct hub *hub, const struct task_claim_options *options, bson_t *out, bson_error_t *error);
 
 /* ---- fenced writes: 1 applied (also when found applied after a lost reply), 0 the lease is lost: stop and write
  * nothing more, -1 error (the outcome of the last try was an error, not a loss) ---- */

@@ -172,3 +172,17 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
     bson_reinit(task);
     return -1;
 }
+
+int task_explain_claim(struct hub *hub, const struct task_claim_options *options, bson_t *out, bson_error_t *error)
+{
+    static const struct task_claim_options defaults = {.runner = ""};
+    bson_t filter, sort;
+    options = options != NULL ? options : &defaults;
+    claim_filter(hub, options, "ready", &filter);
+    claim_sort(options, &sort);
+    struct store_find_options find = {.sort = &sort}; /* with a limit, ties would be sorted by _id: a claim leaves them */
+    int result = store_explain(hub_store(hub), TASKS, &filter, &find, out, error);
+    bson_destroy(&sort);
+    bson_destroy(&filter);
+    return result;
+}

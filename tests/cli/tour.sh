@@ -160,5 +160,7 @@ expect 0 -- init --project other
 expect 3 'no models found' -- find-model --project other
 expect 0 -- find-model
 expect 0 -- doctor -o json
+json '-60000 < it["hub"]["clock_ahead_ms"] < 60000'
+json 'it["hub"]["engine"] != "sqlite" or it["hub"]["claim"]["index"] == "claim"'
 json "it['hub']['engine'] == '$engine' and 'ref' in it['machine']['devices']"
 finish

@@ -259,6 +259,33 @@ Test(mongodb_uri, weak_writes_and_secondaries_are_not_obeyed)
     free(uri);
 }
 
+/* ---- explain ---- */
+
+static int explain(const char *script, bson_t *plan)
+{
+    struct stub stub;
+    stub_start(&stub, script, "");
+    struct store *store = store_open(stub.uri, false, &error);
+    int result = store_explain(store, "c", document("{'a': 1}"), NULL, plan, &error);
+    store_close(store);
+    stub_end(&stub, "explain");
+    return result;
+}
+
+Test(mongodb, explain_reads_the_winning_plan)
+{
+    bson_t plan;
+    cr_assert_eq(explain("", &plan), 1, "%s", error.message);
+    cr_expect(bson_equal(&plan, document("{'index': 'served', 'sorts': false, 'documents_examined': "
+                                         "{'$numberLong': '1'}, 'keys_examined': {'$numberLong': '2'}}")),
+              "another plan");
+    bson_destroy(&plan);
+    cr_expect_eq(explain("explain 59 CommandNotFound", &plan), 0, "not every server tells");
+    cr_expect(bson_empty(&plan));
+    bson_destroy(&plan);
+    documents_free();
+}
+
 /* ---- sorting in two steps ---- */
 
 static void collect(struct store *store, const bson_t *filter, const struct store_find_options *options, bson_t *all)

@@ -5,7 +5,7 @@
 usage: wire_stub.py SCRIPT [SECONDS]
 
 Prints its loopback port. Answers the handshake (hello, isMaster) as a standalone server of wire versions 0..17, ping and
-endSessions with ok, and every other command by the first rule of SCRIPT that still applies, else with ok: 1, n: 1.
+endSessions with ok, explain with a plan, and every other command by the first rule of SCRIPT that still applies, else with ok: 1, n: 1.
 SCRIPT is rules divided by ';':   COMMAND CODE NAME [TIMES]     for example
     find 13 Unauthorized; insert 10107 NotWritablePrimary 2; update wc:64 WriteConcernFailed; auth 18 AuthenticationFailed
 COMMAND '*' is any. CODE "wc:N" answers ok: 1 with a writeConcernError N; CODE "close" closes the connection instead of
@@ -58,6 +58,14 @@ def hello():
             "minWireVersion": 0, "maxWireVersion": 17, "readOnly": False, "ok": 1.0}
 
 
+def explanation():
+    """What a mongod says of a find that an index serves, in order."""
+    scan = {"stage": "IXSCAN", "keyPattern": {"a": 1}, "indexName": "served", "direction": "forward"}
+    return {"queryPlanner": {"winningPlan": {"stage": "LIMIT", "inputStage": {"stage": "FETCH", "inputStage": scan}},
+                             "rejectedPlans": [{"stage": "SORT", "inputStage": {"stage": "COLLSCAN"}}]},
+            "executionStats": {"nReturned": 1, "totalKeysExamined": 2, "totalDocsExamined": 1}, "ok": 1.0}
+
+
 class Stub:
     def __init__(self, script):
         self.rules = []
@@ -81,6 +89,8 @@ class Stub:
                 return {"ok": 0.0, "errmsg": f"scripted {rule[2]}", "code": int(rule[1]), "codeName": rule[2]}
         if command in ("find", "aggregate", "listCollections", "listIndexes"):
             return {"cursor": {"id": 0, "ns": "stub.stub", "firstBatch": []}, "ok": 1.0}
+        if command == "explain":
+            return explanation()
         return {"ok": 1.0, "n": 1}
 
     async def client(self, reader, writer):
