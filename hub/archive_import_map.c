@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names and task numbers on their way into a hub. Where a project has had tasks already, the numbers of an archive move up
+ * as a whole; a record in meta keeps by how much, so that importing again, also a later archive of the same hub, gives every
+ * task the number that it has. */
+#include "hub/archive_import_impl.h"
+#include "hub/hub_impl.h"
+#include "hub/schema.h"
+
+#include <string.h>
+
+#define META "meta"
+
+void importer_projects_free(struct importer *importer)
+{
+    for (size_t i = 0; i < importer->project_count; i++) {
+        bson_free(importer->projects[i].name);
+        bson_free(importer->projects[i].target);
+        bson_free(importer->projects[i].segments);
+    }
+    bson_free(importer->projects);
+    importer->projects = NULL;
+    importer->project_count = 0;
+}
+
+const struct import_project *importer_project(const struct importer *importer, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < importer->project_count; i++) {
+        if (strcmp(importer->projects[i].name, name) == 0) {
+            return &importer->projects[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- the record in meta ---- */
+
+static void record_filter(const struct importer *importer, const struct import_project *project, bson_t *filter)
+{
+    const char *source = hub_text(&importer->reader.header, "hub_id");
+    char *id = bson_strdup_printf("import:%.64s:%s:%s", source != NULL ? source : "", project->name, project->target);
+    bson_init(filter);
+    BSON_APPEND_UTF8(filter, "_id", id);
+    bson_free(id);
+}
+
+static void add_segment(struct import_project *project, int64_t from, int64_t offset)
+{
+    if (project->count > 0 && project->segments[project->count - 1].offset == offset) {
+        return;
+    }
+    project->segments = bson_realloc(project->segments, (project->count + 1) * sizeof *project->segments);
+    project->segments[project->count++] = (struct import_segment){from, offset};
+}
+
+static void read_segments(struct import_project *project, const bson_t *record)
+{
+    bson_t list, segment;
+    bson_iter_t iter;
+    bool more = hub_view(record, "segments", &list) && bson_iter_init(&iter, &list);
+    while (more && bson_iter_next(&iter)) {
+        uint32_t length;
+        const uint8_t *data;
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+            bson_iter_document(&iter, &length, &data);
+            if (bson_init_static(&segment, data, length)) {
+                add_segment(project, hub_number(&segment, "from", 1), hub_number(&segment, "offset", 0));
+            }
+        }
+    }
+}
+
+static void append_segments(bson_t *set, const struct import_project *project)
+{
+    bson_t list, segment;
+    BSON_APPEND_ARRAY_BEGIN(set, "segments", &list);
+    for (size_t i = 0; i < project->count; i++) {
+        char buffer[16];
+        const char *key;
+        size_t digits = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof buffer);
+        bson_append_document_begin(&list, key, (int)digits, &segment);
+        BSON_APPEND_INT64(&segment, "from", project->segments[i].from);
+        BSON_APPEND_INT64(&segment, "offset", project->segments[i].offset);
+        bson_append_document_end(&list, &segment);
+    }
+    bson_append_array_end(set, &list);
+}
+
+static int write_record(struct importer *importer, const struct import_project *project, int64_t until,
+                        const char *state, bson_error_t *error)
+{
+    bson_t filter, update = BSON_INITIALIZER, set;
+    const struct store_modify_options options = {.upsert = true};
+    record_filter(importer, project, &filter);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "archive", importer->session);
+    BSON_APPEND_UTF8(&set, "state", state);
+    if (until >= 0) {
+        BSON_APPEND_INT64(&set, "until", until);
+        append_segments(&set, project);
+    }
+    bson_append_document_end(&update, &set);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &set);
+    BSON_APPEND_BOOL(&set, "changed_at", true);
+    bson_append_document_end(&update, &set);
+    int result = store_modify(hub_store(importer->hub), META, &filter, &update, &options, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result < 0 ? -1 : 1;
+}
+
+int importer_complete(struct importer *importer, bson_error_t *error)
+{
+    for (size_t i = 0; i < importer->project_count; i++) {
+        if (write_record(importer, &importer->projects[i], -1, "complete", error) < 0) {
+            return -1;
+        }
+    }
+    return 1;
+}
+
+/* ---- numbers ---- */
+
+/* The project's counter is at least at last: no number of the archive is given to another task. */
+static int raise_counter(struct importer *importer, const char *counter, int64_t last, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part, made = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&filter, "_id", counter);
+    BSON_APPEND_UTF8(&made, "_id", counter);
+    BSON_APPEND_INT64(&made, "value", 0);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
+    BSON_APPEND_INT64(&part, "value", last);
+    bson_append_document_end(&update, &part);
+    const struct store_operation operations[] = {
+        {.kind = STORE_INSERT, .collection = "counters", .document = &made, .ignore_duplicate = true},
+        {.kind = STORE_UPDATE, .collection = "counters", .filter = &filter, .update = &update},
+    };
+    int result = store_batch(hub_store(importer->hub), operations, 2, NULL, error);
+    bson_destroy(&made);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* Where the numbers after `known` up to `last` go. Restored into the hub that they came from they stay as they are. */
+static int place_numbers(struct importer *importer, struct import_project *project, int64_t known, int64_t last,
+                         bson_error_t *error)
+{
+    const char *source = hub_text(&importer->reader.header, "hub_id");
+    char counter[128];
+    int64_t first;
+    snprintf(counter, sizeof counter, "tasks:%.100s", project->target);
+    bool own = source != NULL && strcmp(source, hub_id(importer->hub)) == 0 && strcmp(project->name, project->target) == 0;
+    if (own) {
+        add_segment(project, 1, 0);
+        return raise_counter(importer, counter, last, error);
+    }
+    if (last <= known) {
+        return 1;
+    }
+    if (store_counter_add(hub_store(importer->hub), counter, last - known, &first, error) < 0) {
+        return -1;
+    }
+    add_segment(project, known + 1, first - 1 - known);
+    return 1;
+}
+
+static int map_numbers(struct importer *importer, struct import_project *project, int64_t last, bson_error_t *error)
+{
+    bson_t filter, record;
+    record_filter(importer, project, &filter);
+    int result = store_find_one(hub_store(importer->hub), META, &filter, NULL, &record, error);
+    int64_t known = hub_number(&record, "until", 0);
+    read_segments(project, &record);
+    bson_destroy(&record);
+    bson_destroy(&filter);
+    if (result >= 0) {
+        result = place_numbers(importer, project, known, last, error);
+    }
+    return result < 0 ? -1 : write_record(importer, project, last > known ? last : known, "importing", error);
+}
+
+/* The project's name in the hub becomes part of documents and of the counter's name. */
+static int check_name(const char *name, bson_error_t *error)
+{
+    bson_t document = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&document, "_id", name);
+    BSON_APPEND_UTF8(&document, "project", name);
+    BSON_APPEND_DATE_TIME(&document, "created_at", 0);
+    BSON_APPEND_INT32(&document, "schema_version", HUB_SCHEMA_VERSION);
+    int result = schema_check("project", &document, NULL);
+    bson_destroy(&document);
+    return result >= 0 ? 1
+                       : hub_error(error, HUB_ERROR_INVALID,
+                                   "project \"%.64s\": a name is 1 to 64 letters, digits, '_', '-' and '.', a letter or "
+                                   "digit first",
+                                   name);
+}
+
+static int64_t map_number(const struct import_project *project, int64_t number)
+{
+    int64_t offset = 0;
+    for (size_t i = 0; i < project->count; i++) {
+        if (project->segments[i].from <= number) {
+            offset = project->segments[i].offset;
+        }
+    }
+    return number < INT64_MAX - offset ? number + offset : number;
+}
+
+int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_error_t *error)
+{
+    const struct archive_import_options *options = importer->options;
+    const char *name = hub_text(frame, "project");
+    int64_t last = hub_number(frame, "last", 0);
+    if (name == NULL || strlen(name) > 64 || last < 0 || last > INT64_MAX / 4) {
+        return hub_error(error, HUB_ERROR_CORRUPT, "%s: a project without name and number", importer->reader.name);
+    }
+    if ((options->project != NULL && strcmp(options->project, name) != 0) || importer_project(importer, name) != NULL) {
+        return 1;
+    }
+    if (options->rename != NULL && importer->project_count > 0) {
+        return hub_error(error, HUB_ERROR_INVALID,
+                         "%s holds several projects: say with --project which one is to be called \"%.64s\"",
+                         importer->reader.name, options->rename);
+    }
+    if (check_name(options->rename != NULL ? options->rename : name, error) < 0) {
+        return -1;
+    }
+    importer->projects =
+        bson_realloc(importer->projects, (importer->project_count + 1) * sizeof *importer->projects);
+    struct import_project *project = &importer->projects[importer->project_count++];
+    *project = (struct import_project){.name = bson_strdup(name),
+                                       .target = bson_strdup(options->rename != NULL ? options->rename : name)};
+    return map_numbers(importer, project, last, error);
+}
+
+/* ---- documents ---- */
+
+static void append_number(bson_t *out, const bson_iter_t *iter, const struct import_project *project)
+{
+    const char *key = bson_iter_key(iter);
+    int64_t number = BSON_ITER_HOLDS_INT(iter) ? map_number(project, bson_iter_as_int64(iter)) : 0;
+    if (!BSON_ITER_HOLDS_INT(iter)) {
+        bson_append_iter(out, key, -1, iter);
+    } else if (BSON_ITER_HOLDS_INT32(iter) && number <= INT32_MAX && number >= INT32_MIN) {
+        BSON_APPEND_INT32(out, key, (int32_t)number);
+    } else {
+        BSON_APPEND_INT64(out, key, number);
+    }
+}
+
+/* collection NULL: a part of a document. */
+static void map_into(const char *collection, bson_iter_t *iter, const struct import_project *project, bson_t *out)
+{
+    bool tasks = collection != NULL && strcmp(collection, "tasks") == 0;
+    bool models = collection != NULL && strcmp(collection, "models") == 0;
+    bool projects = collection != NULL && strcmp(collection, "projects") == 0;
+    while (bson_iter_next(iter)) {
+        const char *key = bson_iter_key(iter);
+        bson_iter_t inner;
+        bson_t part;
+        bool below = (tasks && strcmp(key, "result") == 0) || (collection == NULL && strcmp(key, "model") == 0);
+        if (BSON_ITER_HOLDS_UTF8(iter) && collection != NULL &&
+            (strcmp(key, "project") == 0 || (projects && strcmp(key, "_id") == 0))) {
+            BSON_APPEND_UTF8(out, key, project->target);
+        } else if ((tasks && strcmp(key, "seq") == 0) || (models && strcmp(key, "task_seq") == 0)) {
+            append_number(out, iter, project);
+        } else if (below && BSON_ITER_HOLDS_DOCUMENT(iter) && bson_iter_recurse(iter, &inner)) {
+            BSON_APPEND_DOCUMENT_BEGIN(out, key, &part);
+            map_into(tasks ? NULL : "models", &inner, project, &part);
+            bson_append_document_end(out, &part);
+        } else {
+            bson_append_iter(out, key, -1, iter);
+        }
+    }
+}
+
+bson_t *importer_map(int collection, const bson_t *document, const struct import_project *project)
+{
+    bson_t *out = bson_new();
+    bson_iter_t iter;
+    if (bson_iter_init(&iter, document)) {
+        map_into(archive_collections[collection], &iter, project, out);
+    }
+    return out;
+}
