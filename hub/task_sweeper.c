@@ -475,7 +475,7 @@ static int take_back(struct task_sweeper *sweeper, struct hub *hub, const bson_t
     take_back_update(task, now, sweeper->lease_ms, &update);
     /* An unknown outcome is found out at the next round. A claim that no filter can name is put away as it is. */
     bson_error_t inner;
-    TL_HISTORY("try take-back %s %s", hub_text(task, "_id"), hub_text(task, "claim.id"));
+    TL_HISTORY("try take-back %s %s %" PRId64, hub_text(task, "_id"), hub_text(task, "claim.id"), sweeper->lease_ms);
     TL_FAULT("take_back.before");
     int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, &inner);
     TL_FAULT("take_back.after");

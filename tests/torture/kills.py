@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGKILL at every named point, and writes or replies that are lost there."""
+import collections
+
+from ground import Failed
+
+BOTH, SQLITE, MONGODB = ("sqlite", "mongodb"), ("sqlite",), ("mongodb",)
+LEASE = 600
+
+# Points that a worker passes: the point, how to work so that it is passed, where, and which passes.
+WORK = [
+    ("claim.before", {}, BOTH, 1), ("claim.after", {}, BOTH, 1),
+    ("started.before", {}, BOTH, 1), ("started.after", {}, BOTH, 1),
+    ("beat.before", {"beats": 3}, BOTH, 3), ("beat.after", {"beats": 3}, BOTH, 3),
+    ("logs.before", {}, BOTH, 2), ("logs.after", {}, BOTH, 2),
+    ("finish.before", {}, BOTH, 1), ("batch.before", {}, BOTH, 1),
+    ("announce.before", {}, MONGODB, 1), ("announce.after", {}, MONGODB, 1),
+    ("announce.before", {"end": "large"}, SQLITE, 1), ("announce.after", {"end": "large"}, SQLITE, 1),
+    ("chunk.before", {"blob": 600000}, BOTH, 3), ("chunk.after", {"blob": 600000}, BOTH, 3),
+    ("chunk.after", {"end": "large"}, BOTH, 33),
+    ("verify.before", {"blob": 300000}, BOTH, 1), ("verify.after", {"blob": 300000}, BOTH, 1),
+    ("files.before", {}, BOTH, 1), ("files.after", {}, BOTH, 1),
+    ("files.after", {"end": "large"}, BOTH, 1),
+    ("commit.before", {}, BOTH, 1), ("commit.after", {}, BOTH, 1),
+    ("commit.after", {"end": "large"}, BOTH, 1),
+    ("model.before", {}, BOTH, 1), ("model.after", {}, BOTH, 1),
+    ("published.before", {}, MONGODB, 1), ("published.after", {}, MONGODB, 1),
+    ("upload_done.before", {}, MONGODB, 1), ("upload_done.after", {}, MONGODB, 1),
+    ("upload_done.before", {"end": "large"}, SQLITE, 1), ("upload_done.after", {"end": "large"}, SQLITE, 1),
+    ("transaction.before", {"logs": 0}, SQLITE, 1), ("transaction.after", {"logs": 0}, SQLITE, 1),
+    ("finish.after", {}, BOTH, 1),
+    ("release.before", {"end": "release"}, BOTH, 1), ("release.after", {"end": "release"}, BOTH, 1),
+    ("crash.before", {"end": "crash"}, BOTH, 1), ("crash.write", {"end": "crash"}, BOTH, 1),
+    ("crash.after", {"end": "crash"}, BOTH, 1),
+    ("failed.before", {"end": "fail"}, BOTH, 1), ("failed.after", {"end": "fail"}, BOTH, 1),
+    ("cancelled.before", {"end": "cancel"}, BOTH, 1), ("cancelled.after", {"end": "cancel"}, BOTH, 1),
+]
+# A kill of these costs 8 MiB each.
+LARGE = 5
+
+
+def title(point, work):
+    return point + (" (large)" if work.get("end") == "large" else "")
+
+
+def in_turns(ground, count, start, end, at_once=4):
+    """start(i) gives a process, end(process) looks at it; at_once of them run beside each other."""
+    running = collections.deque()
+    for i in range(count):
+        running.append(start(i))
+        if len(running) == at_once:
+            end(running.popleft())
+    while running:
+        end(running.popleft())
+
+
+def kill_workers(ground, point, work, passes, count):
+    """count workers die at the point, each with a task; others finish what they left."""
+    ground.run("submit", count=count + 5)
+    sweeper = ground.sweeper(LEASE)
+    in_turns(ground, count,
+             lambda i: ground.client("work", f"{point}:kill:{1 + i % passes}", tasks=1, lease=LEASE, **work),
+             lambda process: ground.killed_at(process, point))
+    ground.settle(LEASE, sweeper=sweeper)
+    ground.judge()
+    may_end = {"failed.after": "failed", "cancelled.after": "cancelled"}.get(point)
+    wrong = {t: s for t, s in ground.states().items() if s not in ("done", may_end)}
+    if wrong:
+        raise Failed(f"not done: {wrong}")
+    return count, slowest_take_back(ground)
+
+
+def slowest_take_back(ground):
+    """How long after a death its task was taken back: for the table only."""
+    held = {}
+    for path in ground.histories.iterdir():
+        last_claim = None
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if words[2:4] == ["did", "claim"] and words[6] == "1":
+                last_claim = words[5]
+            elif words[2] == "fault" and words[4] == "kill" and last_claim:
+                held[last_claim] = int(words[0])
+    waits = [time - held[words[5]] for time, words in ground.events("did", "take-back", 1) if words[5] in held]
+    return f"taken back at most {max(waits) / 1e6:.1f} s after the death (lease {LEASE / 1000:g} s)" if waits else ""
+
+
+# ---- others than workers ----
+
+def kill_submitter(ground, point, count):
+    for i in range(count):
+        ground.killed_at(ground.client("submit", f"{point}:kill:{1 + i % 3}", count=3, prefix=f"p{i}"), point)
+        ground.run("submit", count=3, prefix=f"p{i}")
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    return count, ""
+
+
+def leave_running(ground, i, fault, **work):
+    """One task whose worker is dead."""
+    ground.run("submit", prefix=f"p{i}")
+    ground.killed_at(ground.client("work", f"{fault}:kill", tasks=1, lease=300, **work), fault)
+
+
+def kill_sweeper(ground, point, count):
+    """The elected sweeper dies at its work; the next one does it."""
+    lease = 200
+    leave = {"take_back.before": "beat.after", "take_back.after": "beat.after"}.get(point, "commit.after")
+    for i in range(count):
+        leave_running(ground, i, leave)
+        ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill"), point)
+    ground.settle(lease)
+    ground.judge()
+    ground.all_done()
+    return count, ""
+
+
+def kill_leader(ground, point, count):
+    """At its first and second word as the leader."""
+    lease = 150
+    for i in range(count):
+        ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill:{1 + i % 2}"), point)
+        leave_running(ground, i, "beat.after")
+    ground.settle(lease)
+    ground.judge()
+    ground.all_done()
+    return count, ""
+
+
+def kill_promoter(ground, point, count):
+    for i in range(count):
+        ground.run("submit", prefix=f"a{i}")
+        if point.startswith("promote_waiting"):
+            ground.run("submit", prefix=f"b{i}", after=f"a{i}")
+            ground.run("work", tasks=1, lease=LEASE)
+        else:
+            ground.run("work", tasks=1, lease=LEASE, end="crash")
+        ground.killed_at(ground.client("work", f"{point}:kill", until_empty=1, lease=LEASE), point)
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    return count, ""
+
+
+def kill_saver(ground, point, count):
+    """Datasets that share parts, and models without a task."""
+    verb = "save-model" if point.startswith("save_model") else "save"
+    for i in range(count):
+        options = {"name": f"d{i % 3}", "seed": i} if verb == "save" else {"name": f"m{i}"}
+        ground.killed_at(ground.client(verb, f"{point}:kill:{1 + i % 2 if point.startswith('chunk') else 1}", **options), point)
+        if i % 2:
+            ground.run(verb, **options)
+    ground.judge()
+    return count, ""
+
+
+def make_garbage(ground, i):
+    """Blobs that nothing points to any more, an upload that was given up, and a tombstone."""
+    ground.run("save", name=f"g{i}", seed=i)
+    ground.run("delete-datasets", filter='{"name":"g%d"}' % i)
+    ground.run("submit", prefix=f"g{i}")
+    ground.run("work", tasks=1, lease=LEASE)
+    ground.run("delete-models", filter='{"task":"g%d-0"}' % i)
+    ground.run("restart", filter='{"_id":"g%d-0"}' % i)
+
+
+def kill_collector(ground, point, count):
+    for i in range(count):
+        make_garbage(ground, i)
+        if point == "gc_upload.before":
+            ground.killed_at(ground.client("save", "files.before:kill", name=f"u{i}", seed=i), "files.before")
+        ground.killed_at(ground.client("gc", f"{point}:kill", lease=50,
+                                       rounds=3), point)
+    ground.settle(LEASE)
+    ground.judge()
+    return count, ""
+
+
+def kill_user(ground, point, count):
+    """A user's request is cut short: asked again, it comes to the same."""
+    for i in range(count):
+        ground.run("submit", prefix=f"p{i}", count=2)
+        if point == "bury.before":
+            ground.run("work", tasks=2, lease=LEASE)
+            verb, key = "delete-models", "task"
+        else:
+            verb, key = ("delete-tasks" if point.startswith("delete_task") else "cancel"), "_id"
+        options = {"filter": '{"%s":{"$in":["p%d-0","p%d-1"]}}' % (key, i, i)}
+        ground.killed_at(ground.client(verb, f"{point}:kill", **options), point)
+        ground.run(verb, **options)
+    ground.settle(LEASE)
+    ground.judge()
+    return count, ""
+
+
+OTHERS = [
+    (kill_submitter, BOTH, ["create.before", "create.after"]),
+    (kill_sweeper, BOTH, ["take_back.before", "take_back.after"]),
+    (kill_sweeper, MONGODB, ["roll_forward.before", "publish.before", "publish.after"]),
+    (kill_leader, BOTH, ["lead.before"]),
+    (kill_promoter, BOTH, ["promote_delayed.before", "promote_delayed.after", "promote_waiting.before",
+                           "promote_waiting.after"]),
+    (kill_saver, BOTH, ["announce.before", "announce.after", "chunk.after", "files.before", "files.after", "dataset.before",
+                        "dataset.after", "keep.before", "keep.after", "session_done.before", "save_model.before",
+                        "save_model.after"]),
+    (kill_collector, BOTH, ["gc_condemn.before", "gc_condemn.after", "gc_pointers.before", "gc_pointers.after",
+                            "gc_files.before", "gc_files.after", "gc_chunks.before", "gc_chunks.after", "gc_upload.before"]),
+    (kill_user, BOTH, ["bury.before", "request.before", "request.after", "delete_task.before", "delete_task.after"]),
+]
+
+
+def kills(engine, runs, large_runs=LARGE):
+    """[(title, function(ground) → (runs, note))] for each point."""
+    jobs = []
+    for point, work, engines, passes in WORK:
+        if engine in engines:
+            count = min(runs, large_runs) if work.get("end") == "large" else runs
+            jobs.append((title(point, work), lambda g, a=(point, work, passes, count): kill_workers(g, *a)))
+    for function, engines, points in OTHERS:
+        for point in points:
+            if engine in engines:
+                name = f"{point} ({function.__name__.split('_')[1]})"
+                jobs.append((name, lambda g, f=function, p=point: f(g, p, runs)))
+    return jobs
+
+
+# ---- lost writes and replies ----
+
+LOSSES = ["claim.before", "started.before", "beat.before", "logs.before", "batch.before", "announce.before", "chunk.before",
+          "files.before", "commit.before", "model.before", "published.before", "upload_done.before", "release.before",
+          "crash.write", "failed.before", "cancelled.before"]
+ENDS = {"release.before": "release", "crash.write": "crash", "failed.before": "fail", "cancelled.before": "cancel"}
+
+
+def losses(ground, action, runs):
+    """At each point a write is cut, or its reply is lost, or the disk is full: the worker finds out what is true and
+    goes on, and nobody has to take its task back."""
+    count = 0
+    sweeper = ground.sweeper(5000)
+    for point in LOSSES:
+        if ground.engine == "sqlite" and point in ("announce.before", "published.before", "upload_done.before"):
+            continue
+        if point == "model.before" and action in ("full", "away") and ground.engine == "mongodb":
+            pass  # the commit stands: the worker says so, and a roll-forward may have to do the rest
+        work = {"end": ENDS.get(point, "finish"), "blob": 300000 if point == "chunk.before" else 2000}
+        for i in range(runs):
+            ground.run("submit", prefix=f"{point.replace('.', '-')}-{i}")
+            process = ground.client("work", f"{point}:{action}:1", tasks=1, lease=5000, **work)
+            status = ground.wait(process)
+            if not ground.was_at(process.pid, point):
+                raise Failed(f"{point} was never passed: {ground.last_words()}")
+            if status not in (0, 6):
+                raise Failed(f"{point}:{action}: the worker ended with {status}: {ground.last_words()}")
+            count += 1
+    sweeper.terminate()
+    ground.wait(sweeper)
+    ground.settle(LEASE)
+    ground.judge()
+    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "failed", "cancelled")}
+    if wrong:
+        raise Failed(f"not done: {wrong}")
+    taken = len(ground.events("did", "take-back", 1))
+    if taken:
+        raise Failed(f"{taken} tasks had to be taken back")
+    return count, ""

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which faults there are: the long form, and the short one that runs with the ordinary tests."""
+import dataclasses
+import typing
+
+import kills
+import zombies
+
+
+@dataclasses.dataclass
+class Fault:
+    group: str
+    name: str
+    engine: str
+    runs: int  # that are counted as failed where it fails
+    run: typing.Callable  # ground → (runs, note)
+    make: bool = True  # the hub
+
+
+def faults(short):
+    found = []
+    for engine in ("sqlite", "mongodb"):
+        runs = 2 if short else 25
+        for name, run in kills.kills(engine, runs, 1 if short else kills.LARGE):
+            found.append(Fault("SIGKILL at", name, engine, runs, run))
+        for action in ("lose", "cut", "full", "away"):
+            runs = 1 if short else 10
+            found.append(Fault("a write is", {"lose": "applied, its reply lost", "cut": "lost", "full": "refused, disk full",
+                                              "away": "refused, hub away"}[action], engine, runs * len(kills.LOSSES),
+                               lambda g, a=action, r=runs: kills.losses(g, a, r)))
+        for name, count, run in zombies.zombies(engine, 1 if short else 5):
+            found.append(Fault("SIGSTOP", name, engine, count, run))
+    return found

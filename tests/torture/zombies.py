@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that are stopped (SIGSTOP) until their lease is over and another has their task, and then go on."""
+import signal
+import time
+
+from ground import Failed
+
+LEASE = 700
+GIVE_UP = 5.0
+
+# On SQLite a point inside a transaction holds the file's lock: see stopped_with_the_lock.
+POINTS = [
+    ("claim.after", {}, ("sqlite", "mongodb")),
+    ("started.before", {}, ("sqlite", "mongodb")),
+    ("beat.before", {}, ("sqlite", "mongodb")),
+    ("logs.before", {}, ("mongodb",)),
+    ("finish.before", {}, ("sqlite", "mongodb")),
+    ("batch.before", {}, ("sqlite", "mongodb")),
+    ("announce.before", {}, ("mongodb",)),
+    ("chunk.before", {}, ("mongodb",)),
+    ("verify.before", {"end": "large"}, ("sqlite",)),
+    ("verify.before", {}, ("mongodb",)),
+    ("files.before", {}, ("mongodb",)),
+    ("files.after", {}, ("mongodb",)),
+    ("commit.before", {}, ("mongodb",)),
+    ("release.before", {"end": "release"}, ("sqlite", "mongodb")),
+    ("crash.before", {"end": "crash"}, ("sqlite", "mongodb")),
+    ("crash.write", {"end": "crash"}, ("sqlite", "mongodb")),
+    ("failed.before", {"end": "fail"}, ("sqlite", "mongodb")),
+    ("cancelled.before", {"end": "cancel"}, ("sqlite", "mongodb")),
+]
+
+
+def wake(ground, zombies, allowed):
+    """All go on, and must have given up soon. The slowest, in seconds."""
+    start = time.monotonic()
+    for zombie in zombies:
+        zombie.send_signal(signal.SIGCONT)
+    for zombie in zombies:
+        status = ground.wait(zombie, 30)
+        if status not in allowed:
+            raise Failed(f"a woken worker ended with {status}, not one of {allowed}: {ground.last_words()}")
+    slowest = time.monotonic() - start
+    if slowest > GIVE_UP:
+        raise Failed(f"it took {slowest:.1f} s until all woken workers had given up; {GIVE_UP:g} s are promised")
+    return slowest
+
+
+def make_zombies(ground, each):
+    points = [(p, w) for p, w, engines in POINTS if ground.engine in engines for _ in range(each)]
+    ground.run("submit", count=len(points))
+    zombies = [ground.client("work", f"{point}:stop", tasks=1, lease=LEASE, **work) for point, work in points]
+    for zombie in zombies:
+        ground.stopped(zombie)
+    sweeper = ground.sweeper(LEASE)
+    ground.until(lambda: len(ground.events("did", "take-back", 1)) >= len(zombies), 30, "not every zombie's task was taken back")
+    sweeper.terminate()
+    ground.wait(sweeper)
+    return zombies
+
+
+def seen(ground):
+    """What a user can see: tasks, models, and the logs of the claims that tasks name."""
+    tasks = ground.read("tasks")
+    named = {claim for t in tasks for claim in ((t.get("claim") or {}).get("id"), (t.get("result") or {}).get("claim_id"))}
+    by_id = lambda documents: sorted(documents, key=lambda d: str(d["_id"]))
+    return by_id(tasks), by_id(ground.read("models")), by_id(log for log in ground.read("logs") if log.get("claim") in named)
+
+
+def woken_beside_successor(ground, each):
+    """The successors are at work when the zombies wake."""
+    zombies = make_zombies(ground, each)
+    # As many at once as there are tasks; their own lease is long, so that a slow machine loses none.
+    successors = [ground.client("work", tasks=1, hold=2000, lease=20000, until_empty=1) for _ in zombies]
+    ground.until(lambda: sum(t["claims"] >= 2 and t["state"] == "running" for t in ground.read("tasks")) == len(zombies), 30,
+                 "not every task has a successor")
+    slowest = wake(ground, zombies, (6,))
+    for successor in successors:
+        if ground.wait(successor, 40) != 0:
+            raise Failed(f"a successor lost its task: {ground.last_words()}")
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    return len(zombies), f"gave up within {slowest:.1f} s"
+
+
+def woken_after_successor(ground, each):
+    """The successors have finished, and all was collected, when the zombies wake."""
+    zombies = make_zombies(ground, each)
+    ground.settle(LEASE)
+    ground.run("gc", lease=100)
+    before = seen(ground)
+    slowest = wake(ground, zombies, (6,))
+    if seen(ground) != before:
+        raise Failed("what a woken worker wrote can be seen")
+    ground.judge()
+    ground.all_done()
+    return len(zombies), f"gave up within {slowest:.1f} s"
+
+
+def woken_after_commit(ground, each):
+    """Stopped behind its commit: the sweeper shows the model, a user deletes it, and it stays deleted."""
+    points = [p for p in ("model.before", "published.before", "upload_done.before") for _ in range(each)]
+    ground.run("submit", count=len(points))
+    zombies = [ground.client("work", f"{point}:stop", tasks=1, lease=LEASE) for point in points]
+    for zombie in zombies:
+        ground.stopped(zombie)
+    ground.settle(LEASE)
+    ground.run("delete-models", filter="{}")
+    before = [m["_id"] for m in ground.read("models") if not m.get("deleted")]
+    ground.run("gc", lease=100)
+    slowest = wake(ground, zombies, (0,))
+    after = [m["_id"] for m in ground.read("models") if not m.get("deleted")]
+    if before or after:
+        raise Failed(f"models were deleted, and {after} are back")
+    ground.judge()
+    ground.all_done()
+    return len(points), f"through within {slowest:.1f} s; deleted models stayed deleted"
+
+
+def stopped_with_the_lock(ground, each):
+    """On SQLite one who is stopped inside a transaction holds the file: the others wait, and go on when it does."""
+    for point in ["commit.before", "chunk.before", "files.after", "model.after", "transaction.before"] * each:
+        ground.run("submit", prefix=f"{point.replace('.', '-')}-{next(ground.numbers)}", count=2)
+        zombie = ground.client("work", f"{point}:stop", tasks=1, lease=20000, logs=0)
+        ground.stopped(zombie)
+        other = ground.client("work", tasks=1, lease=20000)
+        time.sleep(0.3)
+        if other.poll() is not None:
+            raise Failed("another worker did not wait for the lock")
+        zombie.send_signal(signal.SIGCONT)
+        for process in (zombie, other):
+            if ground.wait(process) != 0:
+                raise Failed(f"a worker ended with {process.returncode}: {ground.last_words()}")
+    ground.judge()
+    ground.all_done()
+    return 5 * each, "the others wait: the lock is the file's, not the protocol's"
+
+
+def zombies(engine, each):
+    count = each * sum(engine in engines for _, _, engines in POINTS)
+    jobs = [("woken beside its successor", count, lambda g: woken_beside_successor(g, each)),
+            ("woken after its successor's end", count, lambda g: woken_after_successor(g, each))]
+    if engine == "mongodb":
+        jobs.append(("woken behind its commit", 3 * each, lambda g: woken_after_commit(g, each)))
+    else:
+        jobs.append(("stopped inside a transaction", 5 * each, lambda g: stopped_with_the_lock(g, each)))
+    return jobs
