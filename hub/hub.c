@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
+#include "hub/task_shortlist.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@ struct hub {
     char *uri;
     char *project;
     char id[HUB_ID_SIZE];
+    struct task_shortlist *shortlist; /* NULL before the first claim that wants it */
 };
 
 /* ---- meta and projects ---- */
@@ -272,10 +274,16 @@ void hub_close(struct hub *hub)
     if (hub == NULL) {
         return;
     }
+    task_shortlist_free(hub->shortlist);
     store_close(hub->store);
     bson_free(hub->project);
     bson_free(hub->uri);
     bson_free(hub);
+}
+
+struct task_shortlist **hub_shortlist(struct hub *hub)
+{
+    return &hub->shortlist;
 }
 
 struct hub *hub_reopen(const struct hub *hub, bson_error_t *error)

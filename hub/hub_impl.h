@@ -30,6 +30,9 @@ bool hub_unknown(const bson_error_t *error);
 /* Appends a filter {$gte: prefix, $lt: …} for strings that begin with prefix. */
 void hub_append_prefix(bson_t *filter, const char *key, const char *prefix);
 bool hub_is_hex(const char *text);
+/* Where the claims of this connection keep what they read ahead (task_shortlist.h). */
+struct task_shortlist;
+struct task_shortlist **hub_shortlist(struct hub *hub);
 /* Makes every index of the hub. */
 int hub_ensure_indexes(struct store *store, bson_error_t *error);
 /* Waits, through signals. */

@@ -3,6 +3,7 @@
 #include "hub/fault.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
+#include "hub/task_shortlist.h"
 
 #include <string.h>
 
@@ -84,27 +85,54 @@ static int ask(struct hub *hub, const struct task_claim_options *options, const 
     return result;
 }
 
+static int claim_by(struct hub *hub, const struct task_claim_options *options, const char *claim_id,
+                    const bson_t *filter, const bson_t *sort, bson_t *task, bson_error_t *error)
+{
+    bson_t update;
+    struct store_modify_options modify = {.sort = sort, .return_new = true};
+    claim_update(options, claim_id, &update);
+    TL_HISTORY("try claim - %s", claim_id);
+    TL_FAULT("claim.before");
+    int result = store_modify(hub_store(hub), TASKS, filter, &update, &modify, task, error);
+    TL_FAULT("claim.after");
+    if (result < 0 && hub_unknown(error)) {
+        bson_destroy(task);
+        result = ask(hub, options, claim_id, task, error);
+    }
+    bson_destroy(&update);
+    return result;
+}
+
+/* A task that was read ahead, else the first in order. An index gives SQLite the first one at once: nothing is read
+ * ahead there. */
 static int claim_once(struct hub *hub, const struct task_claim_options *options, const char *claim_id, bson_t *task,
                       bson_error_t *error)
 {
-    bson_t filter, sort, update;
-    bson_error_t inner;
+    bson_t filter, sort, listed;
+    struct task_shortlist **shortlist = hub_shortlist(hub);
+    bool reads_ahead = !store_batch_is_atomic(hub_store(hub));
+    int result = 0;
     claim_filter(hub, options, "ready", &filter);
     claim_sort(options, &sort);
-    claim_update(options, claim_id, &update);
-    struct store_modify_options modify = {.sort = &sort, .return_new = true};
-    TL_HISTORY("try claim - %s", claim_id);
-    TL_FAULT("claim.before");
-    int result = store_modify(hub_store(hub), TASKS, &filter, &update, &modify, task, &inner);
-    TL_FAULT("claim.after");
-    if (result < 0 && hub_unknown(&inner)) {
-        bson_destroy(task);
-        result = ask(hub, options, claim_id, task, &inner);
+    bson_init(&listed);
+    if (reads_ahead && task_shortlist_next(*shortlist, options, &listed) > 0) {
+        bson_concat(&listed, &filter);
+        result = claim_by(hub, options, claim_id, &listed, NULL, task, error);
+        if (result <= 0) {
+            task_shortlist_missed(*shortlist, options);
+        }
+        if (result == 0 || (result < 0 && hub_error_code(error) == HUB_ERROR_INVALID)) {
+            bson_destroy(task);
+            result = 0;
+        }
     }
-    if (result < 0 && error != NULL) {
-        *error = inner;
+    if (result == 0) {
+        result = claim_by(hub, options, claim_id, &filter, &sort, task, error);
+        if (result > 0 && reads_ahead) {
+            task_shortlist_claimed(hub, shortlist, options, &filter, &sort);
+        }
     }
-    bson_destroy(&update);
+    bson_destroy(&listed);
     bson_destroy(&sort);
     bson_destroy(&filter);
     return result;
