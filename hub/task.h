@@ -128,6 +128,7 @@ struct task_finish {
     const bson_t *model;       /* the model's own fields (see model.h), NULL without weights */
     const struct store_operation *logs; /* the last log buckets, see logs_operations(), or NULL */
     size_t log_count;
+    bool again; /* it was tried before, and the outcome may be unknown: the task is read before anything is uploaded */
     const bson_t *logs_before; /* {log_claims, log_points} of the claims that this one went on from → result, or NULL */
 };
 

@@ -334,6 +334,14 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
     if (check_arguments(finish, error) < 0) {
         return -1;
     }
+    if (finish->again) {
+        enum verdict verdict = decide(hub, fence, error);
+        if (verdict != VERDICT_HELD) {
+            result = verdict == VERDICT_APPLIED ? 1 : verdict == VERDICT_LOST ? 0 : -1;
+            TL_DID("finish", fence, result);
+            return result;
+        }
+    }
     finish_init(&f);
     TL_TRY("finish", fence);
     if (prepare(&f, &inner) < 0) {

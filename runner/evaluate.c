@@ -120,7 +120,7 @@ static int fill(struct evaluation *evaluation, const struct batch_scores *scores
         }
     done = batch_append_scores(&point, "", scores) && BSON_APPEND_INT32(&point, "epoch", 0) &&
            BSON_APPEND_DOUBLE(&point, "seconds", clock_seconds() - evaluation->work->started) &&
-           heartbeat_log(evaluation->work->worker->heartbeat, evaluation->split, &point, error) == 0;
+           heartbeat_log(evaluation->work->worker->heartbeat, evaluation->split, &point, false, error) == 0;
 out:
     bson_destroy(&all);
     bson_destroy(&point);

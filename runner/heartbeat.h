@@ -2,11 +2,13 @@
 #ifndef TL_RUNNER_HEARTBEAT_H
 #define TL_RUNNER_HEARTBEAT_H
 
-/* A worker's heartbeat: a thread with a hub of its own, that training cannot starve and that never makes training wait for
- * the hub. While a task is watched it beats (the first time a second after the claim, which also says "started", so that a
+/* A worker's heartbeat: a thread with a hub of its own (no wait of which is longer than a sixth of the lease, or 5 s), that
+ * training cannot starve and that never makes training wait for the hub. While a task is watched it beats (the first time a second after the claim, which also says "started", so that a
  * shorter task costs no write at all; then every sixth of the lease), writes progress with the beat, and the log
  * points that came meanwhile. It also says when to stop: what the user asked for, a lost lease, or no good beat for
- * two thirds of the lease by CLOCK_BOOTTIME, counted from the sending of the last good one. */
+ * two thirds of the lease by CLOCK_BOOTTIME, counted from the sending of the last good one.
+ *
+ * While the hub is away, log points wait in a spool (spool.h) and are written when a beat has been accepted again. */
 
 #include "hub/logs.h"
 
@@ -32,12 +34,25 @@ void heartbeat_watch(struct heartbeat *heartbeat, const struct task_fence *fence
                      int64_t claimed_ms);
 /* The progress to be written by the next beat (copied). */
 void heartbeat_progress(struct heartbeat *heartbeat, const bson_t *progress);
-/* A log point, to be written within some seconds. -1 without memory. */
-int heartbeat_log(struct heartbeat *heartbeat, const char *split, const bson_t *point, bson_error_t *error);
+/* Where points wait that memory does not hold; NULL: as spool_new says. For the tasks watched from now on (copied). */
+void heartbeat_spool_in(struct heartbeat *heartbeat, const char *folder);
+/* A log point, to be written within some seconds; batch: of a batch, not of an epoch. 1 when so many wait that some of
+ * batches are left out from now on, 0, -1 without memory. */
+int heartbeat_log(struct heartbeat *heartbeat, const char *split, const bson_t *point, bool batch, bson_error_t *error);
+/* Writes all points by the caller's hub, now, and appends how many there are of each split in all ({SPLIT: n}). 0, or -1:
+ * what could not be written waits as before. */
+int heartbeat_write_logs(struct heartbeat *heartbeat, struct hub *hub, bson_t *counts, bson_error_t *error);
 /* Cheap: to be asked at every batch. */
 enum heartbeat_verdict heartbeat_verdict(struct heartbeat *heartbeat);
-/* Hands the logs back with all their points; beats go on. After it heartbeat_log must not be called. */
-int heartbeat_take_logs(struct heartbeat *heartbeat, bson_error_t *error);
+/* Whether the last beat that was tried was answered; why gets what was said else (may be NULL). */
+bool heartbeat_is_answered(struct heartbeat *heartbeat, char *why, size_t size);
+/* Whether the task is still ours: at once where a beat was good within two thirds of the lease, else a beat is sent now
+ * and waited for, for up to wait_ms. 1, 0 it is lost, -1 no answer. To be asked before anything is uploaded: a process
+ * that was stopped for longer than its lease does not know that. */
+int heartbeat_confirm(struct heartbeat *heartbeat, int64_t wait_ms);
+/* Hands the logs back with all their points, those that are many by way of the caller's hub; beats go on. 0, or -1 where
+ * that could not be done: to be called again. After it heartbeat_log must not be called. */
+int heartbeat_take_logs(struct heartbeat *heartbeat, struct hub *hub, bson_error_t *error);
 /* No more beats for this task (one that is under way may still end, and changes nothing). */
 void heartbeat_leave(struct heartbeat *heartbeat);
 

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EPOCHS_MAXIMUM = 1000000, BATCH_MAXIMUM = 1 << 20, THREADS_MAXIMUM = 1024 };
+enum { EPOCHS_MAXIMUM = 1000000, BATCH_MAXIMUM = 1 << 20, THREADS_MAXIMUM = 1024, MINUTES_MAXIMUM = 1000000 };
+
+#define CHECKPOINT_MINUTES 5.0 /* where the task says nothing of checkpoints */
 
 void recipe_init(struct recipe *recipe)
 {
@@ -85,6 +87,16 @@ out:
     return result;
 }
 
+static int read_checkpoints(struct recipe *recipe, const bson_t *task, bson_error_t *error)
+{
+    double minutes = document_has(task, "checkpoint_every") ? 0 : CHECKPOINT_MINUTES;
+    if (document_has(task, "checkpoint_minutes") &&
+        (!document_number(task, "checkpoint_minutes", &minutes) || !(minutes >= 0 && minutes <= MINUTES_MAXIMUM)))
+        return hub_error(error, HUB_ERROR_INVALID, "checkpoint_minutes: must be a number in [0, %d]", MINUTES_MAXIMUM);
+    recipe->checkpoint_seconds = minutes * 60;
+    return document_integer_in(task, "checkpoint_every", 1, EPOCHS_MAXIMUM, 0, &recipe->checkpoint_every, error);
+}
+
 static int read_task_options(struct recipe *recipe, const bson_t *task, bson_error_t *error)
 {
     const char *keep = document_string(task, "keep"), *every = document_string(task, "log_every");
@@ -95,7 +107,7 @@ static int read_task_options(struct recipe *recipe, const bson_t *task, bson_err
     if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
         return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
     recipe->keep_best = keep && !strcmp(keep, "best");
-    return 0;
+    return read_checkpoints(recipe, task, error);
 }
 
 /* input_shape, label and classes of the manifest. */

@@ -31,6 +31,8 @@ struct recipe {
     /* of the task */
     int64_t threads;          /* 0: the worker's */
     int64_t log_every;        /* batches; 0: by epoch */
+    int64_t checkpoint_every;  /* epochs; 0: not by epochs */
+    double checkpoint_seconds; /* since the last checkpoint; 0: not by time. 5 minutes without either option */
     bool keep_best;           /* keep: "best" by validation (accuracy, else loss); "last" is the default */
 };
 

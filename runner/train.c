@@ -5,6 +5,7 @@
 #include "runner/batch.h"
 #include "hub/blob.h"
 #include "hub/model.h"
+#include "runner/checkpoint.h"
 #include "runner/clock.h"
 #include "runner/document.h"
 #include "runner/recipe.h"
@@ -28,15 +29,11 @@ struct training {
     struct optimizer *optimizer;
     struct batch batch;
     int64_t *order;
-    int64_t epoch; /* from 1 */
-    int64_t step;  /* of all */
-    double started;
-    struct net_metrics sums;  /* of the epoch */
-    struct net_metrics point; /* since the last log point */
-    struct result_scores scores;
-    float *best; /* the best epoch's parameters, with keep: best */
-    double best_value;
-    struct batch_scores best_train;
+    double started; /* as if all of it had been done here */
+    struct checkpoint_position at;
+    struct checkpoint checkpoint;
+    bool thinned;   /* it has been said that log points are left out */
+    float *best;    /* the best epoch's parameters, with keep: best */
     bool stopped;
 };
 
@@ -50,8 +47,8 @@ static int load_data(struct training *training, bson_error_t *error)
         if (found < 0)
             return -1;
         training->has[split] = found > 0 && training->data[split].rows > 0;
-        training->scores.splits[split].known = training->has[split];
-        training->scores.splits[split].has_accuracy = training->recipe.classes;
+        training->at.scores.splits[split].known = training->has[split];
+        training->at.scores.splits[split].has_accuracy = training->recipe.classes;
     }
     if (!training->has[RESULT_TRAIN])
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"train\"", name ? name : "");
@@ -59,13 +56,15 @@ static int load_data(struct training *training, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: more than 2^32 rows", name ? name : "");
     if (!training->recipe.classes)
         training->recipe.outputs = training->data[RESULT_TRAIN].outputs;
-    training->scores.best_epoch = training->recipe.keep_best;
-    int result = result_check_keys(training->work->task, &training->scores, error);
-    memset(&training->scores, 0, sizeof training->scores);
+    training->at.scores.best_epoch = training->recipe.keep_best;
+    int result = result_check_keys(training->work->task, &training->at.scores, error);
+    memset(&training->at, 0, sizeof training->at);
+    training->at.epoch = 1;
     return result;
 }
 
-static int build(struct training *training, bson_error_t *error)
+/* initial: with the weights of initial_model, where the task names one. */
+static int build(struct training *training, bool initial, bson_error_t *error)
 {
     struct kernel_error why = {0};
     struct recipe *recipe = &training->recipe;
@@ -87,7 +86,7 @@ static int build(struct training *training, bson_error_t *error)
     training->optimizer = optimizer_new(&recipe->optimizer, net_parameter_floats(training->net), &why);
     if (!training->optimizer)
         return work_kernel_error(error, &why, "hyper_parameters");
-    if (document_has(training->work->task, "initial_model") &&
+    if (initial && document_has(training->work->task, "initial_model") &&
         weights_load_query(training->work->worker->hub, training->work->task, "initial_model", training->net, error))
         return -1;
     training->order = calloc((size_t)rows, sizeof *training->order);
@@ -95,22 +94,88 @@ static int build(struct training *training, bson_error_t *error)
         training->best = calloc(net_parameter_floats(training->net), sizeof *training->best);
     if (!training->order || (recipe->keep_best && training->has[RESULT_VALIDATION] && !training->best))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
+    checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best);
     return batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->batch_size, error);
 }
 
+static void unbuild(struct training *training)
+{
+    checkpoint_destroy(&training->checkpoint);
+    free(training->order);
+    free(training->best);
+    batch_destroy(&training->batch);
+    optimizer_free(training->optimizer);
+    net_free(training->net);
+    memset(&training->checkpoint, 0, sizeof training->checkpoint);
+    training->order = NULL;
+    training->best = NULL;
+    training->optimizer = NULL;
+    training->net = NULL;
+}
+
+static bool fits(const struct training *training)
+{
+    const struct checkpoint_position *at = &training->at;
+    int64_t rows = training->data[RESULT_TRAIN].rows;
+    return at->epoch <= training->recipe.epochs + 1 && at->row <= rows &&
+           (at->row == rows || at->row % training->recipe.batch_size == 0) &&
+           (!at->scores.best_epoch || (training->best && at->scores.best_epoch < at->epoch));
+}
+
+/* Everything to begin with, or to go on with: from the task's checkpoint where it has one. One of no use fails nothing. */
+static int prepare(struct training *training, bson_error_t *error)
+{
+    char text[640];
+    bool resuming = document_has(training->work->task, "checkpoint");
+    if (build(training, !resuming, error))
+        return -1;
+    if (!resuming)
+        return 0;
+    int found = checkpoint_read(&training->checkpoint, &training->at, error);
+    if (found < 0 && work_is_transient(error))
+        return -1;
+    if (found > 0 && !fits(training))
+        found = hub_error(error, HUB_ERROR_INVALID, "epoch %lld, row %lld is not within this task",
+                          (long long)training->at.epoch, (long long)training->at.row);
+    if (found > 0) {
+        snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
+                 (long long)training->at.step);
+        work_note(training->work, text);
+        return 0;
+    }
+    snprintf(text, sizeof text, "its checkpoint is of no use, training starts from the beginning: %s",
+             found < 0 ? error->message : "it is no document");
+    work_note(training->work, text);
+    checkpoint_drop(&training->checkpoint);
+    unbuild(training);
+    memset(&training->at, 0, sizeof training->at);
+    training->at.epoch = 1;
+    return build(training, true, error);
+}
+
+/* The epoch that goes on, or the last when all are trained. */
+static int64_t epoch_of(const struct training *training)
+{
+    return training->at.epoch < training->recipe.epochs ? training->at.epoch : training->recipe.epochs;
+}
+
 /* {epoch, step, loss, accuracy, seconds} */
-static int log_point(struct training *training, int split, const struct batch_scores *scores, bson_error_t *error)
+static int log_point(struct training *training, int split, const struct batch_scores *scores, bool batch,
+                     bson_error_t *error)
 {
     bson_t point = BSON_INITIALIZER;
     int result = -1;
-    if (BSON_APPEND_INT32(&point, "epoch", (int32_t)training->epoch) &&
-        BSON_APPEND_INT64(&point, "step", training->step) && batch_append_scores(&point, "", scores) &&
+    if (BSON_APPEND_INT32(&point, "epoch", (int32_t)epoch_of(training)) &&
+        BSON_APPEND_INT64(&point, "step", training->at.step) && batch_append_scores(&point, "", scores) &&
         BSON_APPEND_DOUBLE(&point, "seconds", clock_seconds() - training->started))
-        result = heartbeat_log(training->work->worker->heartbeat, result_split_names[split], &point, error);
+        result = heartbeat_log(training->work->worker->heartbeat, result_split_names[split], &point, batch, error);
     else
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the log");
     bson_destroy(&point);
-    return result;
+    if (result > 0 && !training->thinned)
+        work_note(training->work, "many log points wait for the hub: some of those of batches are left out");
+    training->thinned = training->thinned || result > 0;
+    return result < 0 ? -1 : 0;
 }
 
 /* What people watch: {epoch, epochs, step, fraction, loss, accuracy, …, seconds, seconds_left}. */
@@ -119,14 +184,14 @@ static void tell(struct training *training, const char *say, double fraction, bo
     bson_t details = BSON_INITIALIZER;
     struct batch_scores running;
     double seconds = clock_seconds() - training->started;
-    double share = ((double)(training->epoch - 1) + fraction) / (double)training->recipe.epochs;
+    double share = ((double)(training->at.epoch - 1) + fraction) / (double)training->recipe.epochs;
 
-    batch_score(&training->sums, training->recipe.classes, &running);
-    if (BSON_APPEND_INT64(&details, "epoch", training->epoch) &&
+    batch_score(&training->at.sums, training->recipe.classes, &running);
+    if (BSON_APPEND_INT64(&details, "epoch", training->at.epoch) &&
         BSON_APPEND_INT64(&details, "epochs", training->recipe.epochs) &&
-        BSON_APPEND_INT64(&details, "step", training->step) && BSON_APPEND_DOUBLE(&details, "fraction", fraction) &&
+        BSON_APPEND_INT64(&details, "step", training->at.step) && BSON_APPEND_DOUBLE(&details, "fraction", fraction) &&
         batch_append_scores(&details, "", &running) &&
-        batch_append_scores(&details, "validation_", &training->scores.splits[RESULT_VALIDATION]) &&
+        batch_append_scores(&details, "validation_", &training->at.scores.splits[RESULT_VALIDATION]) &&
         BSON_APPEND_DOUBLE(&details, "seconds", seconds) &&
         BSON_APPEND_DOUBLE(&details, "seconds_left", share > 0 ? seconds / share - seconds : 0)) {
         heartbeat_progress(training->work->worker->heartbeat, &details);
@@ -140,7 +205,7 @@ static int name_epoch(const struct training *training, bson_error_t *error)
 {
     if (error) {
         bson_error_t inner = *error;
-        hub_error(error, hub_error_code(&inner), "epoch %lld: %s", (long long)training->epoch, inner.message);
+        hub_error(error, hub_error_code(&inner), "epoch %lld: %s", (long long)training->at.epoch, inner.message);
     }
     return -1;
 }
@@ -155,8 +220,9 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
     }
-    training->step++;
-    struct net_metrics *totals[] = {&training->sums, &training->point};
+    training->at.step++;
+    training->at.row += count;
+    struct net_metrics *totals[] = {&training->at.sums, &training->at.point};
     for (size_t i = 0; i < 2; i++) {
         totals[i]->rows += sums.rows;
         totals[i]->correct += sums.correct;
@@ -169,9 +235,16 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
 static int log_batches(struct training *training, bson_error_t *error)
 {
     struct batch_scores scores;
-    batch_score(&training->point, training->recipe.classes, &scores);
-    memset(&training->point, 0, sizeof training->point);
-    return scores.known ? log_point(training, RESULT_TRAIN, &scores, error) : 0;
+    batch_score(&training->at.point, training->recipe.classes, &scores);
+    memset(&training->at.point, 0, sizeof training->at.point);
+    return scores.known ? log_point(training, RESULT_TRAIN, &scores, true, error) : 0;
+}
+
+/* Where the run is now, for a checkpoint. */
+static const struct checkpoint_position *position(struct training *training)
+{
+    training->at.seconds = clock_seconds() - training->started;
+    return &training->at;
 }
 
 /* 1 all batches done, or some and a stop with results was asked for; 0 told to stop; -1. */
@@ -181,10 +254,10 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
     int64_t rows = training->data[RESULT_TRAIN].rows;
     struct random_state random;
 
-    memset(&training->sums, 0, sizeof training->sums);
-    random_init(&random, (uint64_t)recipe->seed, SHUFFLE_STREAM + (uint64_t)training->epoch);
+    random_init(&random, (uint64_t)recipe->seed, SHUFFLE_STREAM + (uint64_t)training->at.epoch);
     random_order(&random, training->order, (size_t)rows);
-    for (int64_t first = 0; first < rows; first += recipe->batch_size) {
+    while (training->at.row < rows) {
+        int64_t first = training->at.row;
         *stop = work_stopping(training->work);
         if (*stop == WORK_STOP) {
             training->stopped = true;
@@ -195,10 +268,12 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
         int64_t count = rows - first < recipe->batch_size ? rows - first : recipe->batch_size;
         if (train_batch(training, first, count, error))
             return -1;
-        if (recipe->log_every > 0 && training->step % recipe->log_every == 0 && log_batches(training, error))
+        if (recipe->log_every > 0 && training->at.step % recipe->log_every == 0 && log_batches(training, error))
             return -1;
         if (work_progress_due(training->work))
             tell(training, "progress", (double)(first + count) / (double)rows, false);
+        if (training->at.row < rows && checkpoint_is_due(&training->checkpoint, 0))
+            checkpoint_write_and_go_on(&training->checkpoint, position(training));
     }
     if (recipe->log_every > 0 && log_batches(training, error))
         return -1;
@@ -207,23 +282,25 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
 
 static void keep_best(struct training *training)
 {
-    const struct batch_scores *validation = &training->scores.splits[RESULT_VALIDATION];
+    struct checkpoint_position *at = &training->at;
+    const struct batch_scores *validation = &at->scores.splits[RESULT_VALIDATION];
     double value = validation->has_accuracy ? validation->accuracy : -validation->loss;
-    if (!training->best || !validation->known || (training->scores.best_epoch > 0 && value <= training->best_value))
+    if (!training->best || !validation->known || (at->scores.best_epoch > 0 && value <= at->best_value))
         return;
-    training->best_value = value;
-    training->scores.best_epoch = training->epoch;
-    training->best_train = training->scores.splits[RESULT_TRAIN];
+    at->best_value = value;
+    at->scores.best_epoch = at->epoch;
+    at->best_train = at->scores.splits[RESULT_TRAIN];
     memcpy(training->best, net_parameters(training->net), net_parameter_floats(training->net) * sizeof(float));
 }
 
 static int end_epoch(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
-    struct batch_scores *scores = training->scores.splits;
-    batch_score(&training->sums, training->recipe.classes, &scores[RESULT_TRAIN]);
-    if (training->recipe.log_every == 0 && scores[RESULT_TRAIN].known &&
-        log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], error))
+    struct batch_scores *scores = training->at.scores.splits;
+    batch_score(&training->at.sums, training->recipe.classes, &scores[RESULT_TRAIN]);
+    if (training->recipe.log_every == 0 && !training->at.logged && scores[RESULT_TRAIN].known &&
+        log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], false, error))
         return -1;
+    training->at.logged = true;
     if (training->has[RESULT_VALIDATION]) {
         int done = batch_evaluate(training->work, training->net, &training->data[RESULT_VALIDATION], &training->batch,
                                   "validation", &scores[RESULT_VALIDATION], stop, error);
@@ -231,7 +308,7 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
             return name_epoch(training, error);
         if (done == 0)
             return 0;
-        if (log_point(training, RESULT_VALIDATION, &scores[RESULT_VALIDATION], error))
+        if (log_point(training, RESULT_VALIDATION, &scores[RESULT_VALIDATION], false, error))
             return -1;
         keep_best(training);
     }
@@ -239,15 +316,28 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
     return 1;
 }
 
+static void begin_next_epoch(struct training *training)
+{
+    training->at.epoch++;
+    training->at.row = 0;
+    training->at.logged = false;
+    memset(&training->at.sums, 0, sizeof training->at.sums);
+    memset(&training->at.point, 0, sizeof training->at.point);
+    if (training->at.epoch <= training->recipe.epochs &&
+        checkpoint_is_due(&training->checkpoint, training->at.epoch - 1))
+        checkpoint_write_and_go_on(&training->checkpoint, position(training));
+}
+
 static int finish(struct training *training, struct work_result *result, enum work_stop *stop, bson_error_t *error)
 {
-    struct batch_scores *scores = training->scores.splits;
-    struct result_training facts = {.epochs = training->epoch};
+    struct result_training facts = {.epochs = epoch_of(training)};
+    struct result_scores all = training->at.scores;
+    struct batch_scores *scores = all.splits;
     const bson_t *task = training->work->task;
 
-    if (training->best && training->scores.best_epoch > 0 && training->scores.best_epoch != training->epoch) {
+    if (training->best && all.best_epoch > 0 && all.best_epoch != facts.epochs) {
         memcpy(net_parameters(training->net), training->best, net_parameter_floats(training->net) * sizeof(float));
-        scores[RESULT_TRAIN] = training->best_train;
+        scores[RESULT_TRAIN] = training->at.best_train;
         int done = batch_evaluate(training->work, training->net, &training->data[RESULT_VALIDATION], &training->batch,
                                   "validation", &scores[RESULT_VALIDATION], stop, error);
         if (done <= 0)
@@ -258,17 +348,38 @@ static int finish(struct training *training, struct work_result *result, enum wo
                                   "test", &scores[RESULT_TEST], stop, error);
         if (done <= 0)
             return done;
-        if (log_point(training, RESULT_TEST, &scores[RESULT_TEST], error))
+        if (log_point(training, RESULT_TEST, &scores[RESULT_TEST], false, error))
             return -1;
     }
     facts.seconds = clock_seconds() - training->started;
     result->stopped = training->stopped;
-    if (result_metrics(task, &training->scores, &result->metrics, error) ||
-        result_model(training->work, &training->recipe, training->net, &training->scores, &facts, &result->metrics,
-                     &result->model, error) ||
+    if (!bson_concat(&result->logs_before, &training->checkpoint.before))
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the result");
+    if (result_metrics(task, &all, &result->metrics, error) ||
+        result_model(training->work, &training->recipe, training->net, &all, &facts, &result->metrics, &result->model,
+                     error) ||
         result_weights(training->net, &training->recipe, &result->weights, &result->weights_length, error))
         return -1;
     return 1;
+}
+
+/* Epoch by epoch to the end, from where the run is. As train_epoch. */
+static int train(struct training *training, enum work_stop *stop, bson_error_t *error)
+{
+    int done = 1;
+    while (done > 0 && training->at.epoch <= training->recipe.epochs && !training->stopped) {
+        done = train_epoch(training, stop, error);
+        if (done > 0)
+            done = end_epoch(training, stop, error);
+        if (done > 0 && !training->stopped)
+            begin_next_epoch(training);
+    }
+    return done;
+}
+
+static bool may_be_resumed(enum work_stop stop)
+{
+    return stop == WORK_STOPPING || stop == WORK_PAUSE || stop == WORK_AWAY;
 }
 
 int train_recipe(struct work *work, struct work_result *result, enum work_stop *stop, bson_error_t *error)
@@ -278,24 +389,16 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
 
     recipe_init(&training.recipe);
     if (recipe_read(&training.recipe, work->worker->hub, work->task, error) || load_data(&training, error) ||
-        build(&training, error))
+        prepare(&training, error))
         goto out;
-    training.started = clock_seconds(); /* reading the data is not training */
-    for (int64_t epoch = 1; epoch <= training.recipe.epochs && !training.stopped; epoch++) {
-        training.epoch = epoch;
-        done = train_epoch(&training, stop, error);
-        if (done > 0)
-            done = end_epoch(&training, stop, error);
-        if (done <= 0)
-            goto out;
-    }
-    done = finish(&training, result, stop, error);
+    training.started = clock_seconds() - training.at.seconds; /* reading the data is not training */
+    done = train(&training, stop, error);
+    if (done > 0)
+        done = finish(&training, result, stop, error);
+    if (done == 0 && may_be_resumed(*stop) && !training.stopped)
+        checkpoint_write_and_leave(&training.checkpoint, position(&training));
 out:
-    free(training.order);
-    free(training.best);
-    batch_destroy(&training.batch);
-    optimizer_free(training.optimizer);
-    net_free(training.net);
+    unbuild(&training);
     recipe_destroy(&training.recipe);
     return done;
 }

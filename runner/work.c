@@ -7,18 +7,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_MS = 250, RETRY_MOST_MS = 5000, GIVE_UP_MS = 8000 };
+enum { RETRY_MS = 250, RETRY_MOST_MS = 5000, GIVE_UP_MS = 12000, CONFIRM_MS = 2000 };
 
 static const struct {
     const char *name;
     work_recipe *recipe;
 } kinds[] = {{"train", train_recipe}, {"validate", evaluate_recipe}, {"test", evaluate_recipe}};
 
+/* One note when the hub falls silent, one when it is back. */
+static void say_answered(struct work *work)
+{
+    char why[504], text[640];
+    bool answered = heartbeat_is_answered(work->worker->heartbeat, why, sizeof why);
+    if (answered == !work->unanswered)
+        return;
+    work->unanswered = !answered;
+    snprintf(text, sizeof text, "%s%s%s", answered ? "the hub answers again" : "the hub does not answer (", why,
+             answered ? "" : "); the work goes on for as long as the lease allows");
+    work_note(work, text);
+}
+
 enum work_stop work_stopping(struct work *work)
 {
     enum heartbeat_verdict verdict = heartbeat_verdict(work->worker->heartbeat);
     if (verdict == HEARTBEAT_LOST)
         return WORK_LOST;
+    say_answered(work);
     if (worker_stopping())
         return WORK_STOPPING;
     switch (verdict) {
@@ -88,14 +102,50 @@ struct device *worker_device(struct worker *worker, int threads, bson_error_t *e
     return worker->device;
 }
 
-static void note(struct work *work, const char *doing, const bson_error_t *error)
+void work_note(struct work *work, const char *text)
 {
     bson_t details = BSON_INITIALIZER;
-    char text[640];
-    snprintf(text, sizeof text, "%s: %s; trying again", doing, error->message);
     if (BSON_APPEND_UTF8(&details, "message", text))
         work_say(work, "note", &details, false);
     bson_destroy(&details);
+}
+
+static void note(struct work *work, const char *doing, const bson_error_t *error)
+{
+    char text[640];
+    snprintf(text, sizeof text, "%s: %s; trying again", doing, error->message);
+    work_note(work, text);
+}
+
+/* How long somebody goes on trying who was told to stop. */
+struct patience {
+    int64_t stopping_ms; /* clock_boot_ms when that was noticed; 0: not told */
+};
+
+static bool is_spent(struct patience *patience)
+{
+    if (worker_stopping() && patience->stopping_ms == 0)
+        patience->stopping_ms = clock_boot_ms();
+    return patience->stopping_ms != 0 && clock_boot_ms() - patience->stopping_ms > GIVE_UP_MS;
+}
+
+static int confirm(struct work *work, struct patience *patience)
+{
+    for (;;) {
+        int held = heartbeat_confirm(work->worker->heartbeat, CONFIRM_MS);
+        if (held >= 0)
+            return held;
+        say_answered(work);
+        if (is_spent(patience))
+            return -1;
+        worker_wait(work->worker, clock_jitter(RETRY_MS));
+    }
+}
+
+int work_confirm(struct work *work)
+{
+    struct patience patience = {0};
+    return confirm(work, &patience);
 }
 
 /* Each end of a task, to be tried until the hub has answered: all are fenced, so that coming late harms nothing. */
@@ -105,13 +155,47 @@ struct end {
     enum end_kind kind;
     struct task_finish finish;
     const char *message, *output;
+    bool taken; /* logs hold all points */
 };
 
-static int try_end(struct work *work, const struct end *end, bson_error_t *error)
+/* What the work printed, as a log that is found like the others. */
+static int add_output(struct work *work, const char *output, bson_error_t *error)
+{
+    bson_t point = BSON_INITIALIZER;
+    int result = -1;
+    if (BSON_APPEND_UTF8(&point, "text", output))
+        result = logs_add(work->logs, "output", &point, error);
+    else
+        hub_error(error, HUB_ERROR_MEMORY, "no memory for what was printed");
+    bson_destroy(&point);
+    return result < 0 ? -1 : 0;
+}
+
+static int try_finish(struct work *work, struct end *end, bson_error_t *error)
+{
+    struct worker *worker = work->worker;
+    while (!end->taken) {
+        if (heartbeat_take_logs(worker->heartbeat, worker->hub, error) == 0) {
+            end->taken = true;
+            if (end->output && add_output(work, end->output, error))
+                return -1;
+        } else if (hub_error_code(error) == HUB_ERROR_IO) {
+            note(work, "reading back log points", error); /* they are lost; the rest is not */
+        } else {
+            return -1;
+        }
+    }
+    end->finish.logs = logs_operations(work->logs, &end->finish.log_count);
+    int result = task_finish(worker->hub, work->fence, &end->finish, error);
+    end->finish.again = true;
+    return result;
+}
+
+static int try_end(struct work *work, struct end *end, bson_error_t *error)
 {
     struct hub *hub = work->worker->hub;
     switch (end->kind) {
-    case END_FINISH: return task_finish(hub, work->fence, &end->finish, error);
+    case END_FINISH: return try_finish(work, end, error);
     case END_FAIL: return task_fail(hub, work->fence, end->message, end->output, error);
     case END_RELEASE: return task_release(hub, work->fence, error);
     case END_CANCEL: return task_end(hub, work->fence, "cancelled", NULL, error);
@@ -120,20 +204,28 @@ static int try_end(struct work *work, const struct end *end, bson_error_t *error
     return -1;
 }
 
-/* 1 applied, 0 lost, -1 an error that trying again does not mend, or told to stop while the hub is away: then the
- * task is left to the sweepers. */
-static int end_task(struct work *work, const struct end *end, bson_error_t *error)
+/* Tries until the hub has answered: finished work is not thrown away because a database is. While the hub is away nobody
+ * can take the task, and when it is back the fence decides; only a hub that answers "not allowed" for a whole lease is
+ * believed. 1 applied, 0 lost, -1 an error that trying again does not mend, or told to stop while the hub is away: then
+ * the task is left to the sweepers. */
+static int end_task(struct work *work, struct end *end, bson_error_t *error)
 {
-    int64_t wait = RETRY_MS, stopping_ms = 0;
-    for (;;) {
+    int64_t wait = RETRY_MS, refused_ms = 0;
+    struct patience patience = {0};
+    for (bool noted = false;; noted = true) {
+        /* What is large is uploaded only for a task that is still ours; after a try, the task is read first anyway. */
+        if (end->kind == END_FINISH && !end->finish.again && confirm(work, &patience) <= 0)
+            return 0;
         int result = try_end(work, end, error);
         if (result >= 0 || !work_is_transient(error))
             return result;
-        if (wait == RETRY_MS)
+        if (!noted)
             note(work, "ending the task", error);
-        if (worker_stopping() && stopping_ms == 0)
-            stopping_ms = clock_boot_ms();
-        if (stopping_ms != 0 && clock_boot_ms() - stopping_ms > GIVE_UP_MS)
+        if (hub_error_code(error) != HUB_ERROR_UNAUTHORIZED)
+            refused_ms = 0;
+        else if (refused_ms == 0)
+            refused_ms = clock_boot_ms();
+        if (is_spent(&patience) || (refused_ms != 0 && clock_boot_ms() - refused_ms > work->worker->lease_ms))
             return -1;
         worker_wait(work->worker, clock_jitter(wait));
         if (wait < RETRY_MOST_MS)
@@ -177,10 +269,9 @@ static enum work_end commit(struct work *work, struct work_result *result)
                                  .metrics = &result->metrics,
                                  .weights = result->weights,
                                  .weights_length = result->weights_length,
-                                 .model = result->weights ? &result->model : NULL}};
-    if (heartbeat_take_logs(work->worker->heartbeat, &error))
-        return fail(work, &error);
-    end.finish.logs = logs_operations(work->logs, &end.finish.log_count);
+                                 .model = result->weights ? &result->model : NULL,
+                                 .logs_before = bson_empty(&result->logs_before) ? NULL : &result->logs_before},
+                      .output = worker_output(work->worker)};
     int done = end_task(work, &end, &error);
     if (done < 0 && !work_is_transient(&error))
         return fail(work, &error);
@@ -214,8 +305,9 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
         bson_error_t error = {0};
         bson_init(&result.metrics);
         bson_init(&result.model);
+        bson_init(&result.logs_before);
         int done = recipe(work, &result, &stop, &error);
-        /* Only what is read at the start can meet a hub that is away; then there is nothing to lose yet. */
+        /* Only what is read at the start can end in this: then there is nothing to lose yet. */
         bool again = done < 0 && work_is_transient(&error);
         if (again) {
             note(work, "reading what the task needs", &error);
@@ -228,6 +320,7 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
             end = done > 0 ? commit(work, &result) : done == 0 ? leave(work, stop) : fail(work, &error);
         bson_destroy(&result.metrics);
         bson_destroy(&result.model);
+        bson_destroy(&result.logs_before);
         free(result.weights);
         if (!again)
             return end;
@@ -250,6 +343,7 @@ enum work_end work_run(struct worker *worker, const bson_t *task, const struct t
         work.run = 1;
     bool by_batch = !every && document_integer(task, "log_every", &log_every) && log_every > 0;
     work.logs = logs_new(fence, (int32_t)work.run, by_batch ? "batch" : "epoch");
+    heartbeat_spool_in(worker->heartbeat, worker->spool);
     heartbeat_watch(worker->heartbeat, fence, work.logs, claimed_ms);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(kinds[i].name, work.kind))

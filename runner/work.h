@@ -19,6 +19,7 @@ struct worker {
     const char *device_name;
     int threads;
     int64_t lease_ms;
+    const char *spool; /* folder for log points that wait for the hub; NULL: see spool.h */
     int index;
     int socket; /* to the supervisor */
     /* what the supervisor has said */
@@ -47,6 +48,7 @@ struct work {
     double started; /* clock_seconds */
     double last_message;
     struct logs *logs;
+    bool unanswered; /* it has been said that the hub does not answer */
 };
 
 /* What a recipe leaves behind. */
@@ -56,6 +58,7 @@ struct work_result {
     uint8_t *weights; /* safetensors; NULL for a task that makes no model (free) */
     size_t weights_length;
     bool stopped;   /* ended early at the user's request, with results */
+    bson_t logs_before; /* of task_finish; empty: none */
 };
 
 /* A recipe returns 1 with the result filled (initialised by the caller), 0 when *stop says why it ended without one, -1
@@ -68,6 +71,11 @@ enum work_end work_run(struct worker *worker, const bson_t *task, const struct t
 
 /* To be asked at every batch. */
 enum work_stop work_stopping(struct work *work);
+/* Before anything is uploaded: whether the task is still ours, waited for while the hub is away. 1, 0 it is lost, -1 told
+ * to stop, and the hub is away still. */
+int work_confirm(struct work *work);
+/* Something that a person should know. */
+void work_note(struct work *work, const char *text);
 /* The hub is away or busy: the task itself may be good. */
 bool work_is_transient(const bson_error_t *error);
 /* The runner was told to stop (SIGTERM, or the supervisor is gone). */

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runner/checkpoint.h"
+#include "hub/blob.h"
+#include "runner/clock.h"
+#include "runner/document.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORTH_SECONDS 1.0  /* less work than this is done again */
+#define AGAIN_SECONDS 30.0 /* after one that could not be written */
+#define SHARE 10.0         /* training for at least so many times as long as the last one took to write */
+
+enum { LOG_CLAIMS = 1000, LEAVE_TRIES = 6, WAIT_MS = 250, WAIT_MOST_MS = 2000 };
+
+/* What is computed, but for how long: a checkpoint of something else is not gone on from. */
+static void identify(const struct checkpoint *checkpoint, char identity[RECIPE_DIGEST_SIZE])
+{
+    const struct recipe *recipe = checkpoint->recipe;
+    const struct optimizer_options *optimizer = &recipe->optimizer;
+    const char *dataset = document_string(&recipe->dataset, "digest");
+    char *text = bson_strdup_printf("%s|%s|%s|%lld|%lld|%s|%s|%.17g|%.17g|%d|%.17g|%.17g|%.17g|%.17g|%d|%lld",
+                                    recipe->architecture_digest, dataset ? dataset : "", recipe->loss,
+                                    (long long)recipe->batch_size, (long long)recipe->seed,
+                                    optimizer_name(optimizer->kind), recipe->keep_best ? "best" : "last",
+                                    optimizer->learning_rate, optimizer->momentum, optimizer->nesterov, optimizer->beta1,
+                                    optimizer->beta2, optimizer->epsilon, optimizer->weight_decay,
+                                    document_has(checkpoint->work->task, "initial_model"),
+                                    (long long)checkpoint->work->run);
+    hub_sha256(text, strlen(text), identity);
+    bson_free(text);
+}
+
+void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const struct recipe *recipe, struct net *net,
+                     struct optimizer *optimizer, float *best)
+{
+    memset(checkpoint, 0, sizeof *checkpoint);
+    checkpoint->work = work;
+    checkpoint->recipe = recipe;
+    checkpoint->net = net;
+    checkpoint->optimizer = optimizer;
+    checkpoint->best = best;
+    checkpoint->last_time = clock_seconds();
+    bson_init(&checkpoint->before);
+    identify(checkpoint, checkpoint->identity);
+}
+
+void checkpoint_destroy(struct checkpoint *checkpoint)
+{
+    if (checkpoint && checkpoint->work)
+        bson_destroy(&checkpoint->before);
+}
+
+/* ---- the position as a document: numbers keep their bits ---- */
+
+static bool append_metrics(bson_t *to, const char *key, const struct net_metrics *metrics)
+{
+    bson_t child;
+    return BSON_APPEND_DOCUMENT_BEGIN(to, key, &child) && BSON_APPEND_INT64(&child, "rows", metrics->rows) &&
+           BSON_APPEND_INT64(&child, "correct", metrics->correct) &&
+           BSON_APPEND_DOUBLE(&child, "loss", metrics->loss_sum) && bson_append_document_end(to, &child);
+}
+
+static bool append_scores(bson_t *to, const char *key, const struct batch_scores *scores)
+{
+    bson_t child;
+    return !scores->known || (BSON_APPEND_DOCUMENT_BEGIN(to, key, &child) &&
+                              BSON_APPEND_DOUBLE(&child, "loss", scores->loss) &&
+                              (!scores->has_accuracy || BSON_APPEND_DOUBLE(&child, "accuracy", scores->accuracy)) &&
+                              bson_append_document_end(to, &child));
+}
+
+static bool append_position(bson_t *to, const struct checkpoint_position *position)
+{
+    bson_t child;
+    return BSON_APPEND_DOCUMENT_BEGIN(to, "position", &child) && BSON_APPEND_INT64(&child, "row", position->row) &&
+           BSON_APPEND_BOOL(&child, "logged", position->logged) &&
+           BSON_APPEND_DOUBLE(&child, "seconds", position->seconds) &&
+           append_metrics(&child, "sums", &position->sums) && append_metrics(&child, "point", &position->point) &&
+           append_scores(&child, "train", &position->scores.splits[RESULT_TRAIN]) &&
+           append_scores(&child, "validation", &position->scores.splits[RESULT_VALIDATION]) &&
+           BSON_APPEND_INT64(&child, "best_epoch", position->scores.best_epoch) &&
+           BSON_APPEND_DOUBLE(&child, "best_value", position->best_value) &&
+           append_scores(&child, "best_train", &position->best_train) && bson_append_document_end(to, &child);
+}
+
+static bool read_metrics(const bson_t *from, const char *key, struct net_metrics *metrics)
+{
+    bson_t child;
+    return document_child(from, key, &child) && document_integer(&child, "rows", &metrics->rows) && metrics->rows >= 0 &&
+           document_integer(&child, "correct", &metrics->correct) && document_number(&child, "loss", &metrics->loss_sum);
+}
+
+/* What is not there is not known; false where it is something else. */
+static bool read_scores(const bson_t *from, const char *key, struct batch_scores *scores)
+{
+    bson_t child;
+    memset(scores, 0, sizeof *scores);
+    if (!document_has(from, key))
+        return true;
+    scores->known = document_child(from, key, &child) && document_number(&child, "loss", &scores->loss);
+    scores->has_accuracy = scores->known && document_number(&child, "accuracy", &scores->accuracy);
+    return scores->known;
+}
+
+static bool read_position(const bson_t *from, struct checkpoint_position *position)
+{
+    bson_t child;
+    memset(position, 0, sizeof *position);
+    position->logged = document_bool(from, "position.logged", false);
+    return document_integer(from, "epoch", &position->epoch) && position->epoch >= 1 &&
+           document_integer(from, "step", &position->step) && position->step >= 0 &&
+           document_child(from, "position", &child) && document_integer(&child, "row", &position->row) &&
+           position->row >= 0 && document_number(&child, "seconds", &position->seconds) &&
+           read_metrics(&child, "sums", &position->sums) && read_metrics(&child, "point", &position->point) &&
+           read_scores(&child, "train", &position->scores.splits[RESULT_TRAIN]) &&
+           read_scores(&child, "validation", &position->scores.splits[RESULT_VALIDATION]) &&
+           document_integer(&child, "best_epoch", &position->scores.best_epoch) &&
+           document_number(&child, "best_value", &position->best_value) &&
+           read_scores(&child, "best_train", &position->best_train);
+}
+
+/* ---- the claims whose logs lead up to it ---- */
+
+/* {log_claims, log_points} of before, and this claim's own (counts NULL: without it). With too many the oldest go. */
+static bool append_logs(bson_t *to, const bson_t *before, const char *claim, const bson_t *counts)
+{
+    bson_t claims, points, list;
+    bson_iter_t at;
+    bool done = true;
+    bool has = document_array(before, "log_claims", &list);
+    int skip = has && (int)bson_count_keys(&list) >= LOG_CLAIMS ? (int)bson_count_keys(&list) - LOG_CLAIMS + 1 : 0;
+    for (int i = 0; i < 2; i++) {
+        const char *key = i == 0 ? "log_claims" : "log_points";
+        bson_t *child = i == 0 ? &claims : &points;
+        int n = 0;
+        char name[16];
+        done = done && BSON_APPEND_ARRAY_BEGIN(to, key, child);
+        if (document_array(before, key, &list) && bson_iter_init(&at, &list))
+            for (int j = 0; done && bson_iter_next(&at); j++)
+                if (j >= skip) {
+                    snprintf(name, sizeof name, "%d", n++);
+                    done = bson_append_iter(child, name, -1, &at);
+                }
+        snprintf(name, sizeof name, "%d", n);
+        if (counts && !bson_empty(counts))
+            done = done && (i == 0 ? BSON_APPEND_UTF8(child, name, claim) : BSON_APPEND_DOCUMENT(child, name, counts));
+        done = done && bson_append_array_end(to, child);
+    }
+    return done;
+}
+
+/* ---- reading ---- */
+
+struct source {
+    struct blob_reader *reader;
+    bson_error_t error;
+    bool failed;
+};
+
+static int64_t read_blob(void *context, void *buffer, size_t size)
+{
+    struct source *source = context;
+    int64_t count = blob_reader_read(source->reader, buffer, size, &source->error);
+    source->failed = source->failed || count < 0;
+    return count;
+}
+
+static struct net_block best_block(const struct checkpoint *checkpoint)
+{
+    return (struct net_block){.prefix = "best.", .data = checkpoint->best};
+}
+
+static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_error_t *error)
+{
+    struct source source = {0};
+    struct kernel_error why = {0};
+    struct net_block best = best_block(checkpoint);
+    char rest[4096];
+    source.reader = blob_reader_open(hub_store(checkpoint->work->worker->hub), id, error);
+    if (!source.reader)
+        return -1;
+    int result = net_checkpoint_read_with(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL,
+                                          read_blob, &source, NULL, &why);
+    /* To the end, for only there the digest is known to be right. */
+    for (int64_t count = 1; result == 0 && !source.failed && count > 0;)
+        count = read_blob(&source, rest, sizeof rest);
+    blob_reader_close(source.reader);
+    if (source.failed) {
+        if (error)
+            *error = source.error;
+        return -1;
+    }
+    return result ? hub_error(error, HUB_ERROR_INVALID, "%s", why.message) : 0;
+}
+
+int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error)
+{
+    bson_t saved;
+    bson_iter_t at;
+    memset(position, 0, sizeof *position);
+    if (!document_child(checkpoint->work->task, "checkpoint", &saved))
+        return 0;
+    const char *identity = document_string(&saved, "identity");
+    if (!identity || strcmp(identity, checkpoint->identity))
+        return hub_error(error, HUB_ERROR_INVALID, "it is of another dataset, network or hyper-parameters");
+    if (!read_position(&saved, position) || !bson_iter_init_find(&at, &saved, "blob_id") || !BSON_ITER_HOLDS_OID(&at))
+        return hub_error(error, HUB_ERROR_INVALID, "it does not say where the run was");
+    if (read_file(checkpoint, bson_iter_oid(&at), error))
+        return -1;
+    if (net_steps(checkpoint->net) != (uint64_t)position->step)
+        return hub_error(error, HUB_ERROR_INVALID, "its file is of step %llu, not of %lld",
+                         (unsigned long long)net_steps(checkpoint->net), (long long)position->step);
+    bson_reinit(&checkpoint->before);
+    if (!append_logs(&checkpoint->before, &saved, "", NULL))
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
+    return 1;
+}
+
+void checkpoint_drop(struct checkpoint *checkpoint)
+{
+    bson_t saved;
+    if (document_child(checkpoint->work->task, "checkpoint", &saved))
+        task_drop_checkpoint(checkpoint->work->worker->hub, checkpoint->work->fence, &saved, NULL);
+}
+
+/* ---- writing ---- */
+
+struct target {
+    int (*sink)(void *to, const void *bytes, size_t length);
+    void *to;
+};
+
+static int write_piece(void *context, const void *data, size_t length)
+{
+    const struct target *target = context;
+    return target->sink(target->to, data, length);
+}
+
+static int write_file(void *data, int (*sink)(void *to, const void *bytes, size_t length), void *to,
+                      bson_error_t *error)
+{
+    struct checkpoint *checkpoint = data;
+    struct target target = {.sink = sink, .to = to};
+    struct kernel_error why = {0};
+    struct net_block best = best_block(checkpoint);
+    struct safetensors_pair metadata = {"architecture", checkpoint->recipe->architecture_json};
+    if (net_checkpoint_write_with(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, &metadata, 1,
+                                  write_piece, &target, &why))
+        return work_kernel_error(error, &why, "checkpoint");
+    return 0;
+}
+
+bool checkpoint_is_due(struct checkpoint *checkpoint, int64_t epochs)
+{
+    const struct recipe *recipe = checkpoint->recipe;
+    if (recipe->checkpoint_every > 0 && epochs > 0 && epochs % recipe->checkpoint_every == 0)
+        checkpoint->owed = true;
+    if (checkpoint->off || (!checkpoint->owed && recipe->checkpoint_seconds <= 0))
+        return false;
+    double now = clock_seconds();
+    if (!checkpoint->owed && now - checkpoint->last_time < recipe->checkpoint_seconds)
+        return false;
+    return now >= checkpoint->next_time && heartbeat_is_answered(checkpoint->work->worker->heartbeat, NULL, 0);
+}
+
+int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_position *position, bson_error_t *error)
+{
+    struct work *work = checkpoint->work;
+    struct worker *worker = work->worker;
+    bson_t fields = BSON_INITIALIZER, counts = BSON_INITIALIZER;
+    double started = clock_seconds();
+    int result = -1;
+    /* The points that it counts are in the hub before it is. */
+    if (heartbeat_write_logs(worker->heartbeat, worker->hub, &counts, error))
+        goto out;
+    if (!BSON_APPEND_INT64(&fields, "epoch", position->epoch) || !BSON_APPEND_INT64(&fields, "step", position->step) ||
+        !BSON_APPEND_UTF8(&fields, "identity", checkpoint->identity) || !append_position(&fields, position) ||
+        !append_logs(&fields, &checkpoint->before, work->fence->claim_id, &counts)) {
+        hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
+        goto out;
+    }
+    struct task_checkpoint made = {.write = write_file, .data = checkpoint, .fields = &fields};
+    result = task_checkpoint(worker->hub, work->fence, &made, error);
+    if (result > 0) {
+        checkpoint->last_time = clock_seconds();
+        checkpoint->next_time = checkpoint->last_time + SHARE * (checkpoint->last_time - started);
+        checkpoint->owed = false;
+    }
+out:
+    bson_destroy(&counts);
+    bson_destroy(&fields);
+    return result;
+}
+
+static void say(struct checkpoint *checkpoint, const bson_error_t *error, const char *what)
+{
+    char text[640];
+    snprintf(text, sizeof text, "a checkpoint could not be written (%s); %s", error->message, what);
+    work_note(checkpoint->work, text);
+}
+
+void checkpoint_write_and_go_on(struct checkpoint *checkpoint, const struct checkpoint_position *position)
+{
+    bson_error_t error = {0};
+    if (checkpoint_write(checkpoint, position, &error) >= 0)
+        return; /* a lost lease is heard of by the heartbeat */
+    checkpoint->off = !work_is_transient(&error);
+    checkpoint->next_time = clock_seconds() + AGAIN_SECONDS;
+    say(checkpoint, &error, checkpoint->off ? "training goes on without" : "training goes on, and it is tried again");
+}
+
+void checkpoint_write_and_leave(struct checkpoint *checkpoint, const struct checkpoint_position *position)
+{
+    bson_error_t error = {0};
+    int64_t wait = WAIT_MS;
+    if (clock_seconds() - checkpoint->last_time < WORTH_SECONDS)
+        return;
+    for (int i = 0; i < LEAVE_TRIES; i++) {
+        /* A process that was stopped for long does not know that its task is another's. */
+        if (work_confirm(checkpoint->work) <= 0 || checkpoint_write(checkpoint, position, &error) >= 0)
+            return;
+        if (!work_is_transient(&error))
+            break;
+        worker_wait(checkpoint->work->worker, clock_jitter(wait));
+        wait = wait * 2 < WAIT_MOST_MS ? wait * 2 : WAIT_MOST_MS;
+    }
+    say(checkpoint, &error, "the task is given back without");
+}
