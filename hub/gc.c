@@ -279,11 +279,11 @@ static int collect_tombstones(struct gc *gc, bson_error_t *error)
 
 static int collect_logs(struct gc *gc, bson_error_t *error)
 {
-    char last[128] = "";
+    bson_t last = BSON_INITIALIZER;
     int more = 1;
     while (more > 0) {
         bson_t gone;
-        more = gc_next_log_tasks(gc, last, &gone, error);
+        more = gc_next_log_tasks(gc, &last, &gone, error);
         if (more > 0 && !bson_empty(&gone)) {
             bson_t filter = BSON_INITIALIZER, in;
             BSON_APPEND_DOCUMENT_BEGIN(&filter, "task", &in);
@@ -297,6 +297,7 @@ static int collect_logs(struct gc *gc, bson_error_t *error)
         }
         bson_destroy(&gone);
     }
+    bson_destroy(&last);
     return more;
 }
 

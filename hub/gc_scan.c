@@ -213,7 +213,22 @@ static int find_gone(struct gc *gc, const char ids[][128], size_t count, bson_t 
     return result;
 }
 
-int gc_next_log_tasks(struct gc *gc, char last[128], bson_t *gone, bson_error_t *error)
+/* {task: {$gt: what *last holds}}; everything that is text, where it holds nothing. */
+static void after_task_filter(const bson_t *last, bson_t *filter)
+{
+    bson_t range;
+    bson_iter_t iter;
+    bson_init(filter);
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "task", &range);
+    if (bson_iter_init_find(&iter, last, "task")) {
+        bson_append_iter(&range, "$gt", -1, &iter);
+    } else {
+        BSON_APPEND_UTF8(&range, "$gte", "");
+    }
+    bson_append_document_end(filter, &range);
+}
+
+int gc_next_log_tasks(struct gc *gc, bson_t *last, bson_t *gone, bson_error_t *error)
 {
     bson_t sort = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     char(*ids)[128] = bson_malloc(GC_PAGE * sizeof *ids);
@@ -224,17 +239,19 @@ int gc_next_log_tasks(struct gc *gc, char last[128], bson_t *gone, bson_error_t 
     BSON_APPEND_INT32(&projection, "task", 1);
     struct store_find_options options = {.sort = &sort, .projection = &projection, .limit = 1};
     while (result > 0 && count < GC_PAGE) {
-        bson_t filter = BSON_INITIALIZER, range, log;
-        BSON_APPEND_DOCUMENT_BEGIN(&filter, "task", &range);
-        BSON_APPEND_UTF8(&range, "$gt", last);
-        bson_append_document_end(&filter, &range);
+        bson_t filter, log;
+        bson_iter_t iter;
+        after_task_filter(last, &filter);
         result = store_find_one(hub_store(gc->hub), "logs", &filter, &options, &log, error);
-        const char *task = hub_text(&log, "task");
-        if (result > 0 && (task == NULL || strlen(task) >= 128)) {
-            result = 0; /* nothing that we wrote: names sort no further than this */
-        } else if (result > 0) {
-            snprintf(last, 128, "%s", task);
-            memcpy(ids[count++], last, 128);
+        if (result > 0 && bson_iter_init_find(&iter, &log, "task") && BSON_ITER_HOLDS_UTF8(&iter)) {
+            /* From what stands there and not from what it reads as: a foreign text may hold NUL. */
+            uint32_t length;
+            const char *task = bson_iter_utf8(&iter, &length);
+            bson_reinit(last);
+            bson_append_iter(last, "task", -1, &iter);
+            if (strlen(task) == length && length < sizeof *ids) {
+                memcpy(ids[count++], task, length + 1);
+            }
         }
         bson_destroy(&log);
         bson_destroy(&filter);

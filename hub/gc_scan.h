@@ -46,8 +46,9 @@ int gc_is_stale(struct gc *gc, const bson_t *upload, bson_error_t *error);
 /* The next page of blobs, by files documents or by chunks: 1, 0 at the end, -1. */
 int gc_next_files(struct gc *gc, bson_oid_t *last, struct gc_batch *batch, bson_error_t *error);
 int gc_next_chunks(struct gc *gc, bson_oid_t *last, struct gc_batch *batch, bson_error_t *error);
-/* The next page of tasks that logs name: those that are gone, as an array (initialised always). 1, 0 at the end, -1. */
-int gc_next_log_tasks(struct gc *gc, char last[128], bson_t *gone, bson_error_t *error);
+/* The next page of tasks that logs name: those that are gone, as an array (initialised always). 1, 0 at the end, -1. *last
+ * is {} at the start, then {task: the last one seen}. */
+int gc_next_log_tasks(struct gc *gc, bson_t *last, bson_t *gone, bson_error_t *error);
 
 /* Set `pointed` where a live upload, or a files document, or any pointer is found; the last clears it first. */
 int gc_find_uploads(struct gc *gc, struct gc_batch *batch, bson_error_t *error);

@@ -83,7 +83,13 @@ static bool find(const bson_t *document, const char *path, bson_iter_t *value)
 const char *hub_text(const bson_t *document, const char *path)
 {
     bson_iter_t value;
-    return find(document, path, &value) && BSON_ITER_HOLDS_UTF8(&value) ? bson_iter_utf8(&value, NULL) : NULL;
+    uint32_t length;
+    if (!find(document, path, &value) || !BSON_ITER_HOLDS_UTF8(&value)) {
+        return NULL;
+    }
+    /* A foreign text may hold NUL: cut there it would be another one. */
+    const char *text = bson_iter_utf8(&value, &length);
+    return strlen(text) == length ? text : NULL;
 }
 
 bool hub_double(const bson_t *document, const char *path, double *number)
