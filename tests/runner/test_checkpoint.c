@@ -146,3 +146,177 @@ Test(checkpoint, of_a_run_stopped_thrice_with_points_of_batches)
 {
     stops_leave_no_trace(LONGER_SGD, "'log_every': 10");
 }
+
+/* The only worker of a runner's process. */
+static pid_t worker_of(pid_t runner)
+{
+    pid_t found = 0;
+    DIR *directory = opendir("/proc");
+    for (struct dirent *entry; directory && !found && (entry = readdir(directory));) {
+        char path[300], name[64];
+        int pid = atoi(entry->d_name), parent = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
+        if (file && fscanf(file, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == runner)
+            found = pid;
+        if (file)
+            fclose(file);
+    }
+    closedir(directory);
+    cr_assert(found > 0, "the runner has no worker");
+    return found;
+}
+
+Test(checkpoint, of_a_run_that_was_killed_behind_it)
+{
+    static const char every[] = "'checkpoint_every': 100, 'log_every': 10";
+    add("through", LONGER, every);
+    run_all(NULL);
+    add("killed", LONGER, every);
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    wait_for("tasks", "{'state': 'running', 'checkpoint.epoch': {'$gt': 300}}", 1, 60);
+    kill(worker_of(runner), SIGKILL);
+    wait_for("tasks", "{'state': 'delayed', 'crashes': 1}", 1, 20);
+    /* Points that came after the checkpoint are in the hub, too, or may be: they are not shown twice. */
+    wait_for("tasks", "{'state': 'running', 'crashes': 0}", 1, 60); /* the next checkpoint forgives */
+    cr_expect_eq(wait_runner(runner, 90), 0);
+    expect_finished("killed");
+    expect_same_model("through", "killed");
+    expect_same_logs("through", "killed");
+    bson_t *task = find_one("tasks", "{'name': 'killed'}");
+    cr_expect_not_null(strstr(document_string(task, "errors.0.message"), "signal 9"), "it still tells why it crashed");
+    bson_destroy(task);
+}
+
+Test(checkpoint, of_a_paused_run_waits_for_resume)
+{
+    bson_t *all = json("{'name': 'paused'}");
+    add("through", LONGER, "");
+    run_all(NULL);
+    add("paused", LONGER, "");
+    pid_t runner = run_for_a_while("{\"workers\": 1, \"lease_ms\": 3000}");
+    cr_assert_eq(task_pause(hub, all, error), 1, "%s", error->message);
+    wait_for("tasks", "{'name': 'paused', 'state': 'paused', 'checkpoint.step': {'$gt': 0}}", 1, 30);
+    stop(runner);
+    cr_assert_eq(task_resume(hub, all, error), 1, "%s", error->message);
+    run_all(NULL);
+    expect_finished("paused");
+    expect_same_model("through", "paused");
+    expect_same_logs("through", "paused");
+    bson_destroy(all);
+}
+
+Test(checkpoint, is_taken_by_time_and_the_one_before_is_collected)
+{
+    struct gc_report report;
+    add("timed", LONGER, "'checkpoint_minutes': 0.005");
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true}");
+    wait_for("blobs.files", "{'metadata.kind': 'checkpoint'}", 3, 60);
+    cr_assert_eq(gc_run(hub, 1000, false, &report, error), 1, "%s", error->message); /* beside the run */
+    cr_expect_geq(report.blobs_deleted, 1);
+    cr_expect_eq(wait_runner(runner, 90), 0);
+    expect_finished("timed");
+    cr_assert_eq(gc_run(hub, 1000, false, &report, error), 1, "%s", error->message);
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'checkpoint'}"), 0);
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'model'}"), 1);
+    cr_expect_eq(count("uploads", "{}"), 0);
+}
+
+Test(checkpoint, is_not_for_short_tasks)
+{
+    add("short", ADAM, "");
+    run_all(NULL);
+    expect_finished("short");
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'checkpoint'}"), 0);
+}
+
+Test(checkpoint, options_are_checked)
+{
+    add("every", ADAM, "");
+    bson_t *all = json("{'name': 'every'}"), *wrong = json("{'$set': {'checkpoint_minutes': 'often'}}");
+    cr_assert_eq(store_update(hub_store(hub), "tasks", all, wrong, error), 1);
+    run_all(NULL);
+    cr_expect_eq(count("tasks", "{'state': 'failed'}"), 1);
+    bson_t *task = json("{'name': 'wrong', " NET ", 'checkpoint_every': 0}");
+    cr_expect_eq(task_create(hub, task, NULL, error), -1);
+    bson_destroy(task);
+    bson_destroy(all);
+    bson_destroy(wrong);
+}
+
+/* ---- checkpoints of no use ---- */
+
+static void poke(const char *collection, const char *filter, const char *update)
+{
+    bson_t *where = json("%s", filter), *what = json("%s", update);
+    cr_assert_geq(store_update(hub_store(hub), collection, where, what, error), 1, "%s: %s", filter, error->message);
+    bson_destroy(where);
+    bson_destroy(what);
+}
+
+static void remove_blob(void)
+{
+    bson_t *filter = json("{'metadata.kind': 'checkpoint'}");
+    cr_assert_geq(store_delete(hub_store(hub), "blobs.files", filter, error), 1, "%s", error->message);
+    bson_destroy(filter);
+}
+
+static void spoil_chunk(void)
+{
+    bson_t *files = find_one("blobs.files", "{'metadata.kind': 'checkpoint'}"), filter = BSON_INITIALIZER;
+    bson_t *update = json("{'$set': {'data': {'$binary': {'base64': 'AAAA', 'subType': '00'}}}}");
+    bson_iter_t at;
+    cr_assert(bson_iter_init_find(&at, files, "_id"));
+    bson_append_iter(&filter, "files_id", -1, &at);
+    cr_assert_eq(store_update(hub_store(hub), "blobs.chunks", &filter, update, error), 1, "%s", error->message);
+    bson_destroy(update);
+    bson_destroy(&filter);
+    bson_destroy(files);
+}
+
+Test(checkpoint, that_is_of_no_use_is_noted_and_fails_nothing)
+{
+    static const char *const updates[] = {
+        NULL, NULL, /* the blob is gone, or damaged */
+        "{'$set': {'checkpoint.identity': 'of something else'}}",
+        "{'$set': {'checkpoint.step': {'$numberLong': '7'}}}",
+        "{'$set': {'checkpoint.epoch': 3002}}",
+        "{'$set': {'checkpoint.position.row': 3}}",
+        "{'$set': {'checkpoint.position.row': -7}}",
+        "{'$set': {'checkpoint.position.best_epoch': 99999}}",
+        "{'$unset': {'checkpoint.position': ''}}",
+        "{'$set': {'checkpoint.position.sums': [1, 'a']}}",
+        "{'$set': {'checkpoint': {'foreign': true}}}",
+    };
+    bson_t *all = json("{'name': 'broken'}");
+    add("through", LONGER, "");
+    run_all(NULL);
+    add("broken", LONGER, "");
+    for (size_t i = 0; i < sizeof updates / sizeof *updates; i++) {
+        struct heard heard = {0};
+        stop(run_for_a_while("{\"workers\": 1, \"lease_ms\": 3000}"));
+        cr_assert_eq(count("tasks", "{'name': 'broken', 'state': 'ready', 'checkpoint.step': {'$gt': 0}}"), 1);
+        if (i == 0)
+            remove_blob();
+        else if (i == 1)
+            spoil_chunk();
+        else
+            poke("tasks", "{'name': 'broken'}", updates[i]);
+        if (i < 2) { /* to the end once, the others only to where it is known that they start anew */
+            run_all(&heard);
+            cr_expect_not_null(strstr(heard.last, "of no use"), "%s", heard.last);
+            expect_finished("broken");
+            expect_same_model("through", "broken");
+            expect_same_logs("through", "broken");
+            bson_t *done = json("{'name': 'broken'}");
+            cr_assert_eq(model_delete(hub, done, error), 1, "%s", error->message);
+            bson_destroy(done);
+            cr_assert_eq(task_restart(hub, all, NULL, error), 1, "%s", error->message);
+        } else {
+            pid_t runner = start_runner("{\"workers\": 1, \"lease_ms\": 3000}");
+            wait_for("tasks", "{'state': 'running', 'checkpoint': {'$exists': false}, 'progress.epoch': {'$gt': 0}}", 1, 30);
+            stop(runner);
+        }
+    }
+    bson_destroy(all);
+}
