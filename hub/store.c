@@ -542,6 +542,43 @@ out:
     return result;
 }
 
+/* ---- counting by values ---- */
+
+static int check_paths(const char *const *paths, size_t count, bson_error_t *error)
+{
+    bson_t sort = BSON_INITIALIZER;
+    if (count < 1 || count > STORE_COUNT_PATHS)
+        return hub_error(error, HUB_ERROR_INVALID, "count: by 1 to %d paths", STORE_COUNT_PATHS);
+    for (size_t i = 0; i < count; i++)
+        BSON_APPEND_INT32(&sort, paths[i], 1);
+    int result = query_check_sort(&sort, error);
+    bson_destroy(&sort);
+    return result;
+}
+
+int store_count_by(struct store *store, const char *collection, const bson_t *filter, const char *const *paths,
+                   size_t count, bson_t *out, bson_error_t *error)
+{
+    bson_error_t unused;
+    error = error ? error : &unused;
+    struct store_filter parsed;
+    struct query *query = NULL;
+    struct store_tally *tally = store_tally_new();
+    int result = -1;
+    bson_init(out);
+    if (check_collection(collection, error) || check_paths(paths, count, error) ||
+        parse_filter(filter, &parsed, &query, error))
+        goto out;
+    result = store->engine->count_by(store->self, collection, &parsed, paths, count, tally, error);
+    check_code(result, error);
+    if (result >= 0)
+        result = store_tally_append(tally, out);
+out:
+    store_tally_free(tally);
+    query_free(query);
+    return result;
+}
+
 /* ---- batches ---- */
 
 /* What a prepared entry owns. */

@@ -79,6 +79,15 @@ int store_find_one(struct store *store, const char *collection, const bson_t *fi
                    const struct store_find_options *options, bson_t *out, bson_error_t *error);
 int64_t store_count(struct store *store, const char *collection, const bson_t *filter, bson_error_t *error);
 
+/* How many matches there are of each combination of values at the paths (at most STORE_COUNT_PATHS): *out (initialised
+ * always) is {"0": {count: n, values: {"0": value, "1": value, …}}, "1": …} in no order; a missing value is null. One
+ * statement: on SQLite it is one picture of the hub. More than STORE_COUNT_GROUPS combinations are
+ * HUB_ERROR_INVALID. The number of combinations, or -1. */
+#define STORE_COUNT_PATHS 4
+#define STORE_COUNT_GROUPS 100000
+int store_count_by(struct store *store, const char *collection, const bson_t *filter, const char *const *paths,
+                   size_t count, bson_t *out, bson_error_t *error);
+
 /* findAndModify: changes the first match in sort order, atomically. 1 changed (or inserted, by upsert), 0 no match.
  * *out (NULL allowed, initialised always) is as return_new says; empty after an upsert that inserted, unless
  * return_new. */

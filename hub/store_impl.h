@@ -58,6 +58,16 @@ struct store_batch_entry {
 /* Called for each index of a collection; returns 0 to go on, -1 to stop with *error set. */
 typedef int store_index_visitor(void *data, const char *name, const bson_t *keys, bson_error_t *error);
 
+/* Counts by values (store_tally.c). values: "0", "1", … with null for a missing value. 0, or -1 with *error set. */
+struct store_tally;
+struct store_tally *store_tally_new(void);
+int store_tally_add(struct store_tally *tally, const bson_t *values, int64_t count, bson_error_t *error);
+/* Appends what store_count_by gives; the number of combinations. */
+int store_tally_append(const struct store_tally *tally, bson_t *out);
+void store_tally_free(struct store_tally *tally);
+/* The values at the paths of a document, as a tally wants them; *values is initialised here. */
+void store_tally_values(const bson_t *document, const char *const *paths, size_t count, bson_t *values);
+
 /* An engine's functions mirror store.h one to one and return the same values. self is what open returned. */
 struct store_engine {
     const char *name;     /* "sqlite" or "mongodb" */
@@ -85,6 +95,9 @@ struct store_engine {
     /* out is initialised and empty. */
     int (*find_one)(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
                     bson_error_t *error);
+    /* tally is to be given each combination's values and count; the same one may come several times. */
+    int (*count_by)(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
+                    size_t count, struct store_tally *tally, bson_error_t *error);
     int64_t (*count)(void *self, const char *collection, const struct store_filter *filter, bson_error_t *error);
     /* out is initialised and empty; NULL where the caller does not want it. */
     int (*modify)(void *self, const char *collection, const struct store_modify_request *request, bson_t *out,

@@ -527,6 +527,7 @@ const struct store_engine store_engine_mongo = {
     .cursor_close = mongo_cursor_close,
     .find_one = mongo_find_one,
     .count = mongo_count,
+    .count_by = mongo_count_by,
     .modify = mongo_modify,
     .update = mongo_update,
     .delete = mongo_delete,

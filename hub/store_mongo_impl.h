@@ -55,6 +55,10 @@ int mongo_explain(void *self, const char *collection, const struct store_find_re
 /* For tests: sorts as after a server's refusal to sort in memory (see store_mongo_find.c). */
 extern bool mongo_always_sorts_in_two_steps;
 
+/* store_mongo_count.c */
+int mongo_count_by(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
+                   size_t count, struct store_tally *tally, bson_error_t *error);
+
 /* store_mongo_index.c */
 int mongo_ensure_index(void *self, const char *collection, const char *name, const bson_t *keys, bson_error_t *error);
 int mongo_list_indexes(void *self, const char *collection, store_index_visitor *visit, void *data,

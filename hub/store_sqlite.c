@@ -422,6 +422,7 @@ const struct store_engine store_engine_sqlite = {
     .cursor_close = sqlite_cursor_close,
     .find_one = sqlite_find_one,
     .count = sqlite_count,
+    .count_by = sqlite_count_by,
     .modify = sqlite_modify,
     .update = sqlite_update,
     .delete = sqlite_delete,

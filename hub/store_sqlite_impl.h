@@ -152,6 +152,10 @@ struct sqlite_plan {
 
 void sqlite_plan_init(struct sqlite_plan *plan, const struct sqlite_collection *collection, const struct query *query,
                       const bson_t *sort);
+/* For counting by the paths from one index alone: order is then " GROUP BY …" over its columns in their order. false
+ * (and nothing to destroy) where no index holds all the paths and serves the whole filter. */
+bool sqlite_plan_grouped(struct sqlite_plan *plan, const struct sqlite_collection *collection,
+                         const struct query *query, const char *const *paths, size_t count);
 void sqlite_plan_destroy(struct sqlite_plan *plan);
 
 /* ---- reading (store_sqlite_find.c) ---- */
@@ -176,6 +180,11 @@ int64_t sqlite_count(void *self, const char *collection, const struct store_filt
 
 int sqlite_explain(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
                    bson_error_t *error);
+
+/* ---- counting by values (store_sqlite_count.c) ---- */
+
+int sqlite_count_by(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
+                    size_t count, struct store_tally *tally, bson_error_t *error);
 
 /* ---- opening and describing (store_sqlite_open.c) ---- */
 

@@ -372,6 +372,51 @@ void sqlite_plan_init(struct sqlite_plan *plan, const struct sqlite_collection *
     plan->sorted = !sort || (best.score > 0 && best.sorted);
 }
 
+/* How many of the index's columns it takes to have all the paths; 0: it does not have them. */
+static size_t columns_for(const struct sqlite_index *index, const char *const *paths, size_t count)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < index->count && strcmp(index->columns[at].path, paths[i]) != 0)
+            at++;
+        if (at == index->count)
+            return 0;
+        most = at + 1 > most ? at + 1 : most;
+    }
+    return most;
+}
+
+bool sqlite_plan_grouped(struct sqlite_plan *plan, const struct sqlite_collection *collection,
+                         const struct query *query, const char *const *paths, size_t count)
+{
+    struct conditions conditions = {.all = true};
+    struct fit best = {.index = NULL};
+    collect(&conditions, query->root);
+    for (size_t i = 0; i < collection->count; i++) {
+        const struct sqlite_index *index = &collection->indexes[i];
+        if (index->membership || columns_for(index, paths, count) == 0)
+            continue;
+        struct fit fit = fit_of(&conditions, index, NULL);
+        if (!best.index || fit.score > best.score)
+            best = fit;
+    }
+    if (!best.index)
+        return false;
+    *plan = (struct sqlite_plan){.from = bson_string_new(" FROM "), .order = bson_string_new(" GROUP BY ")};
+    sqlite_quote(plan->from, '"', "c_", collection->name);
+    bson_string_append(plan->from, " AS t INDEXED BY ");
+    sqlite_quote_index(plan->from, collection->name, best.index->name);
+    append_conditions(plan, &conditions, &best);
+    plan->exact = all_served(&conditions);
+    size_t columns = columns_for(best.index, paths, count);
+    for (size_t i = 0; i < columns; i++)
+        bson_string_append_printf(plan->order, "%s%s", i > 0 ? ", " : "", best.index->columns[i].sql);
+    if (!plan->exact)
+        sqlite_plan_destroy(plan);
+    return plan->exact;
+}
+
 void sqlite_plan_destroy(struct sqlite_plan *plan)
 {
     for (size_t i = 0; i < plan->binding_count; i++)

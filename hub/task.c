@@ -382,18 +382,25 @@ int task_count_states(struct hub *hub, const bson_t *filter, bson_t *out, bson_e
 {
     static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "done",
                                          "failed",  "dead",    "cancelled", "stopped"};
-    bson_init(out);
-    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
-        bson_t whole, state = BSON_INITIALIZER;
-        BSON_APPEND_UTF8(&state, "state", states[i]);
-        hub_filter(hub, filter, &state, &whole);
-        int64_t count = store_count(hub_store(hub), TASKS, &whole, error);
-        bson_destroy(&whole);
-        bson_destroy(&state);
-        if (count < 0) {
-            return -1;
+    static const char *const paths[] = {"state"};
+    int64_t counts[sizeof states / sizeof states[0]] = {0};
+    bson_t whole, groups;
+    bson_iter_t iter;
+    hub_filter(hub, filter, NULL, &whole);
+    int result = store_count_by(hub_store(hub), TASKS, &whole, paths, 1, &groups, error);
+    bool more = result >= 0 && bson_iter_init(&iter, &groups);
+    while (more && bson_iter_next(&iter)) {
+        bson_t group;
+        const char *state = hub_view(&groups, bson_iter_key(&iter), &group) ? hub_text(&group, "values.0") : NULL;
+        for (size_t i = 0; i < sizeof states / sizeof states[0] && state != NULL; i++) {
+            counts[i] += strcmp(state, states[i]) == 0 ? hub_number(&group, "count", 0) : 0;
         }
-        BSON_APPEND_INT64(out, states[i], count);
     }
-    return 1;
+    bson_destroy(&groups);
+    bson_destroy(&whole);
+    bson_init(out);
+    for (size_t i = 0; i < sizeof states / sizeof states[0] && result >= 0; i++) {
+        BSON_APPEND_INT64(out, states[i], counts[i]);
+    }
+    return result < 0 ? -1 : 1;
 }
