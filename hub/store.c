@@ -5,6 +5,7 @@
 #include "hub/fault.h"
 #include "hub/key.h"
 #include "hub/store_impl.h"
+#include "hub/store_watch.h"
 
 #include <assert.h>
 #include <string.h>
@@ -731,4 +732,31 @@ int store_server_time(struct store *store, int64_t *milliseconds, bson_error_t *
     int result = store->engine->server_time(store->self, milliseconds, error);
     check_code(result, error);
     return result;
+}
+
+/* ---- wake-ups ---- */
+
+struct store_watch *store_watch_open(struct store *store, const char *const *projects, bson_error_t *error)
+{
+    bson_error_t unused;
+    error = error ? error : &unused;
+    struct store_watch *watch = store->engine->watch(store->self, projects, error);
+    check_code(watch ? 0 : -1, error);
+    return watch;
+}
+
+int store_watch_fd(const struct store_watch *watch)
+{
+    return watch->fd;
+}
+
+int store_watch_take(struct store_watch *watch)
+{
+    return watch->take(watch);
+}
+
+void store_watch_close(struct store_watch *watch)
+{
+    if (watch)
+        watch->close(watch);
 }

@@ -68,6 +68,13 @@ void store_tally_free(struct store_tally *tally);
 /* The values at the paths of a document, as a tally wants them; *values is initialised here. */
 void store_tally_values(const bson_t *document, const char *const *paths, size_t count, bson_t *values);
 
+/* What an engine's watch begins with. */
+struct store_watch {
+    int fd;
+    int (*take)(struct store_watch *watch);
+    void (*close)(struct store_watch *watch);
+};
+
 /* An engine's functions mirror store.h one to one and return the same values. self is what open returned. */
 struct store_engine {
     const char *name;     /* "sqlite" or "mongodb" */
@@ -108,6 +115,7 @@ struct store_engine {
     /* store is for the checks' callbacks, which read through it. *stopped_at is count on entry. */
     int (*batch)(void *self, struct store *store, const struct store_batch_entry *entries, size_t count,
                  size_t *stopped_at, bson_error_t *error);
+    struct store_watch *(*watch)(void *self, const char *const *projects, bson_error_t *error);
     int (*server_time)(void *self, int64_t *milliseconds, bson_error_t *error);
     /* out is initialised; append to it. */
     int (*explain)(void *self, const char *collection, const struct store_find_request *request, bson_t *out,

@@ -11,6 +11,8 @@
 #define DEFAULT_DATABASE "tl_hub"
 #define DEFAULT_SELECTION_MS 10000
 #define DEFAULT_SOCKET_MS 120000 /* no call hangs for ever; above what one large write or index takes */
+#define IDLE_SOCKET_MS 60000
+#define MONITOR_MS 180000 /* a server that is no longer primary says so itself */
 #define MAJORITY_WAIT_MS 60000   /* then the outcome is unknown */
 
 static pthread_once_t driver_once = PTHREAD_ONCE_INIT;
@@ -45,6 +47,14 @@ static void set_defaults(mongoc_uri_t *uri)
     if (!mongoc_uri_has_option(uri, MONGOC_URI_SOCKETTIMEOUTMS) ||
         mongoc_uri_get_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, 0) <= 0) {
         mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS, DEFAULT_SOCKET_MS);
+    }
+    /* An idle runner asks every 15 s: libmongoc's own checks of a connection that was idle for 5 s would double that. A
+     * connection that was closed is seen without asking; one that died in silence costs a retry. */
+    if (!mongoc_uri_has_option(uri, MONGOC_URI_SOCKETCHECKINTERVALMS)) {
+        mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETCHECKINTERVALMS, IDLE_SOCKET_MS);
+    }
+    if (!mongoc_uri_has_option(uri, MONGOC_URI_HEARTBEATFREQUENCYMS)) {
+        mongoc_uri_set_option_as_int32(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, MONITOR_MS);
     }
     if (!mongoc_uri_has_option(uri, MONGOC_URI_APPNAME)) {
         mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_APPNAME, "tl_hub");
@@ -89,6 +99,22 @@ static void mongo_close(void *self)
     bson_free(mongo);
 }
 
+void (*mongo_client_made)(mongoc_client_t *client);
+
+mongoc_client_t *mongo_client_new(const mongoc_uri_t *uri, bson_error_t *driver)
+{
+    mongoc_client_t *client = mongoc_client_new_from_uri_with_error(uri, driver);
+    if (!client) {
+        return NULL;
+    }
+    mongoc_client_set_error_api(client, MONGOC_ERROR_API_VERSION_2);
+    set_safety(client, uri);
+    if (mongo_client_made) {
+        mongo_client_made(client);
+    }
+    return client;
+}
+
 static void *mongo_open(const char *text, bool create, int64_t limit_ms, bson_error_t *error)
 {
     (void)create; /* a database comes to be with its first document */
@@ -106,7 +132,7 @@ static void *mongo_open(const char *text, bool create, int64_t limit_ms, bson_er
         shorten(uri, MONGOC_URI_SOCKETTIMEOUTMS, limit_ms);
         shorten(uri, MONGOC_URI_CONNECTTIMEOUTMS, limit_ms);
     }
-    mongoc_client_t *client = mongoc_client_new_from_uri_with_error(uri, &driver);
+    mongoc_client_t *client = mongo_client_new(uri, &driver);
     if (!client) {
         if (driver.domain == MONGOC_ERROR_STREAM) { /* the names behind mongodb+srv:// are looked up here */
             mongo_fail(MONGO_READ, "mongodb+srv", &driver, NULL, error);
@@ -115,8 +141,6 @@ static void *mongo_open(const char *text, bool create, int64_t limit_ms, bson_er
         }
         goto out;
     }
-    mongoc_client_set_error_api(client, MONGOC_ERROR_API_VERSION_2);
-    set_safety(client, uri);
     const char *database = mongoc_uri_get_database(uri);
     mongo = bson_malloc0(sizeof *mongo);
     mongo->client = client;
@@ -532,6 +556,7 @@ const struct store_engine store_engine_mongo = {
     .update = mongo_update,
     .delete = mongo_delete,
     .batch = mongo_batch,
+    .watch = mongo_watch,
     .server_time = mongo_server_time,
     .explain = mongo_explain,
 };

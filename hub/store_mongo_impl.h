@@ -59,6 +59,14 @@ extern bool mongo_always_sorts_in_two_steps;
 int mongo_count_by(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
                    size_t count, struct store_tally *tally, bson_error_t *error);
 
+/* store_mongo_watch.c */
+struct store_watch *mongo_watch(void *self, const char *const *projects, bson_error_t *error);
+
+/* store_mongo.c: a client as every store has it (majority writes, primary reads). NULL with *driver set. */
+mongoc_client_t *mongo_client_new(const mongoc_uri_t *uri, bson_error_t *driver);
+/* For benchmarks and tests: is shown every client that is made, to monitor its commands. */
+extern void (*mongo_client_made)(mongoc_client_t *client);
+
 /* store_mongo_index.c */
 int mongo_ensure_index(void *self, const char *collection, const char *name, const bson_t *keys, bson_error_t *error);
 int mongo_list_indexes(void *self, const char *collection, store_index_visitor *visit, void *data,

@@ -427,6 +427,7 @@ const struct store_engine store_engine_sqlite = {
     .update = sqlite_update,
     .delete = sqlite_delete,
     .batch = sqlite_batch,
+    .watch = sqlite_watch,
     .server_time = sqlite_server_time,
     .explain = sqlite_explain,
 };

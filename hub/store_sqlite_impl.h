@@ -186,6 +186,10 @@ int sqlite_explain(void *self, const char *collection, const struct store_find_r
 int sqlite_count_by(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
                     size_t count, struct store_tally *tally, bson_error_t *error);
 
+/* ---- wake-ups (store_sqlite_watch.c) ---- */
+
+struct store_watch *sqlite_watch(void *self, const char *const *projects, bson_error_t *error);
+
 /* ---- opening and describing (store_sqlite_open.c) ---- */
 
 void *sqlite_open(const char *uri, bool create, int64_t limit_ms, bson_error_t *error);
