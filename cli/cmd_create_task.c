@@ -29,6 +29,7 @@ static const struct cli_option queue_options[] = {
     {"priority", 0, CLI_INTEGER, "N", "higher ones first (default 0)"},
     {"queue", 0, CLI_TEXT, "QUEUE", "for runners of this queue"},
     {"resource-class", 0, CLI_TEXT, "CLASS", "for runners of this class"},
+    {"requires", 0, CLI_TEXTS, "LABELS", "only for runners with these labels: gpu,bigmem"},
     {"result-key", 0, CLI_TEXTS, "KEY", "what to keep of the results; may be given again"},
     {"max-crashes", 0, CLI_COUNT, "N", "dead after so many crashes (default 3)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
@@ -150,6 +151,9 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
     }
     if (code == CLI_DONE) {
         code = fields_append_text(cli, "resource-class", "resource_class", cli_text(cli, "resource-class"), fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_list(cli, "requires", "requires", fields);
     }
     if (code == CLI_DONE) {
         code = fields_append_list(cli, "result-key", "result_keys", fields);

@@ -325,7 +325,8 @@ static int count_points(struct sweep *sweep, const struct yaml_tree_node *run_ca
 static const char *const sweep_keys[] = {"name",    "description",    "method",    "metric",      "parameters",
                                          "run_cap", "architecture",   "kind",      "dataset",     "model",
                                          "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
-                                         "tags",    "seed",           "log_every", "keep",        NULL};
+                                         "tags",    "seed",           "log_every", "keep",        "requires",
+                                         NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -357,7 +358,7 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return REFUSE(sweep, node->line, "keep must be last or best");
     if (!strcmp(name, "log_every") || !strcmp(name, "keep"))
         return take_text(sweep, name, node, error);
-    if (!strcmp(name, "tags") || !strcmp(name, "result_keys"))
+    if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires"))
         return take_names(sweep, name, node, error);
     if (!strcmp(name, "seed")) {
         sweep->seed = node->integer;

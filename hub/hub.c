@@ -306,6 +306,11 @@ const char *hub_project(const struct hub *hub)
     return hub->project;
 }
 
+int hub_check_project(struct hub *hub, const char *project, bson_error_t *error)
+{
+    return check_project(hub->store, project, error);
+}
+
 void hub_set_project(struct hub *hub, const char *project)
 {
     if (strcmp(hub->project, project) != 0) {

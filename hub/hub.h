@@ -38,6 +38,8 @@ struct store *hub_store(struct hub *hub);       /* borrowed */
 const char *hub_project(const struct hub *hub); /* borrowed */
 const char *hub_id(const struct hub *hub);      /* of the meta document */
 const char *hub_uri(const struct hub *hub);     /* as given, with credentials: for opening again, never for printing */
+/* 1, or -1 with HUB_ERROR_NOT_FOUND naming the projects that exist. */
+int hub_check_project(struct hub *hub, const char *project, bson_error_t *error);
 /* From here on this project, which must be known to exist (it was opened before): for runners that serve several. */
 void hub_set_project(struct hub *hub, const char *project);
 /* Another hub object on the same URI and project, for another thread. */

@@ -85,12 +85,74 @@ int runner_record_end(struct hub *hub, const char *id, bson_error_t *error)
 
 struct store_cursor *runner_record_find(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
-    bson_t whole, sort = BSON_INITIALIZER;
-    hub_filter(hub, filter, NULL, &whole);
+    bson_t whole = BSON_INITIALIZER, both, either, part, sort = BSON_INITIALIZER;
+    static const char *const paths[] = {"project", "projects"}; /* older records have only the first */
+    BSON_APPEND_ARRAY_BEGIN(&whole, "$and", &both);
+    BSON_APPEND_DOCUMENT_BEGIN(&both, "0", &part);
+    BSON_APPEND_ARRAY_BEGIN(&part, "$or", &either);
+    for (size_t i = 0; i < 2; i++) {
+        bson_t one;
+        BSON_APPEND_DOCUMENT_BEGIN(&either, i == 0 ? "0" : "1", &one);
+        BSON_APPEND_UTF8(&one, paths[i], hub_project(hub));
+        bson_append_document_end(&either, &one);
+    }
+    bson_append_array_end(&part, &either);
+    bson_append_document_end(&both, &part);
+    if (filter != NULL) {
+        BSON_APPEND_DOCUMENT(&both, "1", filter);
+    }
+    bson_append_array_end(&whole, &both);
     BSON_APPEND_INT32(&sort, "started_at", -1);
     struct store_find_options options = {.sort = &sort};
     struct store_cursor *cursor = store_find(hub_store(hub), RUNNERS, &whole, &options, error);
     bson_destroy(&sort);
     bson_destroy(&whole);
     return cursor;
+}
+
+static void append_living(bson_t *filter)
+{
+    bson_t in, list;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "state", &in);
+    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+    BSON_APPEND_UTF8(&list, "0", "running");
+    BSON_APPEND_UTF8(&list, "1", "draining");
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(filter, &in);
+}
+
+int64_t runner_record_count(struct hub *hub, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    append_living(&filter);
+    int64_t count = store_count(hub_store(hub), RUNNERS, &filter, error);
+    bson_destroy(&filter);
+    return count;
+}
+
+static int64_t remove_before(struct hub *hub, const char *state, const char *stamp, int64_t before, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, old;
+    if (state != NULL) {
+        BSON_APPEND_UTF8(&filter, "state", state);
+    } else {
+        append_living(&filter);
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, stamp, &old);
+    BSON_APPEND_DATE_TIME(&old, "$lt", before);
+    bson_append_document_end(&filter, &old);
+    int64_t removed = store_delete(hub_store(hub), RUNNERS, &filter, error);
+    bson_destroy(&filter);
+    return removed;
+}
+
+int64_t runner_record_tidy(struct hub *hub, bson_error_t *error)
+{
+    int64_t now;
+    if (hub_now(hub, &now, error) < 0) {
+        return -1;
+    }
+    int64_t gone = remove_before(hub, "gone", "ended_at", now - RUNNER_RECORD_KEEP_MS, error);
+    int64_t silent = gone < 0 ? -1 : remove_before(hub, NULL, "beat_at", now - RUNNER_RECORD_KEEP_MS, error);
+    return silent < 0 ? -1 : gone + silent;
 }

@@ -2,6 +2,7 @@
 /* Making tasks and finding them. */
 #include "hub/fault.h"
 #include "hub/schema.h"
+#include "hub/task_class.h"
 #include "hub/task_impl.h"
 
 #include <stdlib.h>
@@ -53,6 +54,28 @@ static void append_default_int(bson_t *task, const bson_t *fields, const char *k
     }
 }
 
+/* What the task requires becomes part of its class; a class that is no text is left for the schema to refuse. */
+static int append_class(bson_t *task, const bson_t *fields, bson_error_t *error)
+{
+    char class[TASK_CLASS_SIZE];
+    bson_iter_t given;
+    bson_t needs;
+    bool there = bson_iter_init_find(&given, fields, "resource_class");
+    bool needy = hub_view(fields, "requires", &needs);
+    if (bson_has_field(fields, "requires") && !needy) {
+        return hub_error(error, HUB_ERROR_INVALID, "task.requires: it is not a list of labels");
+    }
+    if (there && !BSON_ITER_HOLDS_UTF8(&given)) {
+        bson_append_iter(task, "resource_class", -1, &given);
+        return 1;
+    }
+    if (task_class_compose(there ? bson_iter_utf8(&given, NULL) : "cpu", needy ? &needs : NULL, class, error) < 0) {
+        return -1;
+    }
+    BSON_APPEND_UTF8(task, "resource_class", class);
+    return 1;
+}
+
 /* The whole document into task (empty) but for seq, which comes last, when all are known to be good. */
 static int compose(struct hub *hub, const bson_t *fields, int64_t now, bson_t *task, bson_error_t *error)
 {
@@ -75,9 +98,11 @@ static int compose(struct hub *hub, const bson_t *fields, int64_t now, bson_t *t
     BSON_APPEND_UTF8(task, "project", hub_project(hub));
     append_default_int(task, fields, "lane", 0);
     append_default_text(task, fields, "queue", "default");
-    append_default_text(task, fields, "resource_class", "cpu");
+    if (append_class(task, fields, error) < 0) {
+        return -1;
+    }
     append_default_text(task, fields, "kind", "train");
-    hub_copy_without(fields, task, "_id", NULL);
+    hub_copy_without(fields, task, "_id", "resource_class", "requires", NULL);
     tagged = hub_view(fields, "tags", &tags);
     if (hub_append_words(task, hub_text(fields, "name"), hub_text(fields, "description"), tagged ? &tags : NULL) < 0) {
         return hub_error(error, HUB_ERROR_INVALID, "task: the document is too large");

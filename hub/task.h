@@ -74,6 +74,7 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
 int64_t task_promote(struct hub *hub, bson_error_t *error);
 /* How the engine would find the task of a claim (NULL: with the defaults), as store_explain says it. */
 int task_explain_claim(struct hub *hub, const struct task_claim_options *options, bson_t *out, bson_error_t *error);
+int64_t task_promote_all(struct hub *hub, bson_error_t *error); /* of every project */
 
 /* ---- fenced writes: 1 applied (also when found applied after a lost reply), 0 the lease is lost: stop and write
  * nothing more, -1 error (the outcome of the last try was an error, not a loss) ---- */
@@ -146,6 +147,9 @@ struct task_sweeper *task_sweeper_new(int64_t lease_ms);
  * finished-but-unpublished tasks forward. The number of tasks changed, or -1. *next_ms: when to come again. */
 int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error);
 void task_sweeper_free(struct task_sweeper *sweeper);
+/* Whether this one should see to delayed and waiting tasks between its rounds: it is the sweeper, or it has reason to
+ * believe that there is none. */
+bool task_sweeper_promotes(const struct task_sweeper *sweeper);
 /* Before leaving: if this one is the sweeper, another may follow at once instead of after a lease. */
 int task_sweeper_resign(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error);
 

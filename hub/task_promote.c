@@ -221,3 +221,8 @@ int64_t task_promote(struct hub *hub, bson_error_t *error)
 {
     return task_promote_project(hub, hub_project(hub), false, error);
 }
+
+int64_t task_promote_all(struct hub *hub, bson_error_t *error)
+{
+    return task_promote_project(hub, NULL, false, error);
+}

@@ -2,6 +2,7 @@
 /* Take-back. No clock of another machine is looked at: a task is taken back when this process has itself seen the
  * same (claim.id, claim.beat) for one whole lease of its own CLOCK_BOOTTIME, by reads that lay no further apart than a
  * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind. */
+#include "hub/runner_record.h"
 #include "hub/task_impl.h"
 #include "hub/fault.h"
 
@@ -10,6 +11,10 @@
 
 #define META "meta"
 #define SWEEPER_ID "sweeper"
+#define FLEET 20             /* so many runners look at the leader as often as two would; more look more seldom */
+#define WATCH_MOST_MS 600000 /* but at least so often */
+#define COUNT_MS 60000       /* the leader counts the runners */
+#define TIDY_MS 3600000      /* and removes old records */
 
 /* What was seen of one running task. */
 struct sighting {
@@ -32,6 +37,11 @@ struct task_sweeper {
     int64_t contact;      /* end of the last good read of the running tasks; 0: none */
     int64_t leader_contact;
     int64_t running;      /* how many the last read showed */
+    int64_t runners;      /* how many there are, as the leader says */
+    bool trusting;        /* two looks close together have shown the leader beating */
+    bool has_trusted;     /* ever */
+    int64_t tidied;       /* when this leader last counted and tidied up the runners' records */
+    int64_t tidied_long;
 };
 
 struct task_sweeper *task_sweeper_new(int64_t lease_ms)
@@ -98,7 +108,7 @@ static void keep_value(struct sighting *sighting, const bson_t *value, int64_t s
     sighting->since = since;
 }
 
-/* ---- election: meta {_id: "sweeper", holder, beat, running} ---- */
+/* ---- election: meta {_id: "sweeper", holder, beat, running, runners} ---- */
 
 static void leader_filter(bson_t *filter)
 {
@@ -116,6 +126,7 @@ static void leader_update(const struct task_sweeper *sweeper, const char *holder
     bson_append_document_end(update, &part);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
     BSON_APPEND_INT64(&part, "running", sweeper->running);
+    BSON_APPEND_INT64(&part, "runners", sweeper->runners);
     if (holder != NULL) {
         BSON_APPEND_UTF8(&part, "holder", holder);
     }
@@ -198,7 +209,7 @@ static int elect(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *er
             return 1;
         }
         sighting_clear(&sweeper->leader);
-        sweeper->suspicious = false;
+        sweeper->suspicious = sweeper->trusting = false;
     }
     leader_filter(&filter);
     result = store_find_one(hub_store(hub), META, &filter, NULL, &leader, error);
@@ -224,11 +235,16 @@ static int elect(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *er
     if (holder == NULL || holder[0] == '\0') {
         result = take_lead(sweeper, hub, &leader, error);
     } else if (!same(&sweeper->leader, &value)) {
-        sweeper->suspicious = sweeper->leader.value == NULL; /* never seen: it may be dead */
+        /* Never seen: it may be dead. Seen to beat before, it is given a second look first. */
+        sweeper->trusting = sweeper->leader.value != NULL;
+        sweeper->has_trusted = sweeper->has_trusted || sweeper->trusting;
+        sweeper->suspicious = !sweeper->has_trusted;
+        sweeper->runners = hub_number(&leader, "runners", 0);
         keep_value(&sweeper->leader, &value, end);
         result = 0;
     } else {
         sweeper->suspicious = true;
+        sweeper->trusting = false;
         result = begin - sweeper->leader.since >= sweeper->lease_ms ? take_lead(sweeper, hub, &leader, error) : 0;
     }
     bson_destroy(&value);
@@ -517,15 +533,46 @@ static int64_t roll_forward(struct hub *hub, bson_error_t *error)
 }
 
 /* Six looks a lease; with thousands of running tasks four, which the rule about gaps still allows. Those who only
- * watch the leader come the more seldom the larger the fleet is. */
+ * watch the leader come the more seldom the larger the fleet is, so that all together cost the same: two looks close
+ * together, for a look by itself says nothing after a long gap, and then a pause. */
 static int64_t next_round(const struct task_sweeper *sweeper)
 {
     int64_t lease = sweeper->lease_ms;
     if (sweeper->leading || sweeper->suspicious) {
         return sweeper->running > 2000 ? lease / 4 : lease / 6;
     }
-    int64_t wait = lease / 4 + lease * sweeper->running / 4000;
-    return wait < lease / 3 - lease / 20 ? wait : lease / 3 - lease / 20;
+    if (!sweeper->trusting || sweeper->runners <= FLEET) {
+        return lease / 4;
+    }
+    char digits[4] = {sweeper->holder[0], sweeper->holder[1], sweeper->holder[2], '\0'};
+    int64_t wait = lease / 4 * sweeper->runners / FLEET;
+    wait = wait < WATCH_MOST_MS ? wait : WATCH_MOST_MS;
+    return wait * 4 / 5 + wait * 2 / 5 * (int64_t)strtol(digits, NULL, 16) / 4096; /* not all at once */
+}
+
+bool task_sweeper_promotes(const struct task_sweeper *sweeper)
+{
+    return sweeper->leading || sweeper->suspicious;
+}
+
+/* The runners' records: how many, now and then; those of runners that are long gone go. */
+static int tidy_records(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
+{
+    int64_t now = hub_boottime(), count = 0;
+    if (sweeper->tidied > 0 && now - sweeper->tidied < COUNT_MS) {
+        return 0;
+    }
+    count = runner_record_count(hub, error);
+    if (count < 0) {
+        return -1;
+    }
+    sweeper->runners = count;
+    sweeper->tidied = now;
+    if (sweeper->tidied_long > 0 && now - sweeper->tidied_long < TIDY_MS) {
+        return 0;
+    }
+    sweeper->tidied_long = now;
+    return runner_record_tidy(hub, error) < 0 ? -1 : 0;
 }
 
 int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error)
@@ -558,7 +605,7 @@ int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_
         }
         changed += part;
     }
-    if ((part = roll_forward(hub, error)) < 0) {
+    if ((part = roll_forward(hub, error)) < 0 || tidy_records(sweeper, hub, error) < 0) {
         result = -1;
         goto out;
     }

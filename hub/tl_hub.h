@@ -22,5 +22,7 @@
 #include "hub/store.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
+#include "hub/task_class.h"
+#include "hub/task_source.h"
 
 #endif
