@@ -11,14 +11,40 @@ static const struct cli_option options[] = {
     {"threads", 0, CLI_COUNT, "N", "threads of each (default 1)"},
     {"until-empty", 0, CLI_FLAG, NULL, "leave when there is nothing left to do, not even for other runners"},
     {"max-tasks", 0, CLI_COUNT, "N", "leave after so many tasks"},
-    {"queue", 0, CLI_TEXT, "QUEUE", "tasks of this queue (default: default)"},
-    {"resource-class", 0, CLI_TEXT, "CLASS", "tasks of this class (default: cpu)"},
+    {"project", 0, CLI_TEXTS, "NAME", "a project to serve; given again, each has its turn"},
+    {"queue", 0, CLI_TEXTS, "QUEUE", "tasks of this queue (default: default); may be given again"},
+    {"resource-class", 0, CLI_TEXTS, "CLASS", "tasks of this class (default: cpu); may be given again"},
+    {"labels", 0, CLI_TEXTS, "LABELS", "what tasks may require of this runner: gpu,bigmem"},
     {"name", 0, CLI_TEXT, "NAME", "only tasks of this name, the newest first"},
     {"lease", 0, CLI_DURATION, "TIME", "how long a silent runner keeps its task (default 90s)"},
     {"device", 0, CLI_TEXT, "DEVICE", "cpu (the default) or ref"},
     {"quiet", 'q', CLI_FLAG, NULL, "no progress"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
+
+/* NULL-ended lists of what repeated options name, each of which may have commas. */
+enum { PROJECTS, QUEUES, CLASSES, LABELS, LISTS };
+static const char *const list_options[LISTS] = {"project", "queue", "resource-class", "labels"};
+
+static char **read_list(const struct cli *cli, const char *option)
+{
+    char **list = bson_malloc0(sizeof *list);
+    const char *text;
+    size_t count = 0;
+    for (size_t i = 0; (text = cli_texts(cli, option, i)) != NULL; i++) {
+        for (const char *at = text;; at++) {
+            size_t length = strcspn(at, ",");
+            list = bson_realloc(list, (count + 2) * sizeof *list);
+            list[count++] = bson_strndup(at, length);
+            list[count] = NULL;
+            at += length;
+            if (*at == '\0') {
+                break;
+            }
+        }
+    }
+    return list;
+}
 
 static int take_options(struct cli *cli, struct runner_options *runner)
 {
@@ -35,8 +61,6 @@ static int take_options(struct cli *cli, struct runner_options *runner)
     runner->until_empty = cli_flag(cli, "until-empty");
     runner->max_tasks = cli_integer(cli, "max-tasks", 0);
     runner->lease_ms = cli_integer(cli, "lease", 0);
-    runner->queue = cli_text(cli, "queue");
-    runner->resource_class = cli_text(cli, "resource-class");
     runner->task_name = cli_text(cli, "name");
     runner->device = cli_text(cli, "device");
     if (cli_text(cli, "max-tasks") != NULL && runner->max_tasks == 0) {
@@ -88,13 +112,14 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
     return summary->failed + summary->crashed > 0 ? CLI_FAILED : CLI_DONE;
 }
 
-static int run(struct cli *cli)
+static int run_with(struct cli *cli, struct runner_options *runner, struct runner_summary *summary)
 {
-    struct runner_options runner = {0};
-    struct runner_summary summary = {0};
     bson_error_t error;
-
-    int code = take_options(cli, &runner);
+    int code = cli_settings(cli);
+    if (code == CLI_DONE && runner->projects[0] != NULL) {
+        bson_free(cli->project);
+        cli->project = bson_strdup(runner->projects[0]);
+    }
     if (code == CLI_DONE) {
         /* Opened for its clear errors; the runner opens its own. */
         code = cli_open(cli, HUB_OPEN_EXISTING);
@@ -104,15 +129,39 @@ static int run(struct cli *cli)
     }
     hub_close(cli->hub);
     cli->hub = NULL;
-    runner.uri = cli->uri;
-    runner.project = cli->project;
+    runner->uri = cli->uri;
+    runner->project = cli->project;
     struct display *display = display_new(cli, cli_flag(cli, "quiet"));
-    int result = runner_run(&runner, display_event, display_tick, display, &summary, &error);
+    int result = runner_run(runner, display_event, display_tick, display, summary, &error);
     display_free(display);
     if (result < 0) {
-        return cli_fail(&error);
+        code = cli_fail(&error);
+        return hub_error_code(&error) == HUB_ERROR_INVALID ? CLI_USAGE : code;
     }
-    return say_summary(cli, &summary);
+    return CLI_DONE;
+}
+
+static int run(struct cli *cli)
+{
+    struct runner_options runner = {0};
+    struct runner_summary summary = {0};
+    char **lists[LISTS];
+
+    for (size_t i = 0; i < LISTS; i++) {
+        lists[i] = read_list(cli, list_options[i]);
+    }
+    runner.projects = (const char *const *)lists[PROJECTS];
+    runner.queues = (const char *const *)lists[QUEUES];
+    runner.resource_classes = (const char *const *)lists[CLASSES];
+    runner.labels = (const char *const *)lists[LABELS];
+    int code = take_options(cli, &runner);
+    if (code == CLI_DONE) {
+        code = run_with(cli, &runner, &summary);
+    }
+    for (size_t i = 0; i < LISTS; i++) {
+        bson_strfreev(lists[i]);
+    }
+    return code == CLI_DONE ? say_summary(cli, &summary) : code;
 }
 
 const struct cli_command cmd_run_task = {
@@ -123,7 +172,11 @@ const struct cli_command cmd_run_task = {
     .details =
         "Runs until it is stopped, or as --until-empty and --max-tasks say. SIGTERM and Ctrl-C stop at the next batch\n"
         "and give the tasks back; SIGUSR1 finishes what runs and leaves.\n"
+        "--project, --queue and --resource-class may be given again: the runner goes round all their combinations, one\n"
+        "task each, so that a long queue does not hold up a short one. Tasks that require labels are done by runners\n"
+        "that have them all.\n"
         "exit: 0 every task ended well, 1 some failed or crashed, 3 --until-empty found nothing to do.",
-    .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json",
+    .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json\n"
+                "  tl_hub run-task --project physics --project biology --labels gpu,bigmem",
     .run = run,
 };

@@ -3,7 +3,9 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 int machine_cores(void)
@@ -19,6 +21,20 @@ int64_t machine_memory_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     return pages > 0 && size > 0 ? (int64_t)pages * size : 0;
+}
+
+int64_t machine_free_bytes(const char *hub_uri)
+{
+    char path[4096];
+    struct statvfs system;
+    const char *folder = getenv("TMPDIR");
+    if (!strncmp(hub_uri, "sqlite:", 7)) {
+        snprintf(path, sizeof path, "%.*s", (int)strcspn(hub_uri + 7, "?"), hub_uri + 7);
+        folder = path;
+    }
+    if (statvfs(folder && *folder ? folder : "/tmp", &system))
+        return -1;
+    return (int64_t)((uint64_t)system.f_bavail * system.f_frsize);
 }
 
 void machine_cpu(char *text, size_t size)

@@ -5,10 +5,12 @@
 /* What supervisor and worker say to each other: one JSON object a line, one line a packet of a Unix socket pair
  * (SOCK_SEQPACKET: a packet arrives whole or not at all, so a worker that is killed never leaves half a line).
  *
- * Supervisor → worker: {say: "configure", uri, project, …} first; {say: "grant"} (a claim is allowed), {say: "poll"}
- * (there may be work), {say: "leave"} (finish what runs, then exit), {say: "output", text} (what the worker wrote on its
- * stderr during the task).
- * Worker → supervisor: {say: "ready"}, {say: "want"} (a claim), {say: "idle"}, {say: "output"}, {say: "fatal", code, error}
+ * Supervisor → worker: {say: "configure", uri, list, sources, …} first; {say: "grant"} (a claim is allowed), {say:
+ * "poll", list, source} (there may be work in this source again), {say: "sources", list, sources} (other sources from here
+ * on), {say: "leave"} (finish what runs, then exit), {say: "output", text} (what the worker wrote on its stderr during
+ * the task).
+ * Worker → supervisor: {say: "ready"}, {say: "want"} (a claim), {say: "empty", list, source, idle} (nothing is ready in
+ * this source; idle: nor in any other), {say: "device", gemm, library}, {say: "output"}, {say: "fatal", code, error}
  * and the events: {say: "claimed" | "epoch" | "progress" | "done" | "failed" | "released" | "lost" | "note", …}. */
 
 #include "hub/error.h"

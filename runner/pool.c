@@ -28,6 +28,8 @@ void pool_worker_destroy(struct pool_worker *worker)
 {
     pool_worker_gone(worker);
     bson_destroy(&worker->task);
+    bson_free(worker->empty);
+    worker->empty = NULL;
 }
 
 void pool_worker_gone(struct pool_worker *worker)
@@ -94,6 +96,7 @@ static int spawn(const char *program, int socket, int output, int threads, pid_t
     sigaddset(&defaults, SIGCHLD);
     sigaddset(&defaults, SIGTERM);
     sigaddset(&defaults, SIGPIPE);
+    sigaddset(&defaults, SIGALRM);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -120,6 +123,7 @@ int pool_worker_start(struct pool_worker *worker, const char *program, const bso
 
     worker->text_length = 0;
     worker->told_to_leave = false;
+    hub_random_id(worker->id);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) || pipe2(output, O_CLOEXEC) ||
         move_up(&sockets[1]) || move_up(&output[1]) || fcntl(output[0], F_SETFL, O_NONBLOCK))
         result = errno;
@@ -140,6 +144,7 @@ int pool_worker_start(struct pool_worker *worker, const char *program, const bso
     worker->socket = sockets[0];
     worker->output = output[0];
     if (BSON_APPEND_UTF8(&message, "say", "configure") && BSON_APPEND_INT32(&message, "index", worker->index) &&
+        BSON_APPEND_UTF8(&message, "worker", worker->id) &&
         bson_concat(&message, configuration))
         message_send(worker->socket, &message, true); /* one that is gone already is reaped later */
     bson_destroy(&message);

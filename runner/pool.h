@@ -14,13 +14,16 @@
 struct pool_worker {
     int index;
     pid_t pid;            /* 0: not running */
+    char id[HUB_ID_SIZE]; /* of this process: no other ever has it */
     int socket, output;   /* -1: not running */
     int64_t start_ms;     /* clock_boot_ms when it is to be started (again) */
     int failures;         /* deaths since it last did a task */
     int early_deaths;     /* deaths in a row before it was ready */
     bool ready, idle, wants, granted, told_to_leave;
+    bool worked;          /* it has ended a task since it was idle last */
     bool given_up;        /* it dies whenever it starts */
     bool busy;            /* it holds a claim: */
+    bool *empty;          /* the sources that it passes over, of the runner's list (bson_free) */
     struct task_fence fence;
     bson_t task;          /* {task, seq, name, kind}; initialised always */
     char text[POOL_OUTPUT_BYTES + 1];

@@ -2,13 +2,14 @@
 /* The supervisor: one poll loop over the workers' sockets, their output, signals and the keeper's news. It never talks
  * to the hub itself once the workers run. */
 #include "runner/runner.h"
-#include "hub/runner_record.h"
 #include "runner/clock.h"
 #include "runner/document.h"
 #include "runner/keeper.h"
 #include "runner/machine.h"
 #include "runner/message.h"
 #include "runner/pool.h"
+#include "runner/serving.h"
+#include "runner/turns.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -40,7 +41,13 @@ struct runner {
     struct pool_worker *workers;
     int count;
     int threads;
-    bson_t configuration;
+    bson_t configuration;   /* but for the sources */
+    struct task_source *sources;
+    size_t source_count;
+    uint32_t number;        /* of this list of sources */
+    bool worked;            /* since the keeper was asked last: there was work where there had been none */
+    const char *store_library; /* of the record; "" where it is not known */
+    char device_gemm[200], libraries[300]; /* what a worker told of its device */
     struct keeper *keeper;
     int signals;
     int64_t claimed, granted; /* with max_tasks */
@@ -101,11 +108,38 @@ static void leave(struct runner *runner)
     }
 }
 
-static void wake_idle(struct runner *runner)
+static void wake(struct runner *runner, struct pool_worker *worker, size_t source)
 {
-    for (int i = 0; i < runner->count; i++)
-        if (runner->workers[i].pid && runner->workers[i].idle)
-            message_say(runner->workers[i].socket, "poll");
+    bson_t message = BSON_INITIALIZER;
+    worker->empty[source] = false;
+    if (BSON_APPEND_UTF8(&message, "say", "poll") && BSON_APPEND_INT64(&message, "list", runner->number) &&
+        BSON_APPEND_INT64(&message, "source", (int64_t)source))
+        message_send(worker->socket, &message, true);
+    bson_destroy(&message);
+}
+
+/* The source has work again: those who are busy may come by, and one who is idle tries it now. When it claims, the next
+ * one is woken: so a single task wakes one worker and not all. */
+static void wake_for(struct runner *runner, size_t source)
+{
+    bool woken = false;
+    for (int i = 0; i < runner->count; i++) {
+        struct pool_worker *worker = &runner->workers[i];
+        if (!worker->pid || !worker->empty || !worker->empty[source] || (worker->idle && woken))
+            continue;
+        woken = woken || worker->idle;
+        worker->idle = false;
+        wake(runner, worker, source);
+    }
+}
+
+static void send_sources(struct runner *runner, struct pool_worker *worker)
+{
+    bson_t message = BSON_INITIALIZER;
+    if (BSON_APPEND_UTF8(&message, "say", "sources") &&
+        turns_append(&message, runner->sources, runner->source_count, runner->number))
+        message_send(worker->socket, &message, true);
+    bson_destroy(&message);
 }
 
 /* A claim each for those who want one, as far as max_tasks allows; the rest wait for what becomes of those granted. */
@@ -125,19 +159,40 @@ static void grant(struct runner *runner)
 }
 
 /* Tells the keeper whether all workers have nothing to do, and what the runner record should say. */
-static void report(struct runner *runner)
+static void ask(struct runner *runner)
 {
-    bool idle = true;
+    struct keeper_question question = {.number = runner->number, .until_empty = runner->options->until_empty,
+                                       .all_idle = true, .work = runner->worked};
+    bool *asked = bson_malloc0(runner->source_count + 1);
     int running = 0;
-    bson_t changes = BSON_INITIALIZER, tasks;
     for (int i = 0; i < runner->count; i++) {
         const struct pool_worker *worker = &runner->workers[i];
         if (worker->given_up)
             continue;
-        idle = idle && worker->pid && (worker->idle || worker->wants);
+        question.any_idle = question.any_idle || (worker->pid && worker->idle);
+        question.all_idle = question.all_idle && worker->pid && (worker->idle || worker->wants);
+        for (size_t j = 0; worker->pid && worker->empty && j < runner->source_count; j++)
+            asked[j] = asked[j] || worker->empty[j];
         running++;
     }
-    keeper_idle(runner->keeper, idle && running > 0 && !runner->leaving, runner->options->until_empty);
+    if (runner->leaving || running == 0) {
+        memset(asked, 0, runner->source_count);
+        question.all_idle = question.any_idle = false;
+    }
+    question.asked = asked;
+    runner->worked = false;
+    keeper_ask(runner->keeper, &question, runner->source_count);
+    bson_free(asked);
+}
+
+static void report(struct runner *runner)
+{
+    bson_t changes = BSON_INITIALIZER, tasks;
+    ask(runner);
+    if (*runner->device_gemm)
+        BSON_APPEND_UTF8(&changes, "gemm", runner->device_gemm);
+    if (*runner->libraries)
+        BSON_APPEND_UTF8(&changes, "libraries", runner->libraries);
     BSON_APPEND_UTF8(&changes, "state", runner->leaving ? "draining" : "running");
     BSON_APPEND_INT64(&changes, "tasks_done", runner->summary->done);
     BSON_APPEND_INT64(&changes, "tasks_failed", runner->summary->failed);
@@ -155,6 +210,36 @@ static void report(struct runner *runner)
 
 /* ---- what workers say ---- */
 
+/* The source that a message speaks of, or -1: of another list than the one that is. */
+static int source_of(const struct runner *runner, const bson_t *message)
+{
+    int64_t number = -1, source = -1;
+    document_integer(message, "list", &number);
+    document_integer(message, "source", &source);
+    return number == runner->number && source >= 0 && source < (int64_t)runner->source_count ? (int)source : -1;
+}
+
+static void take_empty(struct runner *runner, struct pool_worker *worker, const bson_t *message)
+{
+    int source = source_of(runner, message);
+    if (source < 0) /* it has not heard of the new list yet; then it says so again */
+        return;
+    worker->empty[source] = true;
+    bool idle = document_bool(message, "idle", false);
+    runner->worked = runner->worked || (idle && worker->worked);
+    worker->worked = worker->worked && !idle;
+    worker->idle = idle;
+}
+
+static void take_device(struct runner *runner, const bson_t *message)
+{
+    const char *gemm = document_string(message, "gemm"), *library = document_string(message, "library");
+    snprintf(runner->device_gemm, sizeof runner->device_gemm, "%s", gemm ? gemm : "");
+    if (library)
+        snprintf(runner->libraries, sizeof runner->libraries, "%s%s%s", runner->store_library,
+                 *runner->store_library ? ", " : "", library);
+}
+
 static void take_claimed(struct runner *runner, struct pool_worker *worker, const bson_t *message)
 {
     const char *task = document_string(message, "task"), *project = document_string(message, "project"),
@@ -169,9 +254,15 @@ static void take_claimed(struct runner *runner, struct pool_worker *worker, cons
     snprintf(worker->fence.claim_id, sizeof worker->fence.claim_id, "%s", claim ? claim : "");
     worker->fence.lane = (int32_t)lane;
     worker->busy = true;
-    worker->idle = worker->wants = false;
+    worker->wants = false;
     bson_reinit(&worker->task);
-    bson_copy_to_excluding_noinit(message, &worker->task, "say", "project", "lane", "claim", (char *)NULL);
+    bson_copy_to_excluding_noinit(message, &worker->task, "say", "project", "lane", "claim", "list", "source", "woken",
+                                  (char *)NULL);
+    int source = source_of(runner, message);
+    if (source >= 0)
+        wake_for(runner, (size_t)source); /* perhaps there is more of it */
+    runner->worked = runner->worked || document_bool(message, "woken", false);
+    worker->idle = false;
     runner->claimed++;
     if (worker->granted)
         runner->granted--;
@@ -184,6 +275,7 @@ static void take_end(struct runner *runner, struct pool_worker *worker, const ch
 {
     const char *state = document_string(message, "state");
     worker->busy = false;
+    worker->worked = true;
     worker->failures = 0;
     if (!strcmp(say, "failed"))
         runner->summary->failed++;
@@ -227,8 +319,10 @@ static void take(struct runner *runner, struct pool_worker *worker, const bson_t
     } else if (!strcmp(say, "want")) {
         worker->wants = true;
         grant(runner);
-    } else if (!strcmp(say, "idle")) {
-        worker->idle = true;
+    } else if (!strcmp(say, "empty")) {
+        take_empty(runner, worker, message);
+    } else if (!strcmp(say, "device")) {
+        take_device(runner, message);
     } else if (!strcmp(say, "output")) {
         send_output(worker);
         return;
@@ -317,6 +411,7 @@ static void give_up(struct runner *runner, struct pool_worker *worker, int statu
 static void bury(struct runner *runner, struct pool_worker *worker, int status)
 {
     bool was_ready = worker->ready;
+    char text[256];
     take_all(runner, worker);
     pool_worker_read_output(worker);
     was_ready = was_ready || worker->ready;
@@ -324,7 +419,12 @@ static void bury(struct runner *runner, struct pool_worker *worker, int status)
         runner->claimed++, runner->granted--;
     if (worker->busy)
         bury_task(runner, worker, status);
+    if (status != 0) { /* it may have claimed and not told */
+        describe_death(status, text, sizeof text);
+        keeper_bury(runner->keeper, worker->id, runner->stops > 0 ? NULL : text, pool_worker_text(worker));
+    }
     pool_worker_gone(worker);
+    memset(worker->empty, 0, runner->source_count);
     if (!runner->leaving && !worker->given_up) {
         worker->early_deaths = was_ready ? 0 : worker->early_deaths + 1;
         if (worker->early_deaths >= EARLY_DEATHS) {
@@ -359,7 +459,12 @@ static void start_due(struct runner *runner)
         struct pool_worker *worker = &runner->workers[i];
         if (worker->pid || worker->given_up || worker->start_ms > now)
             continue;
-        if (pool_worker_start(worker, runner->program, &runner->configuration, runner->threads, &runner->why)) {
+        bson_t configuration;
+        bson_copy_to(&runner->configuration, &configuration);
+        turns_append(&configuration, runner->sources, runner->source_count, runner->number);
+        int started = pool_worker_start(worker, runner->program, &configuration, runner->threads, &runner->why);
+        bson_destroy(&configuration);
+        if (started < 0) {
             runner->failed = true;
             leave(runner);
         }
@@ -393,16 +498,43 @@ static void take_signals(struct runner *runner)
     reap(runner);
 }
 
+/* Other sources: each worker looks at all of them anew. */
+static void take_sources(struct runner *runner, struct keeper_news *news)
+{
+    bson_free(runner->sources);
+    runner->sources = news->sources;
+    runner->source_count = news->count;
+    runner->number = news->number;
+    news->sources = NULL;
+    for (int i = 0; i < runner->count; i++) {
+        struct pool_worker *worker = &runner->workers[i];
+        bson_free(worker->empty);
+        worker->empty = bson_malloc0(runner->source_count + 1);
+        worker->idle = false;
+        if (worker->pid)
+            send_sources(runner, worker);
+    }
+    ask(runner);
+}
+
 static void take_news(struct runner *runner)
 {
     struct keeper_news news;
     keeper_take(runner->keeper, &news);
     if (news.note[0])
         emit_text(runner, RUNNER_EVENT_NOTE, NULL, "message", news.note, -1);
-    if (news.poll)
-        wake_idle(runner);
+    if (news.sources)
+        take_sources(runner, &news);
+    if (news.ready && news.number == runner->number) {
+        for (size_t i = 0; i < runner->source_count; i++)
+            if (news.ready[i])
+                wake_for(runner, i);
+        ask(runner);
+    }
     if (news.empty && runner->options->until_empty)
         leave(runner);
+    bson_free(news.ready);
+    bson_free(news.sources);
 }
 
 static void kill_late(struct runner *runner)
@@ -462,44 +594,28 @@ static int supervise(struct runner *runner, void (*tick)(void *data), bson_error
     return 1;
 }
 
-static int save_record(const struct runner_options *options, int count, struct hub *hub, char id[HUB_ID_SIZE],
-                       bson_error_t *error)
-{
-    char host[256], cpu[256];
-    bson_t fields = BSON_INITIALIZER, queues;
-    machine_host(host, sizeof host);
-    machine_cpu(cpu, sizeof cpu);
-    bool done = BSON_APPEND_UTF8(&fields, "host", host) && BSON_APPEND_INT32(&fields, "pid", (int32_t)getpid()) &&
-                BSON_APPEND_UTF8(&fields, "cpu", cpu) && BSON_APPEND_INT32(&fields, "cores", machine_cores()) &&
-                BSON_APPEND_INT64(&fields, "memory_bytes", machine_memory_bytes()) &&
-                BSON_APPEND_UTF8(&fields, "device", options->device ? options->device : "cpu") &&
-                BSON_APPEND_UTF8(&fields, "program_version", TL_HUB_VERSION) &&
-                BSON_APPEND_INT32(&fields, "workers", count) && BSON_APPEND_UTF8(&fields, "state", "running") &&
-                BSON_APPEND_ARRAY_BEGIN(&fields, "queues", &queues) &&
-                BSON_APPEND_UTF8(&queues, "0", options->queue ? options->queue : "default") &&
-                bson_append_array_end(&fields, &queues);
-    int result = done ? runner_record_save(hub, &fields, id, error)
-                      : hub_error(error, HUB_ERROR_MEMORY, "no memory for the runner's record");
-    bson_destroy(&fields);
-    return result < 0 ? -1 : 0;
-}
-
 static bool configure(struct runner *runner, const char *id, int64_t lease_ms)
 {
     const struct runner_options *options = runner->options;
     bson_t *to = &runner->configuration;
     int64_t cache = machine_memory_bytes() / (2 * runner->count);
     return BSON_APPEND_UTF8(to, "uri", options->uri) &&
-           BSON_APPEND_UTF8(to, "project", options->project ? options->project : HUB_DEFAULT_PROJECT) &&
-           BSON_APPEND_UTF8(to, "queue", options->queue ? options->queue : "default") &&
-           BSON_APPEND_UTF8(to, "resource_class", options->resource_class ? options->resource_class : "cpu") &&
+           BSON_APPEND_UTF8(to, "project", runner->sources[0].project) &&
            (!options->task_name || BSON_APPEND_UTF8(to, "task_name", options->task_name)) &&
            BSON_APPEND_UTF8(to, "device", options->device ? options->device : "cpu") &&
            BSON_APPEND_INT32(to, "threads", runner->threads) && BSON_APPEND_INT64(to, "lease_ms", lease_ms) &&
            BSON_APPEND_INT64(to, "cache_bytes", cache > 0 ? cache : INT64_C(1) << 30) &&
            BSON_APPEND_UTF8(to, "runner", id) && BSON_APPEND_INT64(to, "supervisor", getpid()) &&
-           BSON_APPEND_BOOL(to, "limited", options->max_tasks > 0) &&
-           BSON_APPEND_BOOL(to, "until_empty", options->until_empty);
+           BSON_APPEND_BOOL(to, "limited", options->max_tasks > 0);
+}
+
+static void take_serving(struct runner *runner, struct serving *serving)
+{
+    runner->sources = serving->sources;
+    runner->source_count = serving->source_count;
+    serving->sources = NULL;
+    for (int i = 0; i < runner->count; i++)
+        runner->workers[i].empty = bson_malloc0(runner->source_count + 1);
 }
 
 int runner_run(const struct runner_options *options,
@@ -518,14 +634,16 @@ int runner_run(const struct runner_options *options,
     int64_t lease_ms = options->lease_ms > 0 ? options->lease_ms : TASK_LEASE_MS;
     struct sigaction normal = {.sa_handler = SIG_DFL}, child_before;
     sigset_t watched, before;
-    char id[HUB_ID_SIZE];
+    bson_t record = BSON_INITIALIZER;
+    struct serving serving = {.sources = NULL};
     double started = clock_seconds();
     int result = -1;
 
     memset(runner.summary, 0, sizeof *runner.summary);
     if (runner.count > WORKERS_MOST)
         return hub_error(error, HUB_ERROR_INVALID, "workers: %d is not in [1, %d]", runner.count, WORKERS_MOST);
-    struct hub *hub = hub_open(options->uri, options->project, HUB_OPEN_EXISTING, error);
+    const char *project = options->projects && options->projects[0] ? options->projects[0] : options->project;
+    struct hub *hub = hub_open(options->uri, project, HUB_OPEN_EXISTING, error);
     if (!hub)
         return -1;
     bson_init(&runner.configuration);
@@ -545,17 +663,24 @@ int runner_run(const struct runner_options *options,
     }
     for (int i = 0; i < runner.count; i++)
         pool_worker_init(&runner.workers[i], i);
-    if (save_record(options, runner.count, hub, id, error))
+    if (serving_init(&serving, options, hub, error))
         goto out;
-    if (!configure(&runner, id, lease_ms)) {
+    bson_destroy(&record);
+    if (serving_save_record(&serving, options, runner.count, hub, &record, error))
+        goto out;
+    take_serving(&runner, &serving);
+    runner.store_library = document_string(&record, "libraries");
+    if (!runner.store_library)
+        runner.store_library = "";
+    if (!configure(&runner, document_string(&record, "_id"), lease_ms)) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the runner");
         goto out;
     }
     runner.keeper = keeper_new(hub,
-                               &(struct keeper_options){.record = id,
-                                                        .queue = options->queue ? options->queue : "default",
-                                                        .resource_class = options->resource_class ? options->resource_class : "cpu",
-                                                        .task_name = options->task_name,
+                               &(struct keeper_options){.record = &record,
+                                                        .serves = &serving.serves,
+                                                        .sources = runner.sources,
+                                                        .source_count = runner.source_count,
                                                         .lease_ms = lease_ms},
                                error);
     hub = NULL;
@@ -577,6 +702,9 @@ out:
         pool_worker_destroy(&runner.workers[i]);
     free(runner.workers);
     bson_destroy(&runner.configuration);
+    bson_destroy(&record);
+    bson_free(runner.sources);
+    serving_destroy(&serving);
     if (runner.signals >= 0)
         close(runner.signals);
     sigaction(SIGCHLD, &child_before, NULL);

@@ -14,11 +14,15 @@ struct runner_options {
     const char *project;
     const char *queue;          /* NULL: "default" */
     const char *resource_class; /* NULL: "cpu" */
+    /* Several: NULL-ended lists in the place of the three above. The runner goes round all their combinations in fair
+     * turns. The first project is the one that the runner's record belongs to. */
+    const char *const *projects, *const *queues, *const *resource_classes;
+    const char *const *labels;  /* what tasks may require of this runner (task_class.h); NULL: none */
     const char *task_name;      /* only tasks of this name, newest first; NULL */
     const char *device;         /* "cpu" or "ref"; NULL: "cpu" */
     int workers;                /* 0: one a core */
     int threads;                /* per worker; 0: 1 */
-    bool until_empty;           /* leave when nothing is ready, delayed, waiting or running in the project and queue */
+    bool until_empty;           /* leave when nothing is ready, delayed, waiting or running in what it serves */
     int64_t max_tasks;          /* leave after claiming this many; 0: no limit */
     int64_t lease_ms;           /* 0: TASK_LEASE_MS */
     const char *program;        /* exec'd for a worker as: program run-task --worker-process FD … ; NULL: /proc/self/exe */

@@ -4,6 +4,7 @@
 #include "runner/document.h"
 #include "runner/message.h"
 #include "runner/runner.h"
+#include "runner/turns.h"
 #include "runner/work.h"
 
 #include <errno.h>
@@ -16,17 +17,19 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { IDLE_MS = 50, IDLE_MOST_MS = 5000, IDLE_LAST_MS = 500, OUTPUT_WAIT_MS = 2000 };
+enum { RETRY_MS = 50, RETRY_MOST_MS = 5000, OUTPUT_WAIT_MS = 2000, STOP_SECONDS = 28 };
 
 static volatile sig_atomic_t stopping;
 static int wake[2] = {-1, -1}; /* the signal handler writes, whoever waits polls */
 
 struct claimer {
-    struct worker worker;
+    struct worker worker; /* first: take() comes from it to the rest */
     bson_t configuration;
     struct task_claim_options options;
+    struct turns turns;
     bool limited;     /* each claim needs a grant */
-    bool until_empty;
+    bool woken;       /* it was idle before */
+    bool told_device;
 };
 
 static void on_stop(int signal)
@@ -34,6 +37,7 @@ static void on_stop(int signal)
     int saved = errno;
     (void)signal;
     stopping = 1;
+    alarm(STOP_SECONDS); /* whatever hangs: nothing is left behind when the supervisor is gone */
     if (write(wake[1], "", 1) < 0)
         stopping = 1; /* a full pipe wakes as well */
     errno = saved;
@@ -42,6 +46,20 @@ static void on_stop(int signal)
 bool worker_stopping(void)
 {
     return stopping;
+}
+
+static void take_turns(struct worker *worker, const char *say, const bson_t *message)
+{
+    struct claimer *claimer = (struct claimer *)worker;
+    int64_t number = -1, source = -1;
+    if (!strcmp(say, "sources")) {
+        turns_read(&claimer->turns, message, (size_t)worker->index);
+        worker->poll = true;
+    } else if (document_integer(message, "list", &number) && document_integer(message, "source", &source) &&
+               number == claimer->turns.number && source >= 0) {
+        turns_wake(&claimer->turns, (size_t)source);
+        worker->poll = true;
+    }
 }
 
 static void take(struct worker *worker, const bson_t *message)
@@ -53,8 +71,8 @@ static void take(struct worker *worker, const bson_t *message)
         worker->leave = true;
     else if (!strcmp(say, "grant"))
         worker->granted = true;
-    else if (!strcmp(say, "poll"))
-        worker->poll = true;
+    else if (!strcmp(say, "poll") || !strcmp(say, "sources"))
+        take_turns(worker, say, message);
     else if (!strcmp(say, "output")) {
         bson_free(worker->output);
         worker->output = bson_strdup(text ? text : "");
@@ -72,8 +90,10 @@ static void take_all(struct worker *worker)
             take(worker, &message);
         bson_destroy(&message);
     } while (result > 0);
-    if (result < 0)
-        stopping = 1; /* no supervisor: stop as if it had told us */
+    if (result < 0 && !stopping) { /* no supervisor: stop as if it had told us */
+        stopping = 1;
+        alarm(STOP_SECONDS);
+    }
 }
 
 void worker_wait(struct worker *worker, int64_t ms)
@@ -115,7 +135,7 @@ static void say_error(struct worker *worker, const char *say, const char *key, c
     bson_destroy(&message);
 }
 
-static void say_claimed(struct worker *worker, const bson_t *task, const struct task_fence *fence)
+static void say_claimed(struct claimer *claimer, int source, const bson_t *task, const struct task_fence *fence)
 {
     bson_t message = BSON_INITIALIZER;
     const char *name = document_string(task, "name"), *kind = document_string(task, "kind");
@@ -124,64 +144,139 @@ static void say_claimed(struct worker *worker, const bson_t *task, const struct 
     if (BSON_APPEND_UTF8(&message, "say", "claimed") && BSON_APPEND_UTF8(&message, "task", fence->task_id) &&
         BSON_APPEND_INT64(&message, "seq", seq) && BSON_APPEND_UTF8(&message, "name", name ? name : "") &&
         BSON_APPEND_UTF8(&message, "kind", kind ? kind : "") && BSON_APPEND_UTF8(&message, "project", fence->project) &&
-        BSON_APPEND_INT32(&message, "lane", fence->lane) && BSON_APPEND_UTF8(&message, "claim", fence->claim_id))
-        message_send(worker->socket, &message, true);
+        BSON_APPEND_INT32(&message, "lane", fence->lane) && BSON_APPEND_UTF8(&message, "claim", fence->claim_id) &&
+        BSON_APPEND_INT64(&message, "list", claimer->turns.number) && BSON_APPEND_INT32(&message, "source", source) &&
+        BSON_APPEND_BOOL(&message, "woken", claimer->woken))
+        message_send(claimer->worker.socket, &message, true);
+    claimer->woken = false;
     bson_destroy(&message);
 }
 
-/* One claim and its work. 1 did one, 0 nothing is ready, -1 error. */
-static int claim(struct claimer *claimer, bson_error_t *error)
+static void say_empty(struct claimer *claimer, int source, bool idle)
+{
+    bson_t message = BSON_INITIALIZER;
+    if (BSON_APPEND_UTF8(&message, "say", "empty") && BSON_APPEND_INT64(&message, "list", claimer->turns.number) &&
+        BSON_APPEND_INT32(&message, "source", source) && BSON_APPEND_BOOL(&message, "idle", idle))
+        message_send(claimer->worker.socket, &message, true);
+    bson_destroy(&message);
+}
+
+/* The value of "key: value" among the lines. */
+static bool line_of(const char *lines, const char *key, char *text, size_t size)
+{
+    size_t length = strlen(key);
+    for (const char *line = lines; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0)
+        if (!strncmp(line, key, length) && line[length] == ':') {
+            const char *value = line + length + 1 + strspn(line + length + 1, " ");
+            snprintf(text, size, "%.*s", (int)strcspn(value, "\n"), value);
+            return bson_utf8_validate(text, strlen(text), false);
+        }
+    return false;
+}
+
+/* Once, by one worker, when the first task has opened it: what it computes with, for the runner's record. */
+static void say_device(struct claimer *claimer)
 {
     struct worker *worker = &claimer->worker;
+    struct kernel_error why = {0};
+    bson_t message = BSON_INITIALIZER;
+    char chosen[160], key[40], rate[160], library[160];
+    if (claimer->told_device || !worker->device || worker->index != 0)
+        return;
+    claimer->told_device = true;
+    char *lines = device_describe(worker->device, &why);
+    bool done = lines && BSON_APPEND_UTF8(&message, "say", "device");
+    if (done && line_of(lines, "gemm chosen", chosen, sizeof chosen)) {
+        chosen[strcspn(chosen, ",")] = '\0';
+        snprintf(key, sizeof key, "gemm %.30s", chosen);
+        char *gemm = line_of(lines, key, rate, sizeof rate) ? bson_strdup_printf("%.30s: %s", chosen, rate)
+                                                            : bson_strdup(chosen);
+        done = BSON_APPEND_UTF8(&message, "gemm", gemm);
+        bson_free(gemm);
+    }
+    const char *version = line_of(lines, "gemm dnnl", library, sizeof library) ? strstr(library, "oneDNN ") : NULL;
+    if (done && version) {
+        library[(size_t)(version - library) + strcspn(version, ",)")] = '\0';
+        done = BSON_APPEND_UTF8(&message, "library", version);
+    }
+    if (done)
+        message_send(worker->socket, &message, true);
+    bson_destroy(&message);
+    free(lines);
+}
+
+/* One claim and its work. 1 did one, 0 nothing is ready in this source, -1 error. */
+static int claim(struct claimer *claimer, int at, bson_error_t *error)
+{
+    struct worker *worker = &claimer->worker;
+    const struct task_source source = claimer->turns.list[at]; /* the list may change while the task runs */
     struct task_fence fence;
     bson_t task;
     int64_t claimed_ms = clock_boot_ms();
+    claimer->options.project = source.project;
+    claimer->options.queue = source.queue;
+    claimer->options.resource_class = source.resource_class;
+    hub_set_project(worker->hub, source.project);
     int result = task_claim(worker->hub, &claimer->options, &task, &fence, error);
     if (result > 0) {
         worker->granted = false;
-        say_claimed(worker, &task, &fence);
+        turns_taken(&claimer->turns, (size_t)at);
+        say_claimed(claimer, at, &task, &fence);
         work_run(worker, &task, &fence, claimed_ms);
+        say_device(claimer);
     }
     bson_destroy(&task);
     return result;
 }
 
+/* Nothing is ready anywhere: until the supervisor says that something is. */
+static void wait_idle(struct claimer *claimer)
+{
+    struct worker *worker = &claimer->worker;
+    claimer->woken = true;
+    while (!stopping && !worker->leave && turns_next(&claimer->turns) < 0)
+        worker_wait(worker, -1);
+}
+
 static int work_until_told(struct claimer *claimer)
 {
     struct worker *worker = &claimer->worker;
-    int64_t wait = IDLE_MS, most = claimer->until_empty ? IDLE_LAST_MS : IDLE_MOST_MS;
+    int64_t wait = RETRY_MS;
     bool noted = false;
 
     for (take_all(worker); !stopping && !worker->leave; take_all(worker)) {
         bson_error_t error;
+        int source = turns_next(&claimer->turns);
+        if (source < 0) {
+            wait_idle(claimer);
+            continue;
+        }
         if (claimer->limited && !worker->granted) {
             message_say(worker->socket, "want");
             while (!worker->granted && !worker->leave && !stopping)
                 worker_wait(worker, -1);
             continue;
         }
-        worker->poll = false;
-        int result = claim(claimer, &error);
-        if (result > 0) {
-            wait = IDLE_MS;
+        int result = claim(claimer, source, &error);
+        if (result >= 0) {
+            wait = RETRY_MS;
             noted = false;
+            if (result == 0) {
+                turns_missed(&claimer->turns, (size_t)source);
+                say_empty(claimer, source, turns_next(&claimer->turns) < 0);
+            }
             continue;
         }
-        if (result < 0) {
-            if (!noted)
-                say_error(worker, work_is_transient(&error) ? "note" : "fatal",
-                          work_is_transient(&error) ? "message" : "error", &error);
-            if (!work_is_transient(&error))
-                return 1;
-            noted = true;
-        } else {
-            noted = false;
-            message_say(worker->socket, "idle");
-        }
+        if (!noted)
+            say_error(worker, work_is_transient(&error) ? "note" : "fatal",
+                      work_is_transient(&error) ? "message" : "error", &error);
+        if (!work_is_transient(&error))
+            return 1;
+        noted = true;
         int64_t until = clock_boot_ms() + clock_jitter(wait);
-        while (!stopping && !worker->leave && !worker->poll && clock_boot_ms() < until)
+        while (!stopping && !worker->leave && clock_boot_ms() < until)
             worker_wait(worker, until - clock_boot_ms());
-        wait = worker->poll ? IDLE_MS : wait * 2 < most ? wait * 2 : most;
+        wait = wait * 2 < RETRY_MOST_MS ? wait * 2 : RETRY_MOST_MS;
     }
     return 0;
 }
@@ -189,7 +284,7 @@ static int work_until_told(struct claimer *claimer)
 /* A hub that is away is waited for: the supervisor has seen it alive. */
 static int connect_hub(struct worker *worker, const char *uri, const char *project)
 {
-    int64_t wait = IDLE_MS;
+    int64_t wait = RETRY_MS;
     bson_error_t error;
     for (bool noted = false; !stopping && !worker->leave; noted = true) {
         worker->hub = hub_open(uri, project, HUB_OPEN_EXISTING, &error);
@@ -200,7 +295,7 @@ static int connect_hub(struct worker *worker, const char *uri, const char *proje
         if (!noted)
             say_error(worker, "note", "message", &error);
         worker_wait(worker, clock_jitter(wait));
-        wait = wait * 2 < IDLE_MOST_MS ? wait * 2 : IDLE_MOST_MS;
+        wait = wait * 2 < RETRY_MOST_MS ? wait * 2 : RETRY_MOST_MS;
     }
     if (!stopping && !worker->leave)
         say_error(worker, "fatal", "error", &error);
@@ -220,17 +315,15 @@ static int configure(struct claimer *claimer)
     document_integer(configuration, "cache_bytes", &cache);
     document_integer(configuration, "supervisor", &supervisor);
     document_integer(configuration, "index", &index);
-    if (!uri || getppid() != (pid_t)supervisor) /* it died before PR_SET_PDEATHSIG could tell */
+    if (!uri || !turns_read(&claimer->turns, configuration, (size_t)index) || getppid() != (pid_t)supervisor) /* it died before PR_SET_PDEATHSIG could tell */
         return -1;
     worker->index = (int)index;
     worker->threads = (int)threads;
     worker->lease_ms = lease_ms;
     worker->device_name = document_string(configuration, "device");
     claimer->limited = document_bool(configuration, "limited", false);
-    claimer->until_empty = document_bool(configuration, "until_empty", false);
     claimer->options = (struct task_claim_options){.runner = document_string(configuration, "runner"),
-                                                   .queue = document_string(configuration, "queue"),
-                                                   .resource_class = document_string(configuration, "resource_class"),
+                                                   .worker = document_string(configuration, "worker"),
                                                    .name = document_string(configuration, "task_name")};
     if (!worker->device_name)
         worker->device_name = "cpu";
@@ -286,6 +379,7 @@ int runner_worker_main(int argc, char **argv)
     hub_close(claimer.worker.hub);
     bson_free(claimer.worker.output);
     bson_destroy(&claimer.configuration);
+    turns_destroy(&claimer.turns);
     close(claimer.worker.socket);
     return status;
 }

@@ -110,6 +110,15 @@ static inline int wait_runner(pid_t pid, double seconds)
     return -1;
 }
 
+static inline void read_list(const bson_t *given, const char *key, const char *list[8])
+{
+    bson_t array;
+    bson_iter_t at;
+    if (document_array(given, key, &array) && bson_iter_init(&at, &array))
+        for (size_t i = 0; i < 7 && bson_iter_next(&at); i++)
+            list[i] = bson_iter_utf8(&at, NULL);
+}
+
 static inline int supervise(char **argv)
 {
     struct runner_options options = {.uri = argv[2], .device = "ref"};
@@ -123,6 +132,15 @@ static inline int supervise(char **argv)
     if (document_integer(&given, "lease_ms", &value))
         options.lease_ms = value;
     options.until_empty = document_bool(&given, "until_empty", false);
+    const char *lists[4][8] = {{NULL}};
+    read_list(&given, "projects", lists[0]);
+    read_list(&given, "queues", lists[1]);
+    read_list(&given, "resource_classes", lists[2]);
+    read_list(&given, "labels", lists[3]);
+    options.projects = lists[0];
+    options.queues = lists[1];
+    options.resource_classes = lists[2];
+    options.labels = lists[3];
     int result = runner_run(&options, NULL, NULL, NULL, NULL, &why);
     if (result < 0)
         fprintf(stderr, "%s\n", why.message);

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A runner as a service: several projects and queues, labels, workers that die in the middle of a claim, leaving. */
+#include "fixture.h"
+#include "hub/runner_record.h"
+
+TestSuite(service, .init = open_hub, .fini = close_hub, .timeout = 120);
+
+#define LIST(...) (const char *const[]){__VA_ARGS__, NULL}
+
+static void add_in(const char *project, const char *queue, const char *name, const char *more)
+{
+    bson_t *fields = json("{'name': '%s', 'queue': '%s', 'dataset': 'blobs', 'architecture': 'dense:3',"
+                          " 'hyper_parameters': {'epochs': 1}%s}", name, queue, more);
+    hub_set_project(hub, project);
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    hub_set_project(hub, "default");
+    bson_destroy(fields);
+}
+
+static void make_project(const char *project)
+{
+    cr_assert_geq(hub_init(uri, project, error), 0, "%s", error->message);
+    hub_set_project(hub, project);
+    save_blobs(60);
+    hub_set_project(hub, "default");
+}
+
+/* The order in which the tasks were claimed, by name: "a b a b". */
+static void order_of(char *text, size_t size)
+{
+    bson_t *sort = json("{'claimed_at': 1}"), *filter = json("{'state': 'done'}");
+    struct store_find_options options = {.sort = sort};
+    struct store_cursor *cursor = store_find(hub_store(hub), "tasks", filter, &options, error);
+    const bson_t *task;
+    size_t used = 0;
+    text[0] = '\0';
+    while (store_cursor_next(cursor, &task, error) > 0)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", document_string(task, "name"));
+    store_cursor_close(cursor);
+    bson_destroy(sort);
+    bson_destroy(filter);
+}
+
+Test(service, projects_have_their_turns)
+{
+    char order[200];
+    make_project("other");
+    for (int i = 0; i < 6; i++)
+        add_in("default", "default", "many", "");
+    for (int i = 0; i < 2; i++)
+        add_in("other", "default", "few", "");
+    struct runner_summary summary =
+        run((struct runner_options){.workers = 1, .until_empty = true, .projects = LIST("default", "other")}, NULL);
+    cr_expect_eq(summary.done, 8);
+    order_of(order, sizeof order);
+    cr_expect_str_eq(order, "many few many few many many many many");
+    cr_expect_eq(count("models", "{'project': 'other'}"), 2, "each in its project");
+    cr_expect_eq(count("models", "{'project': 'default'}"), 6);
+    cr_expect_eq(count("logs", "{'project': 'other'}"), 2 * count("logs", "{'project': 'default'}") / 6);
+}
+
+Test(service, queues_have_their_turns_and_priority_counts_within_one)
+{
+    char order[200];
+    for (int i = 0; i < 3; i++)
+        add_in("default", "night", "n", "");
+    add_in("default", "night", "first", ", 'priority': 5");
+    for (int i = 0; i < 2; i++)
+        add_in("default", "day", "d", "");
+    struct runner_summary summary =
+        run((struct runner_options){.workers = 1, .until_empty = true, .queues = LIST("night", "day")}, NULL);
+    cr_expect_eq(summary.done, 6);
+    order_of(order, sizeof order);
+    cr_expect_str_eq(order, "first d n d n n");
+}
+
+Test(service, only_a_runner_with_the_labels_takes_a_task_that_requires_them)
+{
+    add_in("default", "default", "needy", ", 'requires': ['gpu', 'bigmem']");
+    add_in("default", "default", "modest", "");
+    struct runner_summary summary =
+        run((struct runner_options){.workers = 1, .until_empty = true, .labels = LIST("gpu")}, NULL);
+    cr_expect_eq(summary.done, 1);
+    cr_expect_eq(count("tasks", "{'name': 'needy', 'state': 'ready', 'resource_class': 'cpu+bigmem+gpu'}"), 1);
+    summary = run((struct runner_options){.workers = 1, .until_empty = true, .labels = LIST("bigmem", "gpu", "fast")},
+                  NULL);
+    cr_expect_eq(summary.done, 1);
+    cr_expect_eq(count("tasks", "{'name': 'needy', 'state': 'done'}"), 1);
+}
+
+Test(service, a_class_that_comes_later_is_found)
+{
+    pid_t runner = start_runner("{\"workers\": 1, \"labels\": [\"gpu\"], \"until_empty\": false}");
+    wait_for("runners", "{'state': 'running'}", 1, 20);
+    add_in("default", "default", "plain", "");
+    wait_for("tasks", "{'state': 'done'}", 1, 20);
+    add_in("default", "default", "needy", ", 'requires': ['gpu']");
+    wait_for("tasks", "{'name': 'needy', 'state': 'done'}", 1, 100);
+    kill(runner, SIGTERM);
+    cr_expect_eq(wait_runner(runner, 30), 0);
+}
+
+Test(service, an_unknown_project_is_one_clear_error)
+{
+    struct runner_options options = {.uri = uri, .workers = 1, .projects = LIST("default", "nowhere")};
+    struct runner_summary summary;
+    cr_expect_eq(runner_run(&options, NULL, NULL, NULL, &summary, error), -1);
+    cr_expect_eq(hub_error_code(error), HUB_ERROR_NOT_FOUND, "%s", error->message);
+    cr_expect_not_null(strstr(error->message, "nowhere"), "%s", error->message);
+}
+
+/* An idle runner hears of a task by the file's change, not by polling. */
+Test(service, a_fresh_task_is_taken_at_once_after_a_long_idle_time)
+{
+    pid_t runner = start_runner("{\"workers\": 1}");
+    wait_for("runners", "{'state': 'running'}", 1, 20);
+    sleep(9); /* by now it asks once a second by itself */
+    double least = 100;
+    for (int i = 0; i < 3; i++) {
+        double added = now();
+        add_in("default", "default", "fresh", "");
+        while (count("tasks", "{'state': 'ready'}") > 0 && now() - added < 20)
+            usleep(2000);
+        double waited = now() - added;
+        least = waited < least ? waited : least;
+        sleep(2);
+    }
+    cr_expect_lt(least, 0.5, "%g s", least);
+    kill(runner, SIGTERM);
+    cr_expect_eq(wait_runner(runner, 30), 0);
+}
+
+Test(service, the_record_says_what_the_runner_is_and_serves)
+{
+    add_in("default", "default", "one", "");
+    run((struct runner_options){.workers = 2, .until_empty = true, .queues = LIST("default", "night"),
+                                .labels = LIST("gpu")},
+        NULL);
+    bson_t *record = find_one("runners", "{'state': 'gone'}");
+    static const char *const texts[] = {"host", "cpu", "device", "program_version", "libraries"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        cr_expect_not_null(document_string(record, texts[i]), "%s", texts[i]);
+    cr_expect_str_eq(document_string(record, "projects.0"), "default");
+    cr_expect_str_eq(document_string(record, "queues.1"), "night");
+    cr_expect_str_eq(document_string(record, "resource_classes.0"), "cpu");
+    cr_expect_str_eq(document_string(record, "labels.0"), "gpu");
+    cr_expect_gt(number(record, "disk_free_bytes"), 0);
+    cr_expect_gt(number(record, "memory_bytes"), 0);
+    cr_expect_eq(number(record, "workers"), 2);
+    bson_destroy(record);
+}
+
+Test(service, whoever_leaves_hands_the_sweepers_office_on)
+{
+    add_in("default", "default", "one", "");
+    pid_t runner = start_runner("{\"workers\": 1}");
+    wait_for("meta", "{'_id': 'sweeper', 'holder': {'$gt': ''}}", 1, 20);
+    kill(runner, SIGTERM);
+    cr_expect_eq(wait_runner(runner, 30), 0);
+    cr_expect_eq(count("meta", "{'_id': 'sweeper', 'holder': ''}"), 1);
+}
