@@ -33,6 +33,7 @@ const struct cli_command *const cli_commands[] = {
     &cmd_status,
     &cmd_doctor,
     &cmd_gc,
+    &cmd_fsck,
     &cmd_export,
     &cmd_import,
     &cmd_version,

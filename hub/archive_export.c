@@ -86,6 +86,20 @@ static int write_header(struct exporter *exporter, bson_error_t *error)
 
 /* ---- the tasks, set aside ---- */
 
+/* Whether the checkpoint goes on from points that this claim logged: then its buckets are not dropped with it. */
+static bool is_in_checkpoint(const bson_t *task, const char *claim)
+{
+    const char *own = hub_text(task, "checkpoint.claim_id");
+    bson_t list;
+    bson_iter_t iter;
+    bool found = own != NULL && strcmp(own, claim) == 0;
+    bool more = hub_view(task, "checkpoint.log_claims", &list) && bson_iter_init(&iter, &list);
+    while (more && !found && bson_iter_next(&iter)) {
+        found = BSON_ITER_HOLDS_UTF8(&iter) && strcmp(bson_iter_utf8(&iter, NULL), claim) == 0;
+    }
+    return found;
+}
+
 static void remember_task(struct exporter *exporter, const bson_t *task, bool running)
 {
     char id[128];
@@ -93,7 +107,7 @@ static void remember_task(struct exporter *exporter, const bson_t *task, bool ru
     if (task_document_id(task, id)) {
         archive_set_add(&exporter->tasks, id, strlen(id));
     }
-    if (running && claim != NULL) {
+    if (running && claim != NULL && !is_in_checkpoint(task, claim)) {
         archive_set_add(&exporter->claims, claim, strlen(claim));
     }
 }

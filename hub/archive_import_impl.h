@@ -71,6 +71,8 @@ int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_e
 const struct import_project *importer_project(const struct importer *importer, const char *name);
 /* The document as it is to stand in the hub (new). */
 bson_t *importer_map(int collection, const bson_t *document, const struct import_project *project);
+/* Shows in those records that the import goes on. */
+int importer_beat_records(struct importer *importer, bson_error_t *error);
 /* Says in meta that every project's import has come to its end. */
 int importer_complete(struct importer *importer, bson_error_t *error);
 void importer_projects_free(struct importer *importer);

@@ -108,6 +108,23 @@ static int write_record(struct importer *importer, const struct import_project *
     return result < 0 ? -1 : 1;
 }
 
+int importer_beat_records(struct importer *importer, bson_error_t *error)
+{
+    bson_t update = BSON_INITIALIZER, part;
+    int result = 1;
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
+    BSON_APPEND_INT64(&part, "beat", 1);
+    bson_append_document_end(&update, &part);
+    for (size_t i = 0; i < importer->project_count && result >= 0; i++) {
+        bson_t filter;
+        record_filter(importer, &importer->projects[i], &filter);
+        result = store_modify(hub_store(importer->hub), META, &filter, &update, NULL, NULL, error);
+        bson_destroy(&filter);
+    }
+    bson_destroy(&update);
+    return result < 0 ? -1 : 1;
+}
+
 int importer_complete(struct importer *importer, bson_error_t *error)
 {
     for (size_t i = 0; i < importer->project_count; i++) {

@@ -117,7 +117,10 @@ int importer_beat(struct importer *importer, bson_error_t *error)
         return 1;
     }
     importer->beaten = hub_boottime();
-    return gc_session_beat(importer->hub, importer->session, error);
+    if (gc_session_beat(importer->hub, importer->session, error) < 0) {
+        return -1;
+    }
+    return importer_beat_records(importer, error);
 }
 
 /* An entry that somebody left there becomes ours, and moves. */

@@ -206,13 +206,13 @@ int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_
 /* ---- the manifest ---- */
 
 /* Over the shape fields as canonical JSON and each part's split, rows and digest, in order. */
-static void compute_digest(const struct dataset_writer *writer, char out[65])
+static bson_string_t *begin_digest(const bson_t *dataset)
 {
     static const char *const shape[] = {"input_shape", "label", "classes", "outputs", "features"};
     bson_t fields = BSON_INITIALIZER;
     bson_iter_t iter;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
-        if (bson_iter_init_find(&iter, writer->fields, shape[i])) {
+        if (bson_iter_init_find(&iter, dataset, shape[i])) {
             bson_append_iter(&fields, shape[i], -1, &iter);
         }
     }
@@ -221,12 +221,47 @@ static void compute_digest(const struct dataset_writer *writer, char out[65])
     bson_string_t *text = bson_string_new(json);
     bson_free(json);
     bson_destroy(&fields);
-    for (size_t i = 0; i < writer->count; i++) {
-        const struct part *part = &writer->parts[i];
-        bson_string_append_printf(text, "\n%zu:%s %" PRId64 " %s", strlen(part->split), part->split, part->rows, part->sha256);
-    }
+    return text;
+}
+
+static void digest_part(bson_string_t *text, const char *split, int64_t rows, const char *sha256)
+{
+    bson_string_append_printf(text, "\n%zu:%s %" PRId64 " %s", strlen(split), split, rows, sha256);
+}
+
+static void end_digest(bson_string_t *text, char out[65])
+{
     hub_sha256(text->str, text->len, out);
     bson_string_free(text, true);
+}
+
+static void compute_digest(const struct dataset_writer *writer, char out[65])
+{
+    bson_string_t *text = begin_digest(writer->fields);
+    for (size_t i = 0; i < writer->count; i++) {
+        digest_part(text, writer->parts[i].split, writer->parts[i].rows, writer->parts[i].sha256);
+    }
+    end_digest(text, out);
+}
+
+void dataset_digest(const bson_t *dataset, char out[65])
+{
+    bson_string_t *text = begin_digest(dataset);
+    bson_t parts, part;
+    bson_iter_t iter;
+    bool more = hub_view(dataset, "parts", &parts) && bson_iter_init(&iter, &parts);
+    while (more && bson_iter_next(&iter)) {
+        uint32_t length = 0;
+        const uint8_t *data = NULL;
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+            bson_iter_document(&iter, &length, &data);
+        }
+        if (data != NULL && bson_init_static(&part, data, length)) {
+            const char *split = hub_text(&part, "split"), *sha256 = hub_text(&part, "sha256");
+            digest_part(text, split != NULL ? split : "", hub_number(&part, "rows", 0), sha256 != NULL ? sha256 : "");
+        }
+    }
+    end_digest(text, out);
 }
 
 static void append_parts(const struct dataset_writer *writer, bson_t *dataset)

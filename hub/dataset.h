@@ -31,5 +31,7 @@ struct store_cursor *dataset_find(struct hub *hub, const bson_t *filter, const s
 int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bson_error_t *error);
 /* The manifests; parts that nothing else points to go at the next gc. */
 int64_t dataset_delete(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* The digest that a manifest should have, from its parts and shape fields. */
+void dataset_digest(const bson_t *dataset, char out[65]);
 
 #endif

@@ -235,6 +235,14 @@ static int collect_tombstone(struct gc *gc, const bson_t *tombstone, int64_t bea
     }
     task_append_same(&filter, "project", bson_iter_init_find(&iter, tombstone, "project") ? &iter : NULL);
     BSON_APPEND_BOOL(&filter, "deleted", true);
+    const char *id = hub_text(tombstone, "_id"), *task = hub_text(tombstone, "task");
+    const char *project = hub_text(tombstone, "project");
+    if (settled > 0 && noted >= 0 && beat >= noted + 2) {
+        if (!gc->dry_run && id != NULL && task != NULL && project != NULL &&
+            task_forget_model(gc->hub, project, task, id, error) < 0) {
+            settled = -1;
+        }
+    }
     if (settled > 0 && noted >= 0 && beat >= noted + 2) {
         TL_FAULT("gc_tombstone.before");
         deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), MODELS, &filter, error);

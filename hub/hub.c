@@ -146,10 +146,11 @@ static int make_hub(struct store *store, const char *project, bson_error_t *erro
     if (result < 0 || check_project_name(project, error) < 0) {
         return -1;
     }
+    /* Also where the hub is there: an index that somebody dropped is made again. */
+    if (hub_ensure_indexes(store, error) < 0) {
+        return -1;
+    }
     if (result == 0) {
-        if (hub_ensure_indexes(store, error) < 0) {
-            return -1;
-        }
         result = make_project(store, HUB_DEFAULT_PROJECT, error);
         made |= result > 0;
         if (result < 0) {

@@ -35,6 +35,9 @@ struct task_shortlist;
 struct task_shortlist **hub_shortlist(struct hub *hub);
 /* Makes every index of the hub. */
 int hub_ensure_indexes(struct store *store, bson_error_t *error);
+/* Calls visit for each of them that is not there: how many. */
+int64_t hub_missing_indexes(struct store *store, void (*visit)(void *data, const char *collection, const char *name),
+                            void *data, bson_error_t *error);
 /* Waits, through signals. */
 void hub_sleep(int64_t milliseconds);
 /* Fills {_id, project, created_at, schema_version} around fields (without those names) into *out, with words of name,

@@ -53,16 +53,22 @@ static const struct index indexes[] = {
     {"blobs.chunks", "files_id_1_n_1", "files_id n"},
 };
 
+static void make_keys(const struct index *index, bson_t *keys)
+{
+    bson_init(keys);
+    for (const char *path = index->keys; *path != '\0';) {
+        size_t length = strcspn(path, " ");
+        bool descending = *path == '-';
+        bson_append_int32(keys, path + descending, (int)(length - descending), descending ? -1 : 1);
+        path += length + (path[length] == ' ');
+    }
+}
+
 int hub_ensure_indexes(struct store *store, bson_error_t *error)
 {
     for (size_t i = 0; i < sizeof indexes / sizeof indexes[0]; i++) {
-        bson_t keys = BSON_INITIALIZER;
-        for (const char *path = indexes[i].keys; *path != '\0';) {
-            size_t length = strcspn(path, " ");
-            bool descending = *path == '-';
-            bson_append_int32(&keys, path + descending, (int)(length - descending), descending ? -1 : 1);
-            path += length + (path[length] == ' ');
-        }
+        bson_t keys;
+        make_keys(&indexes[i], &keys);
         int result = store_ensure_index(store, indexes[i].collection, indexes[i].name, &keys, error);
         bson_destroy(&keys);
         if (result < 0) {
@@ -70,4 +76,55 @@ int hub_ensure_indexes(struct store *store, bson_error_t *error)
         }
     }
     return 1;
+}
+
+/* ---- are they there? ---- */
+
+struct wanted {
+    const struct index *index;
+    bool there;
+};
+
+/* The same paths in the same directions; a server may keep the numbers as another type. */
+static bool same_keys(const bson_t *a, const bson_t *b)
+{
+    bson_iter_t x, y;
+    if (bson_count_keys(a) != bson_count_keys(b) || !bson_iter_init(&x, a) || !bson_iter_init(&y, b)) {
+        return false;
+    }
+    while (bson_iter_next(&x) && bson_iter_next(&y)) {
+        if (strcmp(bson_iter_key(&x), bson_iter_key(&y)) != 0 || (bson_iter_as_double(&x) < 0) != (bson_iter_as_double(&y) < 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int look_at(void *data, const char *name, const bson_t *keys, bson_error_t *error)
+{
+    struct wanted *wanted = data;
+    bson_t expected;
+    (void)error;
+    make_keys(wanted->index, &expected);
+    /* On a server somebody may have made the same index under another name. */
+    wanted->there = wanted->there || (same_keys(&expected, keys) && name != NULL);
+    bson_destroy(&expected);
+    return 0;
+}
+
+int64_t hub_missing_indexes(struct store *store, void (*visit)(void *data, const char *collection, const char *name),
+                            void *data, bson_error_t *error)
+{
+    int64_t missing = 0;
+    for (size_t i = 0; i < sizeof indexes / sizeof indexes[0]; i++) {
+        struct wanted wanted = {.index = &indexes[i]};
+        if (store_list_indexes(store, indexes[i].collection, look_at, &wanted, error) < 0) {
+            return -1;
+        }
+        if (!wanted.there) {
+            missing++;
+            visit(data, indexes[i].collection, indexes[i].name);
+        }
+    }
+    return missing;
 }

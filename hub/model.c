@@ -5,6 +5,7 @@
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
+#include "hub/task_impl.h"
 
 #include <string.h>
 
@@ -235,6 +236,12 @@ static int bury(struct hub *hub, const bson_t *model, bson_error_t *error)
     bson_append_document_end(&update, &part);
     TL_FAULT("bury.before");
     int result = store_modify(hub_store(hub), MODELS, &filter, &update, NULL, NULL, error);
+    const char *id = hub_text(model, "_id");
+    /* The tombstone stands; gc says it to the task where this one does not come to it. */
+    if (result > 0 && id != NULL &&
+        task_forget_model(hub, hub_project(hub), hub_text(model, "task"), id, error) < 0) {
+        result = -1;
+    }
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;

@@ -677,6 +677,32 @@ out:
     return result;
 }
 
+/* ---- what is declared, and whether it is whole ---- */
+
+int store_list_indexes(struct store *store, const char *collection,
+                       int (*visit)(void *data, const char *name, const bson_t *keys, bson_error_t *error), void *data,
+                       bson_error_t *error)
+{
+    bson_error_t unused;
+    error = error ? error : &unused;
+    if (check_collection(collection, error))
+        return -1;
+    if (!store->engine->list_indexes)
+        return 0;
+    int result = store->engine->list_indexes(store->self, collection, visit, data, error);
+    check_code(result, error);
+    return result;
+}
+
+int store_check(struct store *store, void (*visit)(void *data, const char *what), void *data, bson_error_t *error)
+{
+    bson_error_t unused;
+    error = error ? error : &unused;
+    int result = store->engine->check ? store->engine->check(store->self, visit, data, error) : 0;
+    check_code(result, error);
+    return result;
+}
+
 /* ---- small things ---- */
 
 /* The counter's first document. An insert that finds it there is as good: an upsert would race with others. */

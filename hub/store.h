@@ -67,6 +67,14 @@ int store_describe(struct store *store, bson_t *out, bson_error_t *error);
 int store_ensure_index(struct store *store, const char *collection, const char *name, const bson_t *keys,
                        bson_error_t *error);
 
+/* The collection's declared indexes, none where it does not exist: visit returns 0 to go on, -1 to stop with *error. */
+int store_list_indexes(struct store *store, const char *collection,
+                       int (*visit)(void *data, const char *name, const bson_t *keys, bson_error_t *error), void *data,
+                       bson_error_t *error);
+/* What the engine itself finds wrong with what it holds, one text each. SQLite: its integrity_check, the header's facts,
+ * and every key column against its document; a shared lock is held for each part. MongoDB's servers check themselves. */
+int store_check(struct store *store, void (*visit)(void *data, const char *what), void *data, bson_error_t *error);
+
 int store_insert(struct store *store, const char *collection, const bson_t *document, bson_error_t *error);
 
 /* NULL on error. The cursor's documents are borrowed until the next call. next: 1 a document, 0 the end, -1. */

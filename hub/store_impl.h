@@ -117,6 +117,8 @@ struct store_engine {
                  size_t *stopped_at, bson_error_t *error);
     struct store_watch *(*watch)(void *self, const char *const *projects, bson_error_t *error);
     int (*server_time)(void *self, int64_t *milliseconds, bson_error_t *error);
+    /* May be NULL: there is nothing to look at. */
+    int (*check)(void *self, void (*visit)(void *data, const char *what), void *data, bson_error_t *error);
     /* out is initialised; append to it. */
     int (*explain)(void *self, const char *collection, const struct store_find_request *request, bson_t *out,
                    bson_error_t *error);

@@ -429,5 +429,6 @@ const struct store_engine store_engine_sqlite = {
     .batch = sqlite_batch,
     .watch = sqlite_watch,
     .server_time = sqlite_server_time,
+    .check = sqlite_check,
     .explain = sqlite_explain,
 };

@@ -200,4 +200,8 @@ int sqlite_describe(void *self, bson_t *out, bson_error_t *error);
  * is reset: 3.51.3, 3.50.7 and later in 3.50, 3.44.6 and later in 3.44. */
 bool sqlite_wal_is_safe(int version);
 
+/* ---- looking for damage (store_sqlite_check.c) ---- */
+
+int sqlite_check(void *self, void (*visit)(void *data, const char *what), void *data, bson_error_t *error);
+
 #endif

@@ -64,6 +64,10 @@ void task_end_update(bson_t *update, const char *state, const char *message, con
  * for whoever finished and for the sweeper. */
 int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error);
 
+/* The model that the task made was deleted: a published task says so (result.deleted), and points to its weights no more.
+ * While it is unpublished nothing changes. 1, 0, -1. */
+int task_forget_model(struct hub *hub, const char *project, const char *task, const char *model, bson_error_t *error);
+
 /* Sets a task aside as failed because of what stands in it. extra (NULL allowed) narrows the filter. 1, 0, -1. */
 int task_set_aside(struct hub *hub, const bson_t *task, const char *message, bson_error_t *error);
 

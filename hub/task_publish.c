@@ -87,3 +87,22 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
     bson_destroy(&model_filter);
     return result;
 }
+
+int task_forget_model(struct hub *hub, const char *project, const char *task, const char *model, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
+    task_append_id(&filter, "_id", task);
+    BSON_APPEND_UTF8(&filter, "project", project);
+    BSON_APPEND_UTF8(&filter, "result.claim_id", model);
+    BSON_APPEND_BOOL(&filter, "published", true);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_BOOL(&part, "result.deleted", true);
+    bson_append_document_end(&update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "result.blob_id", "");
+    bson_append_document_end(&update, &part);
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result;
+}
