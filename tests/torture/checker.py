@@ -221,8 +221,6 @@ class Checker:
         for blob_id, files in self.files.items():
             if blob_id not in used:
                 self.say("I6", f"blob {blob_id} ({at(files, 'metadata.kind')}) is left, and nothing points to it")
-            if at(files, "metadata.condemned"):
-                self.say("I6", f"blob {blob_id} is still condemned")
         for blob_id in set(self.chunks) - set(self.files):
             self.say("I6", f"{len(self.chunks[blob_id])} chunks of {blob_id} are left without a files document")
         for upload in self.uploads:

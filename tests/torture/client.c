@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: torture_client VERB URI [KEY=VALUE ...]\n"
     "  init                             makes the hub\n"
     "  submit count= prefix= max_crashes= after=   tasks PREFIX-0 ...; those that are there already are left\n"
-    "  work lease= tasks= beats= hold= blob= end= logs= until_empty= seed= figures= seconds=\n"
+    "  work lease= tasks= beats= hold= blob= checkpoints= end= logs= until_empty= seed= figures= seconds=\n"
     "       end: finish, release, crash, fail, cancel, large (weights beyond one batch) or random\n"
     "  sweep lease= seconds=            take-back, roll-forward and promotion, until SIGTERM\n"
     "  gc lease= rounds= seconds=       collects\n"
@@ -153,6 +153,32 @@ struct work {
 
 enum outcome { DONE, GONE, STOPPED };
 
+static int write_checkpoint(void *data, int (*sink)(void *to, const void *bytes, size_t length), void *to, bson_error_t *error)
+{
+    const struct work *work = data;
+    (void)error; /* the sink's failure is its own */
+    return sink(to, work->weights, work->length);
+}
+
+/* As a runner that goes on from it would: the blob of the task's checkpoint must be there, whole. */
+static bool can_resume(struct work *work, const bson_t *task)
+{
+    bson_iter_t iter, value;
+    uint8_t *data;
+    size_t length;
+    if (!bson_iter_init(&iter, task) || !bson_iter_find_descendant(&iter, "checkpoint.blob_id", &value) ||
+        !BSON_ITER_HOLDS_OID(&value)) {
+        return true;
+    }
+    int result;
+    while ((result = blob_load(hub_store(work->hub), bson_iter_oid(&value), INT64_MAX, &data, &length, &work->error)) < 0 &&
+           is_transient(&work->error) && boottime_ms() - work->good_ms < work->lease_ms) {
+        wait_ms(20);
+    }
+    bson_free(data);
+    return result > 0 || is_transient(&work->error);
+}
+
 /* Beats for ms, or once. GONE when the lease is lost or too old to be sure of; STOPPED at SIGTERM. */
 static enum outcome beat(struct work *work, int64_t ms)
 {
@@ -264,6 +290,11 @@ static enum outcome do_work(struct work *work, const char *end)
     if (outcome == DONE && number("hold", 0) > 0) {
         outcome = beat(work, number("hold", 0));
     }
+    for (int64_t i = number("checkpoints", 0); i > 0 && outcome == DONE; i--) {
+        struct task_checkpoint checkpoint = {.write = write_checkpoint, .data = work};
+        int kept = task_checkpoint(work->hub, &work->fence, &checkpoint, &work->error);
+        outcome = kept == 0 ? GONE : DONE; /* without one the work goes on */
+    }
     if (outcome == DONE && work->logs != NULL) {
         logs_add(work->logs, "train", &point, NULL);
         logs_flush(work->logs, work->hub, NULL); /* what was not written goes with the finish */
@@ -311,7 +342,12 @@ static int work_on(struct hub *hub)
         work.good_ms = boottime_ms();
         int result = task_claim(hub, &claim, &task, &work.fence, &work.error);
         work.run = bson_iter_init_find(&run, &task, "run") ? bson_iter_as_int64(&run) : 1;
+        bool whole = result <= 0 || can_resume(&work, &task);
         bson_destroy(&task);
+        if (!whole) {
+            status = complain(&work.error);
+            break;
+        }
         if (result > 0) {
             const char *end = choose_end();
             int64_t waited = boottime_ms() - asked_ms;

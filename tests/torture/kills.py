@@ -12,6 +12,7 @@ WORK = [
     ("claim.before", {}, BOTH, 1), ("claim.after", {}, BOTH, 1),
     ("started.before", {}, BOTH, 1), ("started.after", {}, BOTH, 1),
     ("beat.before", {"beats": 3}, BOTH, 3), ("beat.after", {"beats": 3}, BOTH, 3),
+    ("checkpoint.before", {"checkpoints": 3}, BOTH, 3), ("checkpoint.after", {"checkpoints": 3}, BOTH, 3),
     ("logs.before", {}, BOTH, 2), ("logs.after", {}, BOTH, 2),
     ("finish.before", {}, BOTH, 1), ("batch.before", {}, BOTH, 1),
     ("announce.before", {}, MONGODB, 1), ("announce.after", {}, MONGODB, 1),
@@ -227,7 +228,7 @@ def kills(engine, runs, large_runs=LARGE):
 
 # ---- lost writes and replies ----
 
-LOSSES = ["claim.before", "started.before", "beat.before", "logs.before", "batch.before", "announce.before", "chunk.before",
+LOSSES = ["claim.before", "started.before", "beat.before", "checkpoint.before", "logs.before", "batch.before", "announce.before", "chunk.before",
           "files.before", "commit.before", "model.before", "published.before", "upload_done.before", "release.before",
           "crash.write", "failed.before", "cancelled.before"]
 ENDS = {"release.before": "release", "crash.write": "crash", "failed.before": "fail", "cancelled.before": "cancel"}
@@ -241,9 +242,8 @@ def losses(ground, action, runs):
     for point in LOSSES:
         if ground.engine == "sqlite" and point in ("announce.before", "published.before", "upload_done.before"):
             continue
-        if point == "model.before" and action in ("full", "away") and ground.engine == "mongodb":
-            pass  # the commit stands: the worker says so, and a roll-forward may have to do the rest
-        work = {"end": ENDS.get(point, "finish"), "blob": 300000 if point == "chunk.before" else 2000}
+        work = {"end": ENDS.get(point, "finish"), "blob": 300000 if point == "chunk.before" else 2000,
+                "checkpoints": int(point == "checkpoint.before")}
         for i in range(runs):
             ground.run("submit", prefix=f"{point.replace('.', '-')}-{i}")
             process = ground.client("work", f"{point}:{action}:1", tasks=1, lease=5000, **work)

@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 
+import clocks
+import collecting
 import kills
 import zombies
 
@@ -30,4 +32,8 @@ def faults(short):
                                lambda g, a=action, r=runs: kills.losses(g, a, r)))
         for name, count, run in zombies.zombies(engine, 1 if short else 5):
             found.append(Fault("SIGSTOP", name, engine, count, run))
+        for name, count, run in collecting.collecting(engine, 1 if short else 10, 4 if short else 30):
+            found.append(Fault("gc", name, engine, count, run))
+        for name, count, make, run in clocks.clocks(engine, 3 if short else 20):
+            found.append(Fault("clocks", name, engine, count, run, make))
     return found

@@ -13,6 +13,7 @@ POINTS = [
     ("claim.after", {}, ("sqlite", "mongodb")),
     ("started.before", {}, ("sqlite", "mongodb")),
     ("beat.before", {}, ("sqlite", "mongodb")),
+    ("checkpoint.before", {"checkpoints": 1}, ("sqlite", "mongodb")),
     ("logs.before", {}, ("mongodb",)),
     ("finish.before", {}, ("sqlite", "mongodb")),
     ("batch.before", {}, ("sqlite", "mongodb")),
