@@ -6,6 +6,8 @@ import typing
 import clocks
 import collecting
 import kills
+import network
+import runners
 import zombies
 
 
@@ -36,4 +38,8 @@ def faults(short):
             found.append(Fault("gc", name, engine, count, run))
         for name, count, make, run in clocks.clocks(engine, 3 if short else 20):
             found.append(Fault("clocks", name, engine, count, run, make))
+        for name, count, make, run in network.network(engine, short):
+            found.append(Fault("network", name, engine, count, run, make))
+        for name, count, make, run in runners.runners(engine, short):
+            found.append(Fault("runner", name, engine, count, run, make))
     return found
