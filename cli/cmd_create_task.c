@@ -32,6 +32,8 @@ static const struct cli_option queue_options[] = {
     {"requires", 0, CLI_TEXTS, "LABELS", "only for runners with these labels: gpu,bigmem"},
     {"result-key", 0, CLI_TEXTS, "KEY", "what to keep of the results; may be given again"},
     {"max-crashes", 0, CLI_COUNT, "N", "dead after so many crashes (default 3)"},
+    {"checkpoint-every", 0, CLI_COUNT, "N", "train: a checkpoint after every so many epochs"},
+    {"checkpoint-time", 0, CLI_DURATION, "TIME", "train: a checkpoint when so much time has passed (default 5m; 0: never)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -173,6 +175,12 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
     }
     if (cli_text(cli, "max-crashes") != NULL) {
         BSON_APPEND_INT32(fields, "max_crashes", (int32_t)crashes);
+    }
+    if (cli_text(cli, "checkpoint-every") != NULL) {
+        BSON_APPEND_INT64(fields, "checkpoint_every", cli_integer(cli, "checkpoint-every", 0));
+    }
+    if (cli_text(cli, "checkpoint-time") != NULL) {
+        BSON_APPEND_DOUBLE(fields, "checkpoint_minutes", (double)cli_integer(cli, "checkpoint-time", 0) / 60000);
     }
     if (cli_text(cli, "delay") != NULL) {
         if (store_server_time(hub_store(cli->hub), &now, &error) < 0) {

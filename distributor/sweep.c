@@ -77,6 +77,14 @@ static int take_integer(struct sweep *sweep, const char *key, const struct yaml_
     return sweep_append_scalar(&sweep->fields, key, node) ? 0 : no_memory(sweep, error);
 }
 
+static int take_minutes(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    if ((node->kind != YAML_TREE_INT && node->kind != YAML_TREE_FLOAT) ||
+        !(node->number >= 0 && node->number <= 1000000))
+        return REFUSE(sweep, node->line, "%s must be a number in [0, 1000000]", key);
+    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : no_memory(sweep, error);
+}
+
 static int take_names(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
 {
     bson_t list;
@@ -326,7 +334,7 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "run_cap", "architecture",   "kind",      "dataset",     "model",
                                          "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
                                          "tags",    "seed",           "log_every", "keep",        "requires",
-                                         NULL};
+                                         "checkpoint_every", "checkpoint_minutes", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -351,6 +359,10 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_integer(sweep, name, node, -1000000, 1000000, error);
     if (!strcmp(name, "max_crashes"))
         return take_integer(sweep, name, node, 1, 1000, error);
+    if (!strcmp(name, "checkpoint_every"))
+        return take_integer(sweep, name, node, 1, 1000000, error);
+    if (!strcmp(name, "checkpoint_minutes"))
+        return take_minutes(sweep, name, node, error);
     if (!strcmp(name, "log_every") && (node->kind != YAML_TREE_STRING || strcmp(node->text, "epoch")))
         return take_integer(sweep, name, node, 1, INT32_MAX, error);
     if (!strcmp(name, "keep") &&

@@ -5,7 +5,7 @@
 /* Sweep files (YAML or JSON): W&B's keys name, description, method ("grid"), metric {name, goal}, parameters {NAME:
  * {value: V} | {values: [V, …]} | V | [V, …]}, run_cap, and ours: architecture (short form or graph, with ${parameter} filled in), kind,
  * dataset, queue, resource_class, priority, max_crashes, result_keys, tags, seed,
- * log_every, keep, model. A parameter that neither training nor the architecture reads is refused, unless it has label: true. Unknown keys are refused with file:line and the key. */
+ * log_every, keep, checkpoint_every, checkpoint_minutes, model. A parameter that neither training nor the architecture reads is refused, unless it has label: true. Unknown keys are refused with file:line and the key. */
 
 #include "hub/hub.h"
 

@@ -119,11 +119,20 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "parameters: {}\nprogram: train.py\n",
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
-        "tags, seed, log_every, keep");
+        "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
             "sweep.yaml:1: unknown key 'target' in metric; known are name, goal");
+}
+
+Test(sweep, checkpoints_are_by_epochs_or_by_time)
+{
+    sweep_free(accepted("checkpoint_every: 3\ncheckpoint_minutes: 0.5\narchitecture: dense:10\n"));
+    sweep_free(accepted("checkpoint_minutes: 0\narchitecture: dense:10\n"));
+    refused("checkpoint_every: 0\n", "sweep.yaml:1: checkpoint_every must be an integer in [1, 1000000]");
+    refused("checkpoint_minutes: often\n", "sweep.yaml:1: checkpoint_minutes must be a number in [0, 1000000]");
+    refused("checkpoint_minutes: -1\n", "sweep.yaml:1: checkpoint_minutes must be a number in [0, 1000000]");
 }
 
 Test(sweep, what_nobody_reads_is_refused)
