@@ -182,6 +182,10 @@ static void *run(void *data)
     runner_record_end(keeper->hub, keeper->id, &error);
     task_sweeper_free(keeper->sweeper);
     hub_close(keeper->hub);
+    pthread_mutex_lock(&keeper->mutex);
+    keeper->ended = true;
+    pthread_cond_signal(&keeper->gone);
+    pthread_mutex_unlock(&keeper->mutex);
     return NULL;
 }
 
@@ -195,6 +199,7 @@ static void release(struct keeper *keeper)
         close(keeper->news_event);
     if (keeper->wake_event >= 0)
         close(keeper->wake_event);
+    pthread_cond_destroy(&keeper->gone);
     pthread_mutex_destroy(&keeper->mutex);
     bson_destroy(keeper->changes);
     bson_destroy(keeper->record);
@@ -205,7 +210,12 @@ static bool prepare(struct keeper *keeper, const struct keeper_options *options)
 {
     bson_iter_t id;
     int64_t now = clock_boot_ms();
+    pthread_condattr_t attributes;
     pthread_mutex_init(&keeper->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&keeper->gone, &attributes);
+    pthread_condattr_destroy(&attributes);
     keeper->news_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     keeper->wake_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     keeper->record = bson_copy(options->record);
@@ -256,11 +266,14 @@ void keeper_free(struct keeper *keeper, int64_t limit_ms)
         return;
     pthread_mutex_lock(&keeper->mutex);
     keeper->quit = true;
-    pthread_mutex_unlock(&keeper->mutex);
     keeper_wake(keeper);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(limit_ms / 1000 + 1);
-    if (pthread_clockjoin_np(keeper->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+    while (!keeper->ended && pthread_cond_timedwait(&keeper->gone, &keeper->mutex, &until) == 0)
+        continue;
+    bool ended = keeper->ended;
+    pthread_mutex_unlock(&keeper->mutex);
+    if (ended && pthread_join(keeper->thread, NULL) == 0)
         release(keeper);
 }
 

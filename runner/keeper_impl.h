@@ -28,6 +28,7 @@ struct ending {
 struct keeper {
     pthread_t thread;
     pthread_mutex_t mutex;
+    pthread_cond_t gone; /* the thread has done all it had to: ended */
     struct hub *hub;
     bson_t *record;
     const char *id; /* the record's */
@@ -50,7 +51,7 @@ struct keeper {
     int empties;      /* looks in a row that showed nothing left */
 
     /* with the mutex */
-    bool quit;
+    bool quit, ended;
     struct ending *endings;
     bson_t *changes;
     bool changed; /* the last changes say something new */
