@@ -44,31 +44,32 @@ def title(point, work):
     return point + (" (large)" if work.get("end") == "large" else "")
 
 
-def in_turns(ground, count, start, end, at_once=4):
-    """start(i) gives a process, end(process) looks at it; at_once of them run beside each other."""
+def in_turns(what, start, end, at_once=4):
+    """start(one) gives what end() looks at; at_once of them run beside each other."""
     running = collections.deque()
-    for i in range(count):
-        running.append(start(i))
+    for one in what:
+        running.append(start(one))
         if len(running) == at_once:
             end(running.popleft())
     while running:
         end(running.popleft())
 
 
-def kill_workers(ground, point, work, passes, count):
-    """count workers die at the point, each with a task; others finish what they left."""
-    ground.run("submit", count=count + 5)
+def kill_workers(ground, points, count):
+    """count workers die at each point, each with a task; others finish what they left."""
+    victims = [(point, work, 1 + i % passes) for point, work, passes in points for i in range(count)]
+    ground.run("submit", count=len(victims) + 5)
     sweeper = ground.sweeper(LEASE)
-    in_turns(ground, count,
-             lambda i: ground.client("work", f"{point}:kill:{1 + i % passes}", tasks=1, lease=LEASE, **work),
-             lambda process: ground.killed_at(process, point))
+    in_turns(victims,
+             lambda v: (ground.client("work", f"{v[0]}:kill:{v[2]}", tasks=1, lease=LEASE, **v[1]), v[0]),
+             lambda started: ground.killed_at(*started))
     ground.settle(LEASE, sweeper=sweeper)
     ground.judge()
-    may_end = {"failed.after": "failed", "cancelled.after": "cancelled"}.get(point)
-    wrong = {t: s for t, s in ground.states().items() if s not in ("done", may_end)}
+    may_end = {"done"} | {{"failed.after": "failed", "cancelled.after": "cancelled"}.get(p, "done") for p, _, _ in points}
+    wrong = {t: s for t, s in ground.states().items() if s not in may_end}
     if wrong:
         raise Failed(f"not done: {wrong}")
-    return count, slowest_take_back(ground)
+    return len(victims), slowest_take_back(ground)
 
 
 def slowest_take_back(ground):
@@ -86,113 +87,113 @@ def slowest_take_back(ground):
     return f"taken back at most {max(waits) / 1e6:.1f} s after the death (lease {LEASE / 1000:g} s)" if waits else ""
 
 
-# ---- others than workers ----
+# ---- others than workers: each function has count of them die at each point ----
 
-def kill_submitter(ground, point, count):
-    for i in range(count):
-        ground.killed_at(ground.client("submit", f"{point}:kill:{1 + i % 3}", count=3, prefix=f"p{i}"), point)
-        ground.run("submit", count=3, prefix=f"p{i}")
-    ground.settle(LEASE)
+def each(points, count):
+    return [(point, i, f"p{number}") for number, (point, i) in enumerate((p, i) for p in points for i in range(count))]
+
+
+def end_well(ground, runs, lease=LEASE):
+    ground.settle(lease)
     ground.judge()
-    ground.all_done()
-    return count, ""
+    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "cancelled")}
+    if wrong:
+        raise Failed(f"not done: {wrong}")
+    return len(runs), ""
 
 
-def leave_running(ground, i, fault, **work):
+def kill_submitter(ground, points, count):
+    runs = each(points, count)
+    for point, i, name in runs:
+        ground.killed_at(ground.client("submit", f"{point}:kill:{1 + i % 3}", count=3, prefix=name), point)
+        ground.run("submit", count=3, prefix=name)
+    return end_well(ground, runs)
+
+
+def leave_running(ground, name, fault):
     """One task whose worker is dead."""
-    ground.run("submit", prefix=f"p{i}")
-    ground.killed_at(ground.client("work", f"{fault}:kill", tasks=1, lease=300, **work), fault)
+    ground.run("submit", prefix=name)
+    ground.killed_at(ground.client("work", f"{fault}:kill", tasks=1, lease=300), fault)
 
 
-def kill_sweeper(ground, point, count):
+def kill_sweeper(ground, points, count):
     """The elected sweeper dies at its work; the next one does it."""
-    lease = 200
-    leave = {"take_back.before": "beat.after", "take_back.after": "beat.after"}.get(point, "commit.after")
-    for i in range(count):
-        leave_running(ground, i, leave)
+    lease, runs = 200, each(points, count)
+    for point, _, name in runs:
+        leave_running(ground, name, "beat.after" if point.startswith("take_back") else "commit.after")
         ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill"), point)
-    ground.settle(lease)
-    ground.judge()
-    ground.all_done()
-    return count, ""
+    return end_well(ground, runs, lease)
 
 
-def kill_leader(ground, point, count):
+def kill_leader(ground, points, count):
     """At its first and second word as the leader."""
-    lease = 150
-    for i in range(count):
+    lease, runs = 150, each(points, count)
+    for point, i, name in runs:
         ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill:{1 + i % 2}"), point)
-        leave_running(ground, i, "beat.after")
-    ground.settle(lease)
-    ground.judge()
-    ground.all_done()
-    return count, ""
+        leave_running(ground, name, "beat.after")
+    return end_well(ground, runs, lease)
 
 
-def kill_promoter(ground, point, count):
-    for i in range(count):
-        ground.run("submit", prefix=f"a{i}")
+def kill_promoter(ground, points, count):
+    runs = each(points, count)
+    for point, _, name in runs:
+        ground.run("submit", prefix=f"{name}a")
         if point.startswith("promote_waiting"):
-            ground.run("submit", prefix=f"b{i}", after=f"a{i}")
-            ground.run("work", tasks=1, lease=LEASE)
+            ground.run("submit", prefix=f"{name}b", after=f"{name}a")
+            ground.run("work", lease=LEASE, until_empty=1)
+            ground.run("submit", prefix=f"{name}c", after=f"{name}a")
         else:
             ground.run("work", tasks=1, lease=LEASE, end="crash")
         ground.killed_at(ground.client("work", f"{point}:kill", until_empty=1, lease=LEASE), point)
-    ground.settle(LEASE)
-    ground.judge()
-    ground.all_done()
-    return count, ""
+    return end_well(ground, runs)
 
 
-def kill_saver(ground, point, count):
+def kill_saver(ground, points, count):
     """Datasets that share parts, and models without a task."""
-    verb = "save-model" if point.startswith("save_model") else "save"
-    for i in range(count):
-        options = {"name": f"d{i % 3}", "seed": i} if verb == "save" else {"name": f"m{i}"}
+    runs = each(points, count)
+    for number, (point, i, name) in enumerate(runs):
+        verb = "save-model" if point.startswith("save_model") else "save"
+        options = {"name": f"d{number % 3}", "seed": number} if verb == "save" else {"name": name}
         ground.killed_at(ground.client(verb, f"{point}:kill:{1 + i % 2 if point.startswith('chunk') else 1}", **options), point)
-        if i % 2:
+        if number % 2:
             ground.run(verb, **options)
-    ground.judge()
-    return count, ""
+    return end_well(ground, runs)
 
 
-def make_garbage(ground, i):
+def make_garbage(ground, name):
     """Blobs that nothing points to any more, an upload that was given up, and a tombstone."""
-    ground.run("save", name=f"g{i}", seed=i)
-    ground.run("delete-datasets", filter='{"name":"g%d"}' % i)
-    ground.run("submit", prefix=f"g{i}")
+    ground.run("save", name=name, seed=len(name))
+    ground.run("delete-datasets", filter='{"name":"%s"}' % name)
+    ground.run("submit", prefix=name)
     ground.run("work", tasks=1, lease=LEASE)
-    ground.run("delete-models", filter='{"task":"g%d-0"}' % i)
-    ground.run("restart", filter='{"_id":"g%d-0"}' % i)
+    ground.run("delete-models", filter='{"task":"%s-0"}' % name)
+    ground.run("restart", filter='{"_id":"%s-0"}' % name)
 
 
-def kill_collector(ground, point, count):
-    for i in range(count):
-        make_garbage(ground, i)
+def kill_collector(ground, points, count):
+    runs = each(points, count)
+    for point, _, name in runs:
+        make_garbage(ground, name)
         if point == "gc_upload.before":
-            ground.killed_at(ground.client("save", "files.before:kill", name=f"u{i}", seed=i), "files.before")
-        ground.killed_at(ground.client("gc", f"{point}:kill", lease=50,
-                                       rounds=3), point)
-    ground.settle(LEASE)
-    ground.judge()
-    return count, ""
+            ground.killed_at(ground.client("save", "files.before:kill", name=f"{name}u"), "files.before")
+        ground.killed_at(ground.client("gc", f"{point}:kill", lease=50, rounds=3), point)
+    return end_well(ground, runs)
 
 
-def kill_user(ground, point, count):
+def kill_user(ground, points, count):
     """A user's request is cut short: asked again, it comes to the same."""
-    for i in range(count):
-        ground.run("submit", prefix=f"p{i}", count=2)
+    runs = each(points, count)
+    for point, _, name in runs:
+        ground.run("submit", prefix=name, count=2)
         if point == "bury.before":
             ground.run("work", tasks=2, lease=LEASE)
             verb, key = "delete-models", "task"
         else:
             verb, key = ("delete-tasks" if point.startswith("delete_task") else "cancel"), "_id"
-        options = {"filter": '{"%s":{"$in":["p%d-0","p%d-1"]}}' % (key, i, i)}
+        options = {"filter": '{"%s":{"$in":["%s-0","%s-1"]}}' % (key, name, name)}
         ground.killed_at(ground.client(verb, f"{point}:kill", **options), point)
         ground.run(verb, **options)
-    ground.settle(LEASE)
-    ground.judge()
-    return count, ""
+    return end_well(ground, runs)
 
 
 OTHERS = [
@@ -211,23 +212,38 @@ OTHERS = [
 ]
 
 
-def kills(engine, runs, large_runs=LARGE):
-    """[(title, function(ground) → (runs, note))] for each point."""
+def long_kills(engine, runs):
+    """[(name, runs, function(ground) → (runs, note))] for each point."""
     jobs = []
     for point, work, engines, passes in WORK:
         if engine in engines:
-            count = min(runs, large_runs) if work.get("end") == "large" else runs
-            jobs.append((title(point, work), lambda g, a=(point, work, passes, count): kill_workers(g, *a)))
+            count = min(runs, LARGE) if work.get("end") == "large" else runs
+            jobs.append((title(point, work), count, lambda g, a=[(point, work, passes)], c=count: kill_workers(g, a, c)))
     for function, engines, points in OTHERS:
         for point in points:
             if engine in engines:
-                name = f"{point} ({function.__name__.split('_')[1]})"
-                jobs.append((name, lambda g, f=function, p=point: f(g, p, runs)))
+                jobs.append((f"{point} ({who(function)})", runs, lambda g, f=function, p=point: f(g, [p], runs)))
+    return jobs
+
+
+def who(function):
+    return function.__name__.split("_")[1]
+
+
+def short_kills(engine):
+    """Every point once, all of one kind on one hub."""
+    work = [(point, options, passes) for point, options, engines, passes in WORK if engine in engines]
+    jobs = [(f"{len(work)} points of a worker", len(work), lambda g: kill_workers(g, work, 1))]
+    for function, engines, points in OTHERS:
+        if engine in engines:
+            jobs.append((f"{len(points)} points of a {who(function)}", len(points),
+                         lambda g, f=function, p=points: f(g, p, 1)))
     return jobs
 
 
 # ---- lost writes and replies ----
 
+ACTIONS = {"lose": "applied, its reply lost", "cut": "lost", "full": "refused, disk full", "away": "refused, hub away"}
 LOSSES = ["claim.before", "started.before", "beat.before", "checkpoint.before", "logs.before", "batch.before", "announce.before", "chunk.before",
           "files.before", "commit.before", "model.before", "published.before", "upload_done.before", "release.before",
           "crash.write", "failed.before", "cancelled.before"]

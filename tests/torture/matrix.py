@@ -24,22 +24,18 @@ class Fault:
 def faults(short):
     found = []
     for engine in ("sqlite", "mongodb"):
-        runs = 2 if short else 25
-        for name, run in kills.kills(engine, runs, 1 if short else kills.LARGE):
+        for name, runs, run in kills.short_kills(engine) if short else kills.long_kills(engine, 25):
             found.append(Fault("SIGKILL at", name, engine, runs, run))
-        for action in ("lose", "cut", "full", "away"):
-            runs = 1 if short else 10
-            found.append(Fault("a write is", {"lose": "applied, its reply lost", "cut": "lost", "full": "refused, disk full",
-                                              "away": "refused, hub away"}[action], engine, runs * len(kills.LOSSES),
-                               lambda g, a=action, r=runs: kills.losses(g, a, r)))
-        for name, count, run in zombies.zombies(engine, 1 if short else 5):
-            found.append(Fault("SIGSTOP", name, engine, count, run))
-        for name, count, run in collecting.collecting(engine, 1 if short else 10, 4 if short else 30):
-            found.append(Fault("gc", name, engine, count, run))
-        for name, count, make, run in clocks.clocks(engine, 3 if short else 20):
-            found.append(Fault("clocks", name, engine, count, run, make))
-        for name, count, make, run in network.network(engine, short):
-            found.append(Fault("network", name, engine, count, run, make))
-        for name, count, make, run in runners.runners(engine, short):
-            found.append(Fault("runner", name, engine, count, run, make))
+        for action, name in kills.ACTIONS.items():
+            found.append(Fault("a write is", name, engine, 1, lambda g, a=action: kills.losses(g, a, 1 if short else 10)))
+        for name, runs, run in zombies.zombies(engine, 1 if short else 5):
+            found.append(Fault("SIGSTOP", name, engine, runs, run))
+        for name, runs, run in collecting.collecting(engine, 1 if short else 10, 3 if short else 30):
+            found.append(Fault("gc", name, engine, runs, run))
+        for name, runs, make, run in clocks.clocks(engine, 3 if short else 20):
+            found.append(Fault("clocks", name, engine, runs, run, make))
+        for name, runs, make, run in network.network(engine, short):
+            found.append(Fault("network", name, engine, runs, run, make))
+        for name, runs, make, run in runners.runners(engine, short):
+            found.append(Fault("runner", name, engine, runs, run, make))
     return found
