@@ -4,7 +4,7 @@ import time
 
 from ground import Failed, Server
 
-LEASE = 900
+LEASE = 1500
 HOUR = 3600 * 1000
 
 

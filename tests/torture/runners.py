@@ -221,7 +221,7 @@ def runners(engine, short):
             ("killed as a whole", 4 * times, True, lambda g: runner_killed(g, 4 * times)),
             ("stopped as a whole, then woken", times, True, lambda g: runner_stopped(g, times)),
             ("SIGTERM", times, True, lambda g: told_to_leave(g, times, False)),
-            ("SIGTERM, then SIGKILL", times, True, lambda g: told_to_leave(g, times, True))]
+            ("SIGTERM, then SIGKILL", times, True, lambda g: told_to_leave(g, times, True))][:4 if short else 5]
     if engine == "mongodb" and not short:
         jobs += [("the hub is away for less than the lease", 2, True, lambda g: hub_away(g, 4, 30)),
                  ("the hub is away for twice the lease", 2, True, lambda g: hub_away(g, 8, 4)),

@@ -3,13 +3,15 @@
 """Kills, stops, cuts off and confuses clients of a hub, on both engines, and checks what is left.
 
 usage: torture.py BUILD [--short] [--seed N] [--minutes N] [--engine sqlite|mongodb] [--only WORD[,WORD]]
-                  [--report FILE] [--keep] [--list]
+                  [--jobs N] [--report FILE] [--keep] [--list]
 
 Prints its seed and one line for each fault; then a table, which --report writes as markdown. The long form runs until
 it is through, or begins nothing new after --minutes. What failed keeps its folder, named at the end, and the exit
-status is 1. --only runs the faults whose names contain one of the words.
+status is 1. --only runs the faults whose names contain one of the words. --jobs runs so many faults beside each other.
+--fail-fast stops at the first failure.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -70,6 +72,8 @@ def main():
     parser.add_argument("--engine", choices=["sqlite", "mongodb"])
     parser.add_argument("--only", default="")
     parser.add_argument("--report", type=pathlib.Path)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--fail-fast", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--list", action="store_true")
     given = parser.parse_args()
@@ -98,15 +102,18 @@ def main():
             print("SKIPPED: every fault on MongoDB, for no server can be had", file=sys.stderr)
             status = 1 if os.environ.get("CI") else 77
             faults = [f for f in faults if f.engine != "mongodb"]
-        for fault in faults:
-            if given.minutes and time.monotonic() - started > given.minutes * 60:
-                print("torture: out of time; the rest was not run", flush=True)
-                break
+        def one(fault):
             row = Row(fault.group, fault.name, fault.engine)
+            late = given.minutes and time.monotonic() - started > given.minutes * 60
+            if late or (given.fail_fast and world.failed):
+                row.note = "not run: out of time" if late else "not run: another failed"
+                return row
             run_one(world, fault, row)
-            rows.append(row)
             print(f"{'ok    ' if row.passed == row.runs else 'FAILED'} {row.group}: {row.name} [{row.engine}] "
                   f"{row.passed}/{row.runs} {row.seconds:.1f} s {row.note}", flush=True)
+            return row
+        with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
+            rows = list(pool.map(one, faults))
     finally:
         if server.uri and server.is_ours():
             server.stop()
