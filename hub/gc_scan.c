@@ -302,15 +302,25 @@ static void in_filter(const struct gc_batch *batch, const char *path, bson_t *fi
     bson_append_document_end(filter, &in);
 }
 
-/* Marks the candidates that documents of the collection name at path, unless `deleted`. */
-static int find_at(struct gc *gc, struct gc_batch *batch, const char *collection, const char *path, bson_error_t *error)
+static bool is_true(const bson_t *document, const char *key)
+{
+    bson_iter_t iter;
+    return bson_iter_init_find(&iter, document, key) && bson_iter_as_bool(&iter);
+}
+
+/* Marks the candidates that documents of the collection name at path, unless `unless` is true there: a model that was
+ * deleted, a task whose model has taken its pointer over. */
+static int find_at(struct gc *gc, struct gc_batch *batch, const char *collection, const char *path, const char *unless,
+                   bson_error_t *error)
 {
     bson_t filter, projection = BSON_INITIALIZER;
     const bson_t *document;
     int next;
     in_filter(batch, path, &filter);
     BSON_APPEND_INT32(&projection, path, 1);
-    BSON_APPEND_INT32(&projection, "deleted", 1);
+    if (unless != NULL) {
+        BSON_APPEND_INT32(&projection, unless, 1);
+    }
     struct store_find_options options = {.projection = &projection};
     struct store_cursor *cursor = store_find(hub_store(gc->hub), collection, &filter, &options, error);
     bson_destroy(&projection);
@@ -319,8 +329,8 @@ static int find_at(struct gc *gc, struct gc_batch *batch, const char *collection
         return -1;
     }
     while ((next = store_cursor_next(cursor, &document, error)) == 1) {
-        bson_iter_t iter, value, deleted;
-        if (bson_iter_init_find(&deleted, document, "deleted") && bson_iter_as_bool(&deleted)) {
+        bson_iter_t iter, value;
+        if (unless != NULL && is_true(document, unless)) {
             continue;
         }
         if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, &value) && BSON_ITER_HOLDS_OID(&value)) {
@@ -336,7 +346,7 @@ static int find_at(struct gc *gc, struct gc_batch *batch, const char *collection
 
 int gc_find_files(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
 {
-    return find_at(gc, batch, "blobs.files", "_id", error);
+    return find_at(gc, batch, "blobs.files", "_id", NULL, error);
 }
 
 int gc_find_uploads(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
@@ -403,9 +413,9 @@ int gc_find_pointers(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
     for (size_t i = 0; i < batch->count; i++) {
         batch->list[i].pointed = false;
     }
-    if (gc_find_uploads(gc, batch, error) < 0 || find_at(gc, batch, TASKS, "result.blob_id", error) < 0 ||
-        find_at(gc, batch, TASKS, "checkpoint.blob_id", error) < 0 ||
-        find_at(gc, batch, "models", "blob_id", error) < 0) {
+    if (gc_find_uploads(gc, batch, error) < 0 || find_at(gc, batch, TASKS, "result.blob_id", "published", error) < 0 ||
+        find_at(gc, batch, TASKS, "checkpoint.blob_id", NULL, error) < 0 ||
+        find_at(gc, batch, "models", "blob_id", "deleted", error) < 0) {
         return -1;
     }
     return find_in_datasets(gc, batch, error);

@@ -110,11 +110,12 @@ proctype Gc()
 #ifdef STALE_BY_AGE
           pointed = false;
 #else
-          d_step {
-              pointed = upload[b] && ((state == RUNNING && holder == b) || (state == DONE && result == b))
-          };
+          pointed = upload[b] && state == RUNNING && holder == b;
 #endif
-          if :: !pointed -> pointed = (state == DONE && result == b) :: else fi;
+          if
+          :: !pointed -> pointed = (state == DONE && result == b && !published) /* then the model has taken it over */
+          :: else
+          fi;
           if :: !pointed -> pointed = (model[b] == LIVE) :: else fi;
           d_step {
               if

@@ -91,6 +91,10 @@ HUB_TEST(gc, only_what_nothing_points_to_goes)
     cr_expect(is_there(hub, &result) && is_there(hub, &checkpoint) && is_there(hub, &model) && is_there(hub, &part));
     cr_expect_eq(count_in(hub, "blobs.chunks", "{}"), 4);
     cr_expect_eq(count_in(hub, "blobs.files", "{'metadata.condemned': {'$exists': true}}"), 0);
+    /* What is published is its model's, and this one's was deleted. */
+    poke(hub, "tasks", "{'name': 'a'}", "{'$set': {'published': true}}");
+    cr_expect_eq(collect(hub).blobs_deleted, 1);
+    cr_expect_not(is_there(hub, &result));
     bson_destroy(&dataset);
     bson_destroy(live);
     bson_destroy(dead);
