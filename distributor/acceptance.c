@@ -447,21 +447,24 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
 
 int acceptance_save_architectures(struct acceptance *acceptance, bson_error_t *error)
 {
+    struct architecture_entry *entries = calloc(acceptance->count + 1, sizeof *entries);
+    size_t count = 0;
+    if (!entries)
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the architectures");
     for (size_t i = 0; i < acceptance->capacity; i++) {
-        struct accepted *accepted = &acceptance->table[i];
+        const struct accepted *accepted = &acceptance->table[i];
         if (!accepted->text || accepted->done)
             continue;
-        bson_t fields;
-        bson_init(&fields);
-        if (!accepted->saved && *accepted->text != '{')
-            BSON_APPEND_UTF8(&fields, "text", accepted->text);
-        int saved = architecture_record_save(acceptance->hub, accepted->graph_json, &fields, NULL, error);
-        bson_destroy(&fields);
-        if (saved < 0)
-            return -1;
-        accepted->done = true;
+        entries[count++] = (struct architecture_entry){
+            .graph_json = accepted->graph_json,
+            .text = !accepted->saved && *accepted->text != '{' ? accepted->text : NULL,
+        };
     }
-    return 0;
+    int64_t saved = architecture_record_save_many(acceptance->hub, entries, count, error);
+    free(entries);
+    for (size_t i = 0; saved >= 0 && i < acceptance->capacity; i++)
+        acceptance->table[i].done = acceptance->table[i].text;
+    return saved < 0 ? -1 : 0;
 }
 
 /* ---- the rest ---- */

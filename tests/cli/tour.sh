@@ -84,6 +84,9 @@ expect 3 'no models found' -- find-model --keyword mine
 
 # --- a single task, a saved architecture, tasks that wait for others, evaluation
 expect 0 -- save-architecture small 'dense:8:relu dense:4' --tag narrow
+expect 0 -- save-architecture 'the same' 'dense:8:relu dense:4'
+expect 0 -- find-architecture small 'the same' -o json
+json 'len(it) == 2 and it[0]["digest"] == it[1]["digest"]'
 expect 0 -- create-task --name single --dataset tiny --architecture small --set epochs=2 --set seed=7 --priority 5 -o json
 json 'it["seq"] == 4 and it["state"] == "ready" and it["hyper_parameters"]["epochs"] == 2 and it["priority"] == 5'
 expect 0 -- create-task --name check --kind test --dataset tiny --model "$(printf %.8s "$best")" --after single -o json

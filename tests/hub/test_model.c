@@ -177,35 +177,61 @@ HUB_TEST(model, tags_come_and_go_and_words_follow)
 HUB_TEST(architecture, kept_once_and_found_again)
 {
     static const char graph[] = "{\"layers\":[{\"name\":\"d1\",\"kind\":\"dense\",\"units\":800}]}";
-    bson_t record, *fields = json("{'name': 'mlp', 'text': 'dense:800'}"), *later = json("{'name': 'wide', 'tags': ['big']}");
+    bson_t record, *fields = json("{'name': 'mlp', 'text': 'dense:800'}"), *later = json("{'name': 'wide', 'tags': ['big']}"),
+           *tagged = json("{'name': 'mlp', 'tags': ['small']}");
     bson_error_t why;
     cr_expect_eq(GOOD(architecture_record_save(hub, graph, fields, &record, error)), 1);
     char id[40];
     snprintf(id, sizeof id, "%s", text_of(&record, "_id"));
     cr_expect_eq(number_of(&record, "graph.layers.0.units"), 800);
     bson_destroy(&record);
-    cr_expect_eq(GOOD(architecture_record_save(hub, graph, later, &record, error)), 0);
-    cr_expect_str_eq(text_of(&record, "_id"), id);
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, later, &record, error)), 1, "another name is another record");
     cr_expect_str_eq(text_of(&record, "name"), "wide");
-    cr_expect_str_eq(text_of(&record, "text"), "dense:800");
     cr_expect_str_eq(text_of(&record, "words.1"), "big");
+    bson_destroy(&record);
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, fields, &record, error)), 0);
+    cr_expect_str_eq(text_of(&record, "_id"), id);
     char digest[65];
     snprintf(digest, sizeof digest, "%s", text_of(&record, "digest"));
     bson_destroy(&record);
+    cr_expect_eq(GOOD(architecture_record_save(hub, graph, tagged, &record, error)), 0);
+    cr_expect_str_eq(text_of(&record, "_id"), id);
+    cr_expect_str_eq(text_of(&record, "tags.0"), "small");
+    cr_expect_str_eq(text_of(&record, "text"), "dense:800");
+    bson_destroy(&record);
     digest[10] = '\0';
     id[8] = '\0';
-    const char *const texts[] = {"wide", digest, id};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const texts[] = {"wide", "mlp", digest, id};
+    for (size_t i = 0; i < 4; i++) {
         cr_expect_eq(GOOD(architecture_record_resolve(hub, texts[i], &record, error)), 1, "%s", texts[i]);
         bson_destroy(&record);
     }
-    cr_expect_eq(GOOD(architecture_record_resolve(hub, "mlp", &record, error)), 0);
-    bson_destroy(&record);
     cr_expect_eq(architecture_record_save(hub, "{", NULL, NULL, &why), -1);
     cr_expect_eq(GOOD(architecture_record_save(hub, graph, NULL, NULL, error)), 0);
-    cr_expect_eq(GOOD(architecture_record_delete(hub, NULL, error)), 1);
+    cr_expect_eq(GOOD(architecture_record_delete(hub, NULL, error)), 2);
     bson_destroy(fields);
     bson_destroy(later);
+    bson_destroy(tagged);
+}
+
+HUB_TEST(architecture, many_are_saved_once)
+{
+    char graphs[250][80];
+    struct architecture_entry entries[250];
+    bson_t *name = json("{'name': 'mine'}"), record;
+    for (int i = 0; i < 250; i++) {
+        snprintf(graphs[i], sizeof graphs[i], "{\"layers\":[{\"kind\":\"dense\",\"units\":%d}]}", i + 1);
+        entries[i] = (struct architecture_entry){.graph_json = graphs[i], .text = i == 7 ? "dense:8" : NULL};
+    }
+    cr_expect_eq(GOOD(architecture_record_save(hub, graphs[3], name, NULL, error)), 1);
+    cr_expect_eq(GOOD(architecture_record_save_many(hub, entries, 250, error)), 249, "one is there under a name");
+    cr_expect_eq(GOOD(architecture_record_save_many(hub, entries, 250, error)), 0);
+    cr_expect_eq(count_in(hub, "architectures", "{}"), 250);
+    read_one(hub, "architectures", "{'graph.layers.0.units': 8}", &record);
+    cr_expect_str_eq(text_of(&record, "text"), "dense:8");
+    cr_expect_eq(GOOD(architecture_record_save(hub, graphs[7], NULL, NULL, error)), 0, "the same _id");
+    bson_destroy(&record);
+    bson_destroy(name);
 }
 
 HUB_TEST(sweep, saved_once)
