@@ -98,11 +98,26 @@ static int check_value(const struct cli *cli, struct cli_value *value)
     return CLI_DONE;
 }
 
+/* Names of files, and URIs with them, are any bytes; what goes into documents and filters is UTF-8. */
+static bool takes_any_bytes(const struct cli_option *option)
+{
+    static const char *const values[] = {"FILE", "DIR", "URI"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        if (strcmp(option->value, values[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int add_value(struct cli *cli, const struct cli_option *option, const char *text)
 {
     cli->values = bson_realloc(cli->values, (cli->value_count + 1) * sizeof *cli->values);
     struct cli_value *value = &cli->values[cli->value_count++];
     *value = (struct cli_value){.option = option, .text = text};
+    if (text != NULL && !takes_any_bytes(option) && !bson_utf8_validate(text, strlen(text), false)) {
+        return cli_usage(cli, "--%s: must be UTF-8", option->name);
+    }
     return option->kind == CLI_FLAG ? CLI_DONE : check_value(cli, value);
 }
 

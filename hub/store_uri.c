@@ -79,10 +79,11 @@ static const char *stray_password(const char *hosts)
 static bool find_credentials(const char *uri, struct secret *secret, size_t *rest)
 {
     const char *user = uri, *at = strrchr(uri, '@');
-    size_t scheme = strspn(uri, SCHEME_LETTERS);
+    /* A scheme that is not known may as well be a user's name, and what follows it a password. */
+    size_t scheme = strncasecmp(uri, "mongodb", 7) == 0 ? strspn(uri, SCHEME_LETTERS) : 0;
     if (strncmp(uri + scheme, "://", 3) == 0 || strncmp(uri + scheme, "//", 2) == 0)
         user = uri + scheme + (uri[scheme] == ':' ? 3 : 2);
-    else if (uri[scheme] == ':' && strncasecmp(uri, "mongodb", 7) == 0)
+    else if (scheme > 0 && uri[scheme] == ':')
         user = uri + scheme + 1;
     *rest = (size_t)(user - uri);
     if (at && at >= user) {
@@ -94,6 +95,9 @@ static bool find_credentials(const char *uri, struct secret *secret, size_t *res
         return true;
     }
     const char *stray = stray_password(user);
+    size_t other = strspn(user, SCHEME_LETTERS);
+    if (!stray && strncmp(user + other, "://", 3) == 0)
+        stray = stray_password(user + other + 3);
     if (stray) {
         *secret = (struct secret){(size_t)(stray - uri), strlen(uri)};
         *rest = secret->end;
