@@ -24,7 +24,7 @@ struct heartbeat {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* something to do, or done with logs, or a beat was tried */
-    const struct hub *origin;
+    char *uri;
     struct hub *hub; /* the thread's own */
     int64_t lease_ms, interval_ms;
     bool quit, watching;
@@ -50,7 +50,7 @@ static bool open_hub(struct heartbeat *heartbeat, bson_error_t *error)
     int64_t wait_ms = heartbeat->interval_ms;
     wait_ms = wait_ms < WAIT_LEAST_MS ? WAIT_LEAST_MS : wait_ms > WAIT_MOST_MS ? WAIT_MOST_MS : wait_ms;
     if (!heartbeat->hub)
-        heartbeat->hub = hub_reopen_with_timeout(heartbeat->origin, wait_ms, error);
+        heartbeat->hub = hub_open_with_timeout(heartbeat->uri, NULL, wait_ms, error);
     return heartbeat->hub != NULL;
 }
 
@@ -219,7 +219,7 @@ struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_er
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the heartbeat");
         return NULL;
     }
-    heartbeat->origin = hub;
+    heartbeat->uri = bson_strdup(hub_uri(hub)); /* what it says of projects does not matter: fences carry theirs */
     heartbeat->lease_ms = lease_ms;
     heartbeat->interval_ms = lease_ms / 6;
     heartbeat->answered = true;
@@ -235,6 +235,7 @@ struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_er
     if (failed) {
         pthread_cond_destroy(&heartbeat->changed);
         pthread_mutex_destroy(&heartbeat->mutex);
+        bson_free(heartbeat->uri);
         free(heartbeat);
         hub_error(error, HUB_ERROR_MEMORY, "cannot start the heartbeat's thread: %s", strerror(failed));
         return NULL;
@@ -256,6 +257,7 @@ void heartbeat_free(struct heartbeat *heartbeat)
     spool_free(heartbeat->spool);
     bson_destroy(heartbeat->progress);
     free(heartbeat->folder);
+    bson_free(heartbeat->uri);
     free(heartbeat);
 }
 

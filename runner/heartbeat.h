@@ -23,7 +23,7 @@ enum heartbeat_verdict {
     HEARTBEAT_LOST    /* the task is another's: write nothing more */
 };
 
-/* hub is borrowed for hub_reopen, which the thread does when it first needs to. NULL on error. */
+/* The thread opens the hub of the same URI for itself when it first needs to. NULL on error. */
 struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_error_t *error);
 /* Ends the thread; it first waits for what is being written. NULL allowed. */
 void heartbeat_free(struct heartbeat *heartbeat);

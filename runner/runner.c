@@ -605,6 +605,7 @@ static bool configure(struct runner *runner, const char *id, int64_t lease_ms)
            BSON_APPEND_UTF8(to, "device", options->device ? options->device : "cpu") &&
            BSON_APPEND_INT32(to, "threads", runner->threads) && BSON_APPEND_INT64(to, "lease_ms", lease_ms) &&
            BSON_APPEND_INT64(to, "cache_bytes", cache > 0 ? cache : INT64_C(1) << 30) &&
+           (!options->spool || BSON_APPEND_UTF8(to, "spool", options->spool)) &&
            BSON_APPEND_UTF8(to, "runner", id) && BSON_APPEND_INT64(to, "supervisor", getpid()) &&
            BSON_APPEND_BOOL(to, "limited", options->max_tasks > 0);
 }

@@ -17,7 +17,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 50, RETRY_MOST_MS = 5000, OUTPUT_WAIT_MS = 2000, STOP_SECONDS = 28 };
+enum { RETRY_MS = 50, RETRY_MOST_MS = 5000, OUTPUT_WAIT_MS = 2000, HUB_LEAST_MS = 5000, STOP_SECONDS = 28 };
 
 static volatile sig_atomic_t stopping;
 static int wake[2] = {-1, -1}; /* the signal handler writes, whoever waits polls */
@@ -281,13 +281,20 @@ static int work_until_told(struct claimer *claimer)
     return 0;
 }
 
+/* No call may take so long that a commit cannot be tried again within its lease. */
+static int64_t hub_wait_ms(const struct worker *worker)
+{
+    int64_t wait = worker->lease_ms / 3;
+    return wait < HUB_LEAST_MS ? HUB_LEAST_MS : wait;
+}
+
 /* A hub that is away is waited for: the supervisor has seen it alive. */
 static int connect_hub(struct worker *worker, const char *uri, const char *project)
 {
     int64_t wait = RETRY_MS;
     bson_error_t error;
     for (bool noted = false; !stopping && !worker->leave; noted = true) {
-        worker->hub = hub_open(uri, project, HUB_OPEN_EXISTING, &error);
+        worker->hub = hub_open_with_timeout(uri, project, hub_wait_ms(worker), &error);
         if (worker->hub)
             return 0;
         if (!work_is_transient(&error) || hub_error_code(&error) == HUB_ERROR_UNAUTHORIZED)
@@ -321,6 +328,7 @@ static int configure(struct claimer *claimer)
     worker->threads = (int)threads;
     worker->lease_ms = lease_ms;
     worker->device_name = document_string(configuration, "device");
+    worker->spool = document_string(configuration, "spool");
     claimer->limited = document_bool(configuration, "limited", false);
     claimer->options = (struct task_claim_options){.runner = document_string(configuration, "runner"),
                                                    .worker = document_string(configuration, "worker"),
