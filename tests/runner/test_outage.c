@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A hub that goes away and comes back while runners work: nothing is lost and nothing is done twice. */
+#include "fixture.h"
+#include "proxy.h"
+#include "server.h"
+
+#include <dirent.h>
+
+TEST_USES_SERVER;
+
+static struct proxy proxy;
+static char *direct_uri;
+
+/* hub is straight to the server; runners, by uri, go through the proxy. */
+static void open_server(void)
+{
+    direct_uri = test_server_database(NULL);
+    cr_assert_eq(hub_init(direct_uri, NULL, error), 1, "%s", error->message);
+    hub = hub_open(direct_uri, NULL, HUB_OPEN_EXISTING, error);
+    cr_assert_not_null(hub, "%s", error->message);
+    save_blobs(300);
+    proxy_start(&proxy, direct_uri);
+    uri = proxy.uri;
+}
+
+static void close_server(void)
+{
+    if (!hub)
+        return;
+    hub_close(hub);
+    proxy_stop(&proxy);
+    free(direct_uri);
+}
+
+TestSuite(outage, .init = open_server, .fini = close_server, .timeout = 300);
+
+static void add(const char *name, int epochs, const char *more)
+{
+    bson_t *fields = json("{'name': '%s', 'dataset': 'blobs', 'architecture': 'dropout:0.1 dense:24:relu dense:3',"
+                          " 'hyper_parameters': {'epochs': %d, 'batch_size': 7, 'seed': 3}%s%s}",
+                          name, epochs, *more ? ", " : "", more);
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    bson_destroy(fields);
+}
+
+struct points {
+    int64_t count, last;
+    bool in_order;
+};
+
+static int look(const bson_t *bucket, void *data)
+{
+    struct points *points = data;
+    bson_t list;
+    bson_iter_t at;
+    cr_assert(document_array(bucket, "points", &list) && bson_iter_init(&at, &list));
+    while (bson_iter_next(&at)) {
+        char path[32];
+        snprintf(path, sizeof path, "%s.step", bson_iter_key(&at));
+        int64_t step = (int64_t)number(&list, path);
+        points->in_order = points->in_order && step > points->last;
+        points->last = step;
+        points->count++;
+    }
+    return 0;
+}
+
+/* 43 steps an epoch; a point every tenth, and one at each epoch's end. */
+static void expect_logs(const char *name, int epochs)
+{
+    bson_t *task = json("{'name': '%s'}", name), *split = json("{'split': 'train'}");
+    struct points points = {.in_order = true};
+    int64_t steps = 43 * (int64_t)epochs, ends = 0;
+    for (int64_t epoch = 1; epoch <= epochs; epoch++)
+        ends += 43 * epoch % 10 != 0;
+    cr_assert_geq(logs_read(hub, task, split, look, &points, error), 0, "%s", error->message);
+    cr_expect(points.in_order, "%s: each point once", name);
+    cr_expect_eq(points.count, steps / 10 + ends, "%s: %lld points", name, (long long)points.count);
+    bson_destroy(task);
+    bson_destroy(split);
+}
+
+static void expect_done(const char *name, int claims)
+{
+    char filter[64];
+    struct gc_report report;
+    snprintf(filter, sizeof filter, "{'name': '%s'}", name);
+    bson_t *task = find_one("tasks", filter);
+    cr_expect_str_eq(document_string(task, "state"), "done", "%s", document_string(task, "error.message"));
+    cr_expect(document_bool(task, "published", false));
+    cr_expect_eq(number(task, "claims"), claims);
+    cr_expect_eq(number(task, "crashes"), 0);
+    cr_expect_eq(count("models", filter), 1);
+    cr_assert_eq(gc_run(hub, 500, false, &report, error), 1, "%s", error->message);
+    cr_expect_eq(count("uploads", "{}"), 0);
+    bson_t *model = find_one("models", filter);
+    bson_iter_t at;
+    uint8_t *data = NULL;
+    size_t length;
+    cr_assert(bson_iter_init_find(&at, model, "blob_id"));
+    cr_expect_eq(blob_load(hub_store(hub), bson_iter_oid(&at), 1 << 20, &data, &length, error), 1, "%s", error->message);
+    bson_free(data);
+    bson_destroy(model);
+    bson_destroy(task);
+}
+
+static void expect_same(const char *one, const char *other)
+{
+    char filter[64];
+    snprintf(filter, sizeof filter, "{'name': '%s'}", one);
+    bson_t *first = find_one("models", filter);
+    snprintf(filter, sizeof filter, "{'name': '%s'}", other);
+    bson_t *second = find_one("models", filter);
+    cr_expect_str_eq(document_string(first, "sha256"), document_string(second, "sha256"));
+    bson_destroy(first);
+    bson_destroy(second);
+}
+
+/* ---- in training ---- */
+
+#define EPOCHS 6000 /* longer than the outage */
+
+static void train_through(const char *fault, double seconds)
+{
+    add("long", EPOCHS, "'log_every': 10");
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 60000}");
+    wait_for("tasks", "{'state': 'running', 'started': true}", 1, 60);
+    wait_for("logs", "{'split': 'train', 'number': 0}", 1, 60);
+    proxy_tell(&proxy, "%s", fault);
+    usleep((useconds_t)(seconds * 1e6));
+    cr_expect_eq(waitpid(runner, NULL, WNOHANG), 0, "it works on");
+    proxy_tell(&proxy, "forward");
+    cr_expect_eq(wait_runner(runner, 200), 0);
+    expect_done("long", 1);
+    expect_logs("long", EPOCHS);
+}
+
+Test(outage, in_training_while_connections_are_refused)
+{
+    train_through("refuse", 6);
+}
+
+Test(outage, in_training_while_nothing_is_answered)
+{
+    train_through("black-hole", 8);
+}
+
+Test(outage, longer_than_the_lease_gives_the_task_back_with_what_was_trained)
+{
+    add("through", 4000, "'log_every': 10");
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true}");
+    cr_expect_eq(wait_runner(runner, 200), 0);
+    add("long", 4000, "'log_every': 10");
+    runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    wait_for("tasks", "{'state': 'running', 'progress.seconds': {'$gt': 1.5}}", 1, 60);
+    proxy_tell(&proxy, "refuse");
+    sleep(4); /* two thirds of the lease are over, and the lease is, too */
+    bson_t *task = find_one("tasks", "{'name': 'long'}");
+    cr_expect_str_eq(document_string(task, "state"), "running", "nothing is taken from the living");
+    bson_destroy(task);
+    proxy_tell(&proxy, "forward");
+    cr_expect_eq(wait_runner(runner, 200), 0);
+    task = find_one("tasks", "{'name': 'long'}");
+    cr_expect_geq(number(task, "claims"), 2);
+    expect_done("long", (int)number(task, "claims"));
+    bson_destroy(task);
+    expect_same("through", "long");
+    expect_logs("long", 4000);
+}
+
+/* ---- in the finish ---- */
+
+/* The fault meets the first request that holds the text; then there is no hub for some seconds. */
+static void finish_through(const char *fault, const char *then)
+{
+    add("short", 300, "'log_every': 10");
+    proxy_tell(&proxy, "%s", fault);
+    if (*then)
+        proxy_tell(&proxy, "then %s", then);
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 60000}");
+    if (*then) {
+        wait_for("tasks", "{'claims': 1}", 1, 60);
+        sleep(5);
+        cr_expect_eq(waitpid(runner, NULL, WNOHANG), 0, "it holds on to what it has");
+        proxy_tell(&proxy, "forward");
+    }
+    cr_expect_eq(wait_runner(runner, 200), 0);
+    expect_done("short", 1);
+    expect_logs("short", 300);
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'model'}"), 1);
+}
+
+Test(outage, in_the_upload)
+{
+    finish_through("lose files_id", "refuse");
+}
+
+Test(outage, in_the_upload_without_an_answer)
+{
+    finish_through("cut files_id", "black-hole");
+}
+
+Test(outage, before_the_commit)
+{
+    finish_through("cut claim_id", "refuse");
+}
+
+Test(outage, behind_the_commit)
+{
+    finish_through("lose claim_id", "refuse");
+}
+
+Test(outage, of_the_reply_to_the_commit_alone)
+{
+    finish_through("lose claim_id", "");
+}
+
+Test(outage, of_the_reply_to_the_model_alone)
+{
+    finish_through("lose setOnInsert", "");
+}
+
+/* ---- of a checkpoint's reply ---- */
+
+Test(outage, of_the_reply_to_a_checkpoint)
+{
+    add("through", 1000, "'log_every': 10");
+    cr_expect_eq(wait_runner(start_runner("{\"workers\": 1, \"until_empty\": true}"), 200), 0);
+    add("long", 1000, "'log_every': 10, 'checkpoint_every': 100");
+    proxy_tell(&proxy, "lose log_claims 3");
+    cr_expect_eq(wait_runner(start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 60000}"), 200), 0);
+    expect_done("long", 1);
+    expect_same("through", "long");
+    expect_logs("long", 1000);
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'checkpoint'}"), 0, "gc had them");
+}
+
+/* ---- a worker that slept: on SQLite, where the order of events is known ---- */
+
+TestSuite(zombie, .init = open_hub, .fini = close_hub, .timeout = 120);
+
+static pid_t worker_of(pid_t runner)
+{
+    pid_t found = 0;
+    DIR *directory = opendir("/proc");
+    for (struct dirent *entry; directory && !found && (entry = readdir(directory));) {
+        char path[300], name[64];
+        int pid = atoi(entry->d_name), parent = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
+        if (file && fscanf(file, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == runner)
+            found = pid;
+        if (file)
+            fclose(file);
+    }
+    closedir(directory);
+    cr_assert(found > 0, "the runner has no worker");
+    return found;
+}
+
+/* Everything that the collection holds, as text. */
+static char *dump(const char *collection)
+{
+    bson_string_t *text = bson_string_new(NULL);
+    bson_t *sort = json("{'_id': 1}");
+    const bson_t *document;
+    struct store_find_options options = {.sort = sort};
+    struct store_cursor *cursor = store_find(hub_store(hub), collection, NULL, &options, error);
+    while (store_cursor_next(cursor, &document, error) == 1) {
+        char *line = document_json(document);
+        bson_string_append_printf(text, "%s\n", line);
+        bson_free(line);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(sort);
+    return bson_string_free(text, false);
+}
+
+Test(zombie, that_wakes_after_its_lease_gives_up_and_writes_nothing)
+{
+    static const char *const collections[] = {"tasks", "models", "logs", "uploads", "blobs.files", "blobs.chunks"};
+    enum { COLLECTIONS = sizeof collections / sizeof *collections };
+    char *before[COLLECTIONS], *events = test_path(".events");
+    add_task("slept", "'epochs': 20000, 'batch_size': 7, 'seed': 3", "'log_every': 10, 'checkpoint_every': 1000");
+    setenv("TL_TEST_EVENTS", events, 1);
+    pid_t sleeper = start_runner("{\"workers\": 1, \"lease_ms\": 3000}");
+    unsetenv("TL_TEST_EVENTS");
+    wait_for("tasks", "{'state': 'running', 'checkpoint.epoch': {'$gt': 1000}}", 1, 60);
+    pid_t worker = worker_of(sleeper);
+    kill(worker, SIGSTOP);
+    kill(sleeper, SIGSTOP);
+    pid_t other = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    cr_expect_eq(wait_runner(other, 110), 0);
+    cr_expect_eq(count("tasks", "{'name': 'slept', 'state': 'done', 'claims': 2}"), 1);
+    for (int i = 0; i < COLLECTIONS; i++)
+        before[i] = dump(collections[i]);
+    kill(sleeper, SIGCONT);
+    kill(worker, SIGCONT);
+    char text[4096] = "";
+    for (int i = 0; i < 500 && !strstr(text, "lost"); i++) { /* 5 s */
+        usleep(10000);
+        FILE *file = fopen(events, "r");
+        size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;
+        text[length] = '\0';
+        if (file)
+            fclose(file);
+    }
+    cr_expect_not_null(strstr(text, "lost"), "it has given up: %s", text);
+    sleep(2); /* and goes on doing nothing */
+    for (int i = 0; i < COLLECTIONS; i++) {
+        char *after = dump(collections[i]);
+        cr_expect_str_eq(after, before[i], "%s", collections[i]);
+        bson_free(after);
+        bson_free(before[i]);
+    }
+    kill(sleeper, SIGTERM);
+    cr_expect_eq(wait_runner(sleeper, 30), 0);
+    free(events);
+}
