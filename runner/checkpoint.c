@@ -262,7 +262,9 @@ bool checkpoint_is_due(struct checkpoint *checkpoint, int64_t epochs)
     double now = clock_seconds();
     if (!checkpoint->owed && now - checkpoint->last_time < recipe->checkpoint_seconds)
         return false;
-    return now >= checkpoint->next_time && heartbeat_is_answered(checkpoint->work->worker->heartbeat, NULL, 0);
+    struct heartbeat *heartbeat = checkpoint->work->worker->heartbeat;
+    return now >= checkpoint->next_time && heartbeat_is_answered(heartbeat, NULL, 0) &&
+           heartbeat_confirm(heartbeat, 0) > 0;
 }
 
 int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_position *position, bson_error_t *error)
