@@ -8,7 +8,7 @@
 #define DEPTH 200
 
 const char *const archive_collections[ARCHIVE_COLLECTIONS] = {
-    "projects", "architectures", "sweeps", "datasets", "models", "runners", "logs", "tasks",
+    "projects", "architectures", "sweeps", "datasets", "models", "runners", "tasks", "logs",
 };
 
 int archive_collection_index(const char *collection)
@@ -120,12 +120,16 @@ size_t archive_pointers(const char *collection, const bson_t *document, bson_oid
 
 /* ---- bytes ---- */
 
-static bool is_sound(bson_iter_t *iter, int depth)
+static bool is_sound(bson_iter_t *iter, bool array, int depth)
 {
-    while (bson_iter_next(iter)) {
+    for (bool first = true; bson_iter_next(iter); first = false) {
         bson_iter_t inner;
+        if (array && first && strcmp(bson_iter_key(iter), "0") != 0) {
+            return false;
+        }
         if (BSON_ITER_HOLDS_DOCUMENT(iter) || BSON_ITER_HOLDS_ARRAY(iter)) {
-            if (depth == DEPTH || !bson_iter_recurse(iter, &inner) || !is_sound(&inner, depth + 1)) {
+            if (depth == DEPTH || !bson_iter_recurse(iter, &inner) ||
+                !is_sound(&inner, BSON_ITER_HOLDS_ARRAY(iter), depth + 1)) {
                 return false;
             }
         }
@@ -136,7 +140,7 @@ static bool is_sound(bson_iter_t *iter, int depth)
 bool archive_is_sound(const bson_t *document)
 {
     bson_iter_t iter;
-    return bson_iter_init(&iter, document) && is_sound(&iter, 1);
+    return bson_iter_init(&iter, document) && is_sound(&iter, false, 1);
 }
 
 void archive_id_text(const bson_t *document, char *out, size_t size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Export. Tasks are read first and kept aside: whatever they lead to (models, datasets, sweeps, logs) was there by then
- * and is read after them. They are written last, so that an import shows nothing to runners before all else is there. */
+ * and is read after them. They are written when all of that is, so that an import shows a runner nothing that is not whole;
+ * only logs come after their tasks, for gc takes logs whose task is not there. */
 #include "hub/archive_export_impl.h"
 #include "hub/task_impl.h"
 
@@ -313,6 +314,10 @@ static int write_document(struct exporter *exporter, int collection, const bson_
         document = &own;
         result = 1;
     }
+    char id[128];
+    if (result == 0 && task_document_id(document, id)) {
+        archive_set_add(&exporter->left_out, id, strlen(id));
+    }
     if (result > 0) {
         result = archive_digest_add(&exporter->digest, hub_store(exporter->hub), collection, document, error);
     }
@@ -351,7 +356,8 @@ static bool is_wanted(const struct exporter *exporter, const char *collection, c
     claim = hub_text(document, "claim");
     task = hub_text(document, "task");
     return (claim == NULL || !archive_set_has(&exporter->claims, claim, strlen(claim))) &&
-           (task == NULL || archive_set_has(&exporter->tasks, task, strlen(task)));
+           (task == NULL || (archive_set_has(&exporter->tasks, task, strlen(task)) &&
+                             !archive_set_has(&exporter->left_out, task, strlen(task))));
 }
 
 static int write_collection(struct exporter *exporter, int collection, bson_error_t *error)
@@ -458,7 +464,8 @@ static int count_all(struct exporter *exporter, bson_error_t *error)
 static int export_all(struct exporter *exporter, struct archive_summary *summary, bson_error_t *error)
 {
     if (check_quiet(exporter, error) < 0 || count_all(exporter, error) < 0 || spool_tasks(exporter, error) < 0 ||
-        write_header(exporter, error) < 0 || write_numbers(exporter, error) < 0) {
+        write_header(exporter, error) < 0 || write_numbers(exporter, error) < 0 ||
+        archive_writer_seal(&exporter->writer, error) < 0) {
         return -1;
     }
     for (int i = 0; i < ARCHIVE_COLLECTIONS; i++) {
@@ -488,6 +495,7 @@ int archive_export(struct hub *hub, FILE *file, const struct archive_export_opti
     archive_set_destroy(&exporter.blobs_written);
     archive_set_destroy(&exporter.tasks);
     archive_set_destroy(&exporter.claims);
+    archive_set_destroy(&exporter.left_out);
     archive_digest_destroy(&exporter.digest);
     archive_writer_close(&exporter.writer);
     return result;

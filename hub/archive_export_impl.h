@@ -16,6 +16,7 @@ struct exporter {
     struct archive_set blobs_written;
     struct archive_set tasks;  /* that are exported */
     struct archive_set claims; /* that are dropped */
+    struct archive_set left_out; /* documents: their blobs could not be had */
     FILE *spool;               /* the tasks, as they were read first */
 };
 

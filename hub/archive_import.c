@@ -33,23 +33,14 @@ static int take_collection(struct importer *importer, const bson_t *frame, bson_
 {
     const char *name = hub_text(frame, "collection");
     importer->collection = name != NULL ? archive_collection_index(name) : -1;
-    if (importer->collection < 0) {
-        return out_of_order(importer, error);
-    }
-    if (importer->project_count == 0) {
-        return importer->options->project != NULL
-                   ? hub_error(error, HUB_ERROR_NOT_FOUND, "%s holds no project \"%.64s\"", importer->reader.name,
-                               importer->options->project)
-                   : out_of_order(importer, error);
-    }
-    return 1;
+    return importer->collection >= 0 && importer->placed ? 1 : out_of_order(importer, error);
 }
 
 static int take_blob(struct importer *importer, const bson_t *frame, bson_error_t *error)
 {
     bson_t files;
     const struct import_project *project = importer_project(importer, hub_text(frame, "project"));
-    if (importer->in_blob || !hub_view(frame, "file", &files)) {
+    if (importer->in_blob || !importer->placed || !hub_view(frame, "file", &files)) {
         return out_of_order(importer, error);
     }
     importer->in_blob = true;
@@ -66,11 +57,7 @@ static int end_blob(struct importer *importer, bool dropped, bson_error_t *error
     if (importer->skip_blob) {
         return 1;
     }
-    if (dropped) {
-        importer_drop_blob(importer);
-        return 1;
-    }
-    return importer_end_blob(importer, error);
+    return dropped ? importer_drop_blob(importer, error) : importer_end_blob(importer, error);
 }
 
 static int take_document(struct importer *importer, const bson_t *document, bson_error_t *error)
@@ -108,7 +95,8 @@ static int take_document(struct importer *importer, const bson_t *document, bson
 static int take_frame(struct importer *importer, enum archive_kind kind, const bson_t *frame, bson_error_t *error)
 {
     switch (kind) {
-    case ARCHIVE_NUMBERS: return importer_take_numbers(importer, frame, error);
+    case ARCHIVE_NUMBERS:
+        return importer->placed ? out_of_order(importer, error) : importer_take_numbers(importer, frame, error);
     case ARCHIVE_COLLECTION: return take_collection(importer, frame, error);
     case ARCHIVE_BLOB: return take_blob(importer, frame, error);
     case ARCHIVE_CHUNK:
@@ -121,7 +109,10 @@ static int take_frame(struct importer *importer, enum archive_kind kind, const b
     case ARCHIVE_DOCUMENT: return take_document(importer, frame, error);
     case ARCHIVE_COLLECTION_END: return 1;
     case ARCHIVE_SEAL:
-        return importer->in_blob ? out_of_order(importer, error) : importer_flush(importer, error);
+        if (importer->in_blob) {
+            return out_of_order(importer, error);
+        }
+        return importer->placed ? importer_flush(importer, error) : importer_place(importer, error);
     case ARCHIVE_TRAILER: return 1;
     default: return out_of_order(importer, error);
     }

@@ -13,6 +13,7 @@ struct import_segment {
 
 struct import_project {
     char *name, *target;
+    int64_t last; /* the highest task number */
     struct import_segment *segments;
     size_t count;
 };
@@ -45,6 +46,7 @@ struct importer {
 
     struct import_project *projects;
     size_t project_count;
+    bool placed; /* the seal after the projects has come, and their numbers have their place */
     int collection; /* of the documents that come; -1 */
 
     bool in_blob, skip_blob; /* skip_blob: of a project that is not wanted */
@@ -65,8 +67,10 @@ void importer_note(struct importer *importer, const char *format, ...) BSON_GNUC
 
 /* ---- archive_import_map.c ---- */
 
-/* Takes a NUMBERS frame: the project's name in the hub, and where its task numbers go. */
+/* Takes a NUMBERS frame: a project's name, and its highest task number. */
 int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_error_t *error);
+/* At the first seal: where the projects' task numbers go. */
+int importer_place(struct importer *importer, bson_error_t *error);
 /* NULL: not one of those that are imported. */
 const struct import_project *importer_project(const struct importer *importer, const char *name);
 /* The document as it is to stand in the hub (new). */
@@ -83,7 +87,7 @@ int importer_start(struct importer *importer, bson_error_t *error);
 int importer_begin_blob(struct importer *importer, const bson_t *files, bson_error_t *error);
 int importer_add_chunk(struct importer *importer, const bson_t *chunk, bson_error_t *error);
 int importer_end_blob(struct importer *importer, bson_error_t *error);
-void importer_drop_blob(struct importer *importer);
+int importer_drop_blob(struct importer *importer, bson_error_t *error);
 /* Takes the document over. */
 void importer_add_document(struct importer *importer, bson_t *document);
 /* A seal has come: what is pending is written. */

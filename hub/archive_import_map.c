@@ -181,8 +181,9 @@ static int place_numbers(struct importer *importer, struct import_project *proje
     return 1;
 }
 
-static int map_numbers(struct importer *importer, struct import_project *project, int64_t last, bson_error_t *error)
+static int map_numbers(struct importer *importer, struct import_project *project, bson_error_t *error)
 {
+    int64_t last = project->last;
     bson_t filter, record;
     record_filter(importer, project, &filter);
     int result = store_find_one(hub_store(importer->hub), META, &filter, NULL, &record, error);
@@ -247,8 +248,24 @@ int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_e
         bson_realloc(importer->projects, (importer->project_count + 1) * sizeof *importer->projects);
     struct import_project *project = &importer->projects[importer->project_count++];
     *project = (struct import_project){.name = bson_strdup(name),
-                                       .target = bson_strdup(options->rename != NULL ? options->rename : name)};
-    return map_numbers(importer, project, last, error);
+                                       .target = bson_strdup(options->rename != NULL ? options->rename : name),
+                                       .last = last};
+    return 1;
+}
+
+int importer_place(struct importer *importer, bson_error_t *error)
+{
+    importer->placed = true;
+    if (importer->project_count == 0 && importer->options->project != NULL) {
+        return hub_error(error, HUB_ERROR_NOT_FOUND, "%s holds no project \"%.64s\"", importer->reader.name,
+                         importer->options->project);
+    }
+    for (size_t i = 0; i < importer->project_count; i++) {
+        if (map_numbers(importer, &importer->projects[i], error) < 0) {
+            return -1;
+        }
+    }
+    return 1;
 }
 
 /* ---- documents ---- */

@@ -247,7 +247,8 @@ static int same_blob(struct importer *importer, const struct blob_info *info, co
         int64_t chunks = store_count(hub_store(importer->hub), BLOB_CHUNKS, &filter, error);
         bson_destroy(&filter);
         /* Where chunks are missing they are put back. */
-        return chunks < 0 ? -1 : chunks >= info->length / (size > 0 ? size : BLOB_CHUNK_BYTES);
+        size = size > 0 ? size : BLOB_CHUNK_BYTES;
+        return chunks < 0 ? -1 : chunks >= (info->length + size - 1) / size;
     }
     bson_oid_to_string(&info->id, id);
     return hub_error(error, HUB_ERROR_CONFLICT, "blob %s is in the hub with other content: this archive cannot be imported", id);
@@ -321,9 +322,10 @@ int importer_end_blob(struct importer *importer, bson_error_t *error)
     return 1;
 }
 
-void importer_drop_blob(struct importer *importer)
+int importer_drop_blob(struct importer *importer, bson_error_t *error)
 {
     struct import_blob *blob = &importer->blobs[importer->blob_count - 1];
+    int64_t result = 1;
     size_t kept = 0;
     for (size_t i = 0; i < importer->chunk_count; i++) {
         bson_iter_t iter;
@@ -336,8 +338,15 @@ void importer_drop_blob(struct importer *importer)
         }
     }
     importer->chunk_count = kept;
+    if (blob->streamed && !blob->there) {
+        bson_t filter = BSON_INITIALIZER; /* without a files document they are nobody else's */
+        BSON_APPEND_OID(&filter, "files_id", &blob->info.id);
+        result = store_delete(hub_store(importer->hub), BLOB_CHUNKS, &filter, error);
+        bson_destroy(&filter);
+    }
     bson_destroy(blob->files);
-    importer->blob_count--; /* what was written of it is gc's, once its announcement is gone */
+    importer->blob_count--;
+    return result < 0 ? -1 : 1;
 }
 
 /* ---- what is there already ---- */

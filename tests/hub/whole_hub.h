@@ -64,7 +64,7 @@ static inline void insert_types(struct hub *hub)
         " 'long': {'$numberLong': '1'}, 'double': {'$numberDouble': '1.0'}, 'minus': {'$numberDouble': '-0.0'},"
         " 'nan': {'$numberDouble': 'NaN'}, 'infinite': {'$numberDouble': '-Infinity'}, 'nothing': null,"
         " 'large': {'$numberLong': '9223372036854775807'}, 'date': {'$date': {'$numberLong': '-1'}},"
-        " 'oid': {'$oid': '0123456789abcdef01234567'}, 'octets': {'$binary': {'base64': 'AAEC', 'subType': '80'}},"
+        " 'oid': {'$oid': '0123456789abcdef01234567'}, 'octets': {'$binary': {'base64': 'AAEC', 'subType': '00'}},"
         " 'uuid': {'$binary': {'base64': 'AAECAwQFBgcICQoLDA0ODw==', 'subType': '04'}}, 'array': [1, [2, {'b': 1, 'a': 2}]],"
         " 'empty': {}, 'none': [], 'text': 'Größe \\u0000 \\ud83d\\ude42', 'alpha': true,"
         " 'created_at': {'$date': 1000}, 'schema_version': 1}");
