@@ -156,8 +156,17 @@ static int parse_settings(struct cli *cli, const char *path, const char *text)
     return code;
 }
 
+static bool holds_secret(const char *uri)
+{
+    char *redacted = store_redact_uri(uri);
+    bool differs = strcmp(redacted, uri) != 0;
+    bson_free(redacted);
+    return differs;
+}
+
 static int read_settings(struct cli *cli, const char *path)
 {
+    struct stat status;
     char *text = NULL;
     int code = CLI_DONE;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -165,10 +174,15 @@ static int read_settings(struct cli *cli, const char *path)
     if (fd < 0) {
         return CLI_DONE; /* none there, or not for us */
     }
+    bool known = cli->uri != NULL;
     if (read_small(fd, &text) < 0) {
         code = cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
     } else {
         code = parse_settings(cli, path, text);
+    }
+    if (code == CLI_DONE && !known && cli->uri != NULL && holds_secret(cli->uri) &&
+        (fstat(fd, &status) < 0 || (status.st_mode & S_IRWXO) != 0)) {
+        code = cli_say(CLI_FAILED, "%s: holds a password, and every user of this machine can read it: chmod 600 it", path);
     }
     bson_free(text);
     close(fd);
