@@ -2,66 +2,11 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/select.h"
+#include "cli/snapshot.h"
 #include "cli/text.h"
-#include "hub/runner_record.h"
-#include "hub/task.h"
 
 #include <math.h>
 #include <string.h>
-
-#define HOUR 3600000LL
-
-/* Runners that say they are running: how many, and their workers. */
-static int append_runners(struct cli *cli, bson_t *report)
-{
-    bson_t filter = BSON_INITIALIZER, list;
-    const bson_t *runner;
-    bson_error_t error;
-    uint32_t index = 0;
-    int more = -1;
-
-    BSON_APPEND_UTF8(&filter, "state", "running");
-    BSON_APPEND_ARRAY_BEGIN(report, "runners", &list);
-    struct store_cursor *cursor = runner_record_find(cli->hub, &filter, &error);
-    while (cursor != NULL && (more = store_cursor_next(cursor, &runner, &error)) > 0) {
-        char digits[16];
-        const char *key;
-        bson_uint32_to_string(index++, &key, digits, sizeof digits);
-        BSON_APPEND_DOCUMENT(&list, key, runner);
-    }
-    store_cursor_close(cursor);
-    bson_append_array_end(report, &list);
-    bson_destroy(&filter);
-    return more < 0 ? cli_fail(&error) : CLI_DONE;
-}
-
-/* Tasks that ended well within the last hour of the server's. */
-static int append_rate(struct cli *cli, bson_t *report)
-{
-    bson_t filter = BSON_INITIALIZER, since;
-    bson_error_t error;
-    int64_t now, count;
-    int code = CLI_DONE;
-
-    if (store_server_time(hub_store(cli->hub), &now, &error) < 0) {
-        bson_destroy(&filter);
-        return cli_fail(&error);
-    }
-    BSON_APPEND_UTF8(&filter, "project", hub_project(cli->hub));
-    BSON_APPEND_UTF8(&filter, "state", "done");
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "finished_at", &since);
-    BSON_APPEND_DATE_TIME(&since, "$gt", now - HOUR);
-    bson_append_document_end(&filter, &since);
-    count = store_count(hub_store(cli->hub), "tasks", &filter, &error);
-    if (count < 0) {
-        code = cli_fail(&error);
-    } else {
-        BSON_APPEND_INT64(report, "done_last_hour", count);
-        BSON_APPEND_DATE_TIME(report, "at", now);
-    }
-    bson_destroy(&filter);
-    return code;
-}
 
 static int append_best(struct cli *cli, bson_t *report)
 {
@@ -95,24 +40,15 @@ static int append_best(struct cli *cli, bson_t *report)
 
 static int append_counts(struct cli *cli, bson_t *report)
 {
-    bson_t states = BSON_INITIALIZER, everything = BSON_INITIALIZER;
+    bson_t everything = BSON_INITIALIZER;
     bson_error_t error;
-    int code = CLI_DONE;
-
-    bson_destroy(&states);
-    if (task_count_states(cli->hub, NULL, &states, &error) < 0) {
-        code = cli_fail(&error);
-    } else {
-        BSON_APPEND_DOCUMENT(report, "tasks", &states);
-        int64_t datasets = select_count(cli, &select_datasets, &everything);
-        int64_t models = datasets < 0 ? -1 : select_count(cli, &select_models, &everything);
-        code = models < 0 ? CLI_FAILED : CLI_DONE;
-        BSON_APPEND_INT64(report, "datasets", datasets);
-        BSON_APPEND_INT64(report, "models", models);
-    }
-    bson_destroy(&states);
+    int code = snapshot_take(cli->hub, 0, report, &error) < 0 ? cli_fail(&error) : CLI_DONE;
+    int64_t datasets = code == CLI_DONE ? select_count(cli, &select_datasets, &everything) : -1;
+    int64_t models = datasets < 0 ? -1 : select_count(cli, &select_models, &everything);
+    BSON_APPEND_INT64(report, "datasets", datasets);
+    BSON_APPEND_INT64(report, "models", models);
     bson_destroy(&everything);
-    return code;
+    return code == CLI_DONE && models < 0 ? CLI_FAILED : code;
 }
 
 static void append_states(bson_string_t *text, const bson_t *report)
@@ -131,30 +67,78 @@ static void append_states(bson_string_t *text, const bson_t *report)
     }
 }
 
-static void print_runners(const bson_t *report)
+static void append_label_list(bson_string_t *line, const bson_t *runner)
 {
-    bson_iter_t runners, iter;
-    uint32_t length;
-    const uint8_t *data;
-
-    if (!output_find(report, "runners", &runners) || !bson_iter_recurse(&runners, &iter)) {
+    bson_iter_t at, iter;
+    const char *separator = ", labels ";
+    if (!output_find(runner, "labels", &at) || !BSON_ITER_HOLDS_ARRAY(&at) || !bson_iter_recurse(&at, &iter)) {
         return;
     }
     while (bson_iter_next(&iter)) {
-        bson_t runner;
+        if (BSON_ITER_HOLDS_UTF8(&iter)) {
+            bson_string_append(line, separator);
+            text_append_escaped(line, bson_iter_utf8(&iter, NULL), strlen(bson_iter_utf8(&iter, NULL)));
+            separator = ",";
+        }
+    }
+}
+
+static void append_runner(bson_string_t *line, const bson_t *runner)
+{
+    const char *host = output_text(runner, "host"), *state = output_text(runner, "state");
+    bson_iter_t at, iter;
+    int64_t tasks = 0;
+    if (output_find(runner, "tasks", &at) && BSON_ITER_HOLDS_ARRAY(&at) && bson_iter_recurse(&at, &iter)) {
+        while (bson_iter_next(&iter)) {
+            tasks++;
+        }
+    }
+    text_append_escaped(line, host != NULL ? host : "?", host != NULL ? strlen(host) : 1);
+    bson_string_append_printf(line, ", process %lld, %lld workers, %lld running, %lld done",
+                              (long long)output_integer(runner, "pid", 0),
+                              (long long)output_integer(runner, "workers", 0), (long long)tasks,
+                              (long long)output_integer(runner, "tasks_done", 0));
+    append_label_list(line, runner);
+    if (output_find(runner, "silent", &at) && bson_iter_as_bool(&at)) {
+        char time[32];
+        text_format_seconds((double)output_integer(runner, "silent_seconds", 0), time, sizeof time);
+        bson_string_append_printf(line, ", silent for %s", time);
+    } else if (state != NULL && strcmp(state, "draining") == 0) {
+        bson_string_append(line, ", leaving");
+    }
+}
+
+/* A line for each document of a list in the report. */
+static void print_list(const bson_t *report, const char *path, const char *label,
+                       void (*append)(bson_string_t *line, const bson_t *document))
+{
+    bson_iter_t list, iter;
+    uint32_t length;
+    const uint8_t *data;
+
+    if (!output_find(report, path, &list) || !bson_iter_recurse(&list, &iter)) {
+        return;
+    }
+    while (bson_iter_next(&iter)) {
+        bson_t document;
         bson_iter_document(&iter, &length, &data);
-        if (bson_init_static(&runner, data, length)) {
-            const char *host = output_text(&runner, "host");
-            bson_string_t *line = bson_string_new("runner:   ");
-            text_append_escaped(line, host != NULL ? host : "?", host != NULL ? strlen(host) : 1);
-            bson_string_append_printf(line, ", process %lld, %lld workers, %lld done",
-                                      (long long)output_integer(&runner, "pid", 0),
-                                      (long long)output_integer(&runner, "workers", 0),
-                                      (long long)output_integer(&runner, "tasks_done", 0));
+        if (bson_init_static(&document, data, length)) {
+            bson_string_t *line = bson_string_new(label);
+            append(line, &document);
             puts(line->str);
             bson_string_free(line, true);
         }
     }
+}
+
+static void append_unserved(bson_string_t *line, const bson_t *group)
+{
+    const char *queue = output_text(group, "queue"), *class = output_text(group, "resource_class");
+    bson_string_append_printf(line, "%lld ready in queue ", (long long)output_integer(group, "ready", 0));
+    text_append_escaped(line, queue != NULL ? queue : "", queue != NULL ? strlen(queue) : 0);
+    bson_string_append(line, " that need ");
+    text_append_escaped(line, class != NULL ? class : "", class != NULL ? strlen(class) : 0);
+    bson_string_append(line, ": no living runner takes them (see: tl_hub help run-task)");
 }
 
 static int print_status(struct cli *cli, const bson_t *report)
@@ -168,7 +152,8 @@ static int print_status(struct cli *cli, const bson_t *report)
     append_states(states, report);
     printf("%s\ntasks:    %s\n", line->str, states->str);
     printf("rate:     %lld done in the last hour\n", (long long)output_integer(report, "done_last_hour", 0));
-    print_runners(report);
+    print_list(report, "runners", "runner:   ", append_runner);
+    print_list(report, "unserved", "unserved: ", append_unserved);
     printf("datasets: %lld\nmodels:   %lld", (long long)output_integer(report, "datasets", 0),
            (long long)output_integer(report, "models", 0));
     if (isfinite(output_number(report, "best_model.accuracy"))) {
@@ -191,12 +176,6 @@ static int run(struct cli *cli)
         BSON_APPEND_UTF8(&report, "hub", store_uri_redacted(hub_store(cli->hub)));
         BSON_APPEND_UTF8(&report, "project", hub_project(cli->hub));
         code = append_counts(cli, &report);
-    }
-    if (code == CLI_DONE) {
-        code = append_rate(cli, &report);
-    }
-    if (code == CLI_DONE) {
-        code = append_runners(cli, &report);
     }
     if (code == CLI_DONE) {
         code = append_best(cli, &report);

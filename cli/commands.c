@@ -31,6 +31,7 @@ const struct cli_command *const cli_commands[] = {
     &cmd_save_log,
     &cmd_delete_log,
     &cmd_status,
+    &cmd_watch,
     &cmd_doctor,
     &cmd_gc,
     &cmd_fsck,
