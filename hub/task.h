@@ -64,6 +64,9 @@ struct task_claim_options {
     const char *resource_class; /* NULL: "cpu" */
     int32_t lane;
     const char *name;           /* NULL, or only tasks of this name, newest first */
+    /* NULL, or told of each task that was put away as failed because it is malformed (a foreign client's) */
+    void (*set_aside)(const bson_t *task, const char *message, void *data);
+    void *data; /* of set_aside */
 };
 
 /* One findAndModify. 1 with *task (the claimed document) and *fence filled, 0 when there is nothing ready, -1. A lost

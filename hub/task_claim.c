@@ -138,6 +138,16 @@ static int claim_once(struct hub *hub, const struct task_claim_options *options,
     return result;
 }
 
+static int set_aside(struct hub *hub, const struct task_claim_options *options, const bson_t *task, const char *message,
+                     bson_error_t *error)
+{
+    int result = task_set_aside(hub, task, message, error);
+    if (result > 0 && options->set_aside != NULL) {
+        options->set_aside(task, message, options->data);
+    }
+    return result;
+}
+
 /* The task that a claim would take is of wrong types, so that the claim itself fails (claims: "many"): it is put
  * away. 1, 0 when the first task is in order, -1. */
 static int set_aside_first(struct hub *hub, const struct task_claim_options *options, bson_error_t *error)
@@ -149,7 +159,7 @@ static int set_aside_first(struct hub *hub, const struct task_claim_options *opt
     struct store_find_options find = {.sort = &sort};
     int result = store_find_one(hub_store(hub), TASKS, &filter, &find, &task, error);
     if (result > 0 && schema_check("task", &task, &inner) < 0) {
-        result = task_set_aside(hub, &task, inner.message, error);
+        result = set_aside(hub, options, &task, inner.message, error);
     } else if (result > 0) {
         result = 0;
     }
@@ -189,7 +199,7 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
             return 1;
         }
         /* Claimed, and of no use to anyone: it has failed, and the next one is asked for. */
-        if (task_set_aside(hub, task, inner.message, error) < 0) {
+        if (set_aside(hub, options, task, inner.message, error) < 0) {
             break;
         }
         if (i + 1 == MAX_SET_ASIDE) {

@@ -135,6 +135,21 @@ static void say_error(struct worker *worker, const char *say, const char *key, c
     bson_destroy(&message);
 }
 
+/* A task that no claim can hold is a failure of this run like any other. */
+static void say_set_aside(const bson_t *task, const char *text, void *data)
+{
+    const struct claimer *claimer = data;
+    bson_t message = BSON_INITIALIZER;
+    const char *name = document_string(task, "name"), *id = document_string(task, "_id");
+    int64_t seq = 0;
+    document_integer(task, "seq", &seq);
+    if (BSON_APPEND_UTF8(&message, "say", "failed") && BSON_APPEND_UTF8(&message, "task", id ? id : "") &&
+        BSON_APPEND_INT64(&message, "seq", seq) && BSON_APPEND_UTF8(&message, "name", name ? name : "") &&
+        BSON_APPEND_UTF8(&message, "error", text))
+        message_send(claimer->worker.socket, &message, true);
+    bson_destroy(&message);
+}
+
 static void say_claimed(struct claimer *claimer, int source, const bson_t *task, const struct task_fence *fence)
 {
     bson_t message = BSON_INITIALIZER;
@@ -216,6 +231,8 @@ static int claim(struct claimer *claimer, int at, bson_error_t *error)
     claimer->options.project = source.project;
     claimer->options.queue = source.queue;
     claimer->options.resource_class = source.resource_class;
+    claimer->options.set_aside = say_set_aside;
+    claimer->options.data = claimer;
     hub_set_project(worker->hub, source.project);
     int result = task_claim(worker->hub, &claimer->options, &task, &fence, error);
     if (result > 0) {

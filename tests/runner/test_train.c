@@ -237,3 +237,20 @@ Test(train, a_saved_architecture_is_found_by_name)
     bson_destroy(task);
     bson_destroy(fields);
 }
+
+Test(train, a_malformed_task_counts_as_failed)
+{
+    struct heard heard = {0};
+    bson_t *foreign = json("{'_id': 'f1', 'project': 'default', 'lane': 0, 'queue': 'default', 'resource_class': 'cpu',"
+                           " 'kind': 'train', 'name': 'foreign', 'state': 'ready', 'priority': 0, 'seq': 1,"
+                           " 'hyper_parameters': {'epochs': 'many'}}");
+    cr_assert_geq(store_insert(hub_store(hub), "tasks", foreign, error), 0, "%s", error->message);
+    add_task("good", "'epochs': 1", "");
+    struct runner_summary summary = run((struct runner_options){.workers = 1, .until_empty = true}, &heard);
+    cr_expect_eq(summary.failed, 1);
+    cr_expect_eq(summary.done, 1);
+    cr_expect_eq(heard.failed, 1);
+    cr_expect_not_null(strstr(heard.last, "task.hyper_parameters.epochs"), "%s", heard.last);
+    cr_expect_eq(count("tasks", "{'name': 'foreign', 'state': 'failed'}"), 1);
+    bson_destroy(foreign);
+}
