@@ -8,6 +8,8 @@
 #include <time.h>
 
 #define DELETE_STEP 500            /* documents deleted in one transaction */
+#define VACUUM_STEP_PAGES 2048
+#define VACUUM_STEP "PRAGMA incremental_vacuum(2048)"
 #define VACUUM_THRESHOLD_PAGES 4096 /* unused pages from which on the file is made smaller */
 
 static int64_t wall_clock_ms(void)
@@ -301,23 +303,34 @@ static int64_t delete_matches(struct sqlite_store *store, const char *name, cons
     return result ? -1 : (int64_t)count;
 }
 
-/* Gives unused pages back to the file system, some at a time. */
-static int shrink(struct sqlite_store *store, bson_error_t *error)
+static int64_t unused_pages(struct sqlite_store *store, bson_error_t *error)
 {
-    int64_t unused = 0;
+    int64_t unused = -1;
     if (sqlite_begin_read(store, error))
         return -1;
-    int result = sqlite_query_int(store, "PRAGMA freelist_count", &unused, error);
+    if (sqlite_query_int(store, "PRAGMA freelist_count", &unused, error) < 0)
+        unused = -1;
     sqlite_end_read(store);
-    if (result < 0 || unused < VACUUM_THRESHOLD_PAGES)
-        return result < 0 ? -1 : 0;
-    if (sqlite_begin_write(store, error))
-        return -1;
-    if (sqlite_execute(store, "PRAGMA incremental_vacuum(2048)", error)) {
-        sqlite_rollback(store);
-        return -1;
+    return unused;
+}
+
+/* Gives unused pages back to the file system, so many at a time that other writers wait for a moment only. */
+static int shrink(struct sqlite_store *store, bson_error_t *error)
+{
+    int64_t unused = unused_pages(store, error);
+    if (unused < VACUUM_THRESHOLD_PAGES)
+        return unused < 0 ? -1 : 0;
+    for (int64_t steps = unused / VACUUM_STEP_PAGES + 1; steps > 0 && unused > 0; steps--) {
+        if (sqlite_begin_write(store, error))
+            return -1;
+        if (sqlite_execute(store, VACUUM_STEP, error)) {
+            sqlite_rollback(store);
+            return -1;
+        }
+        if (sqlite_commit(store, error) || (unused = unused_pages(store, error)) < 0)
+            return -1;
     }
-    return sqlite_commit(store, error);
+    return 0;
 }
 
 static int64_t sqlite_delete(void *self, const char *collection, const struct store_filter *filter,

@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,9 +26,30 @@ int64_t turnstile_now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+/* A database that has several names (links) has one turnstile: beside the file itself. */
 void turnstile_init(struct turnstile *turnstile, const char *database)
 {
-    *turnstile = (struct turnstile){.path = bson_strdup_printf("%s.lock", database), .fd = -1};
+    char *real = realpath(database, NULL);
+    *turnstile = (struct turnstile){.path = bson_strdup_printf("%s.lock", real ? real : database), .fd = -1};
+    free(real);
+}
+
+/* Whoever may write the database may pass: a new file has its mode and, as far as that is ours to give, its owner. */
+static int open_file(const struct turnstile *turnstile)
+{
+    struct stat database;
+    int fd = open(turnstile->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return errno == EEXIST ? open(turnstile->path, O_RDWR | O_CLOEXEC) : -1;
+    char *path = bson_strndup(turnstile->path, strlen(turnstile->path) - strlen(".lock"));
+    if (stat(path, &database) == 0) {
+        /* What cannot be given is not needed: then nobody else may write the database either. */
+        if (fchmod(fd, database.st_mode & 0666) != 0 ||
+            (geteuid() == 0 && fchown(fd, database.st_uid, database.st_gid) != 0))
+            errno = 0;
+    }
+    bson_free(path);
+    return fd;
 }
 
 void turnstile_destroy(struct turnstile *turnstile)
@@ -87,7 +110,7 @@ int turnstile_enter(struct turnstile *turnstile, int64_t limit_ms, bson_error_t 
 {
     int64_t start = turnstile_now_us();
     if (turnstile->fd < 0)
-        turnstile->fd = open(turnstile->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        turnstile->fd = open_file(turnstile);
     if (turnstile->fd < 0)
         return hub_error(error, HUB_ERROR_IO, "lock file '%s': %s", turnstile->path, strerror(errno));
     if (wait_for(turnstile, NEXT, start, limit_ms, error))

@@ -812,26 +812,3 @@ Test(sqlite, replaces_an_index_whose_keys_changed)
     cr_expect_eq(store_delete(store, "things", document("{}"), NULL), 1);
     store_close(store);
 }
-
-Test(sqlite, gives_space_back_after_deleting)
-{
-    bson_error_t error = {0};
-    struct stat full, emptied;
-    struct store *store = opened("", true);
-    struct store_operation operations[40] = {0};
-    for (int i = 0; i < 40; i++) {
-        uint8_t *bytes = bson_malloc0(1 << 20);
-        bson_t *large = bson_new();
-        BSON_APPEND_INT32(large, "_id", i);
-        bson_append_binary(large, "data", 4, BSON_SUBTYPE_BINARY, bytes, 1 << 20);
-        bson_free(bytes);
-        operations[i] = (struct store_operation){
-            .kind = STORE_INSERT, .collection = "things", .document = document_keep(large)};
-    }
-    cr_assert_eq(store_batch(store, operations, 40, NULL, &error), 1, "%s", error.message);
-    cr_assert_eq(stat(path, &full), 0);
-    cr_expect_eq(store_delete(store, "things", document("{}"), &error), 40);
-    cr_assert_eq(stat(path, &emptied), 0);
-    cr_expect_lt(emptied.st_size, full.st_size);
-    store_close(store);
-}
