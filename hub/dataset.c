@@ -302,6 +302,22 @@ static void append_parts(const struct dataset_writer *writer, bson_t *dataset)
     bson_append_array_end(dataset, &list);
 }
 
+/* The reply to the insert was lost: does this very manifest stand? Its _id alone does not say, for another writer may
+ * have taken the version. 1, 0, -1. */
+static int stands(struct hub *hub, const bson_t *dataset, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, stored, parts, stored_parts;
+    BSON_APPEND_UTF8(&filter, "_id", hub_text(dataset, "_id"));
+    int result = store_find_one(hub_store(hub), DATASETS, &filter, NULL, &stored, error);
+    if (result > 0) {
+        result = hub_view(&stored, "parts", &stored_parts) && hub_view(dataset, "parts", &parts) &&
+                 bson_equal(&parts, &stored_parts);
+    }
+    bson_destroy(&stored);
+    bson_destroy(&filter);
+    return result;
+}
+
 /* Inserts the manifest as the version after the newest. 1; 0 when the newest has this digest (*dataset is it); -1. */
 static int insert(struct dataset_writer *writer, const char *digest, bson_t *dataset, bson_error_t *error)
 {
@@ -338,7 +354,12 @@ static int insert(struct dataset_writer *writer, const char *digest, bson_t *dat
         result = store_insert(hub_store(writer->hub), DATASETS, dataset, &inner);
         TL_FAULT("dataset.after");
         if (result < 0 && hub_unknown(&inner)) {
-            continue; /* reads again: the same digest then means that it is there */
+            /* If it stands its parts must still be looked after, as after any insert. */
+            result = stands(writer->hub, dataset, error);
+            if (result != 0) {
+                return result;
+            }
+            continue;
         }
         if (result < 0 && hub_error_code(&inner) != HUB_ERROR_DUPLICATE) {
             if (error != NULL) {

@@ -12,6 +12,7 @@
 #define MODELS "models"
 #define READ_BYTES (1 << 20)
 #define TAG_TRIES 10
+#define SAVE_TRIES 4
 
 /* ---- saving ---- */
 
@@ -62,6 +63,35 @@ static int delete_one(struct hub *hub, const bson_t *model, bson_error_t *error)
     return deleted < 0 ? -1 : 1;
 }
 
+/* A lost reply is answered by asking whether a model with this blob, which is nobody else's, stands there. */
+static int insert(struct hub *hub, const bson_t *model, const bson_oid_t *blob_id, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    bson_error_t inner;
+    int result = -1;
+    BSON_APPEND_OID(&filter, "blob_id", blob_id);
+    for (int i = 0; i < SAVE_TRIES && result <= 0; i++) {
+        bson_t found;
+        result = store_insert(hub_store(hub), MODELS, model, &inner) < 0 ? -1 : 1;
+        if (result > 0 || !hub_unknown(&inner)) {
+            break;
+        }
+        result = store_find_one(hub_store(hub), MODELS, &filter, NULL, &found, &inner);
+        bson_destroy(&found);
+        if (result < 0) {
+            break;
+        }
+    }
+    if (result == 0) {
+        result = hub_error(&inner, HUB_ERROR_UNKNOWN_OUTCOME, "the model: replies keep being lost; try again");
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    bson_destroy(&filter);
+    return result;
+}
+
 int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data, void *buffer, size_t size),
                void *data, bson_t *model, bson_error_t *error)
 {
@@ -96,7 +126,7 @@ int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data
     BSON_APPEND_UTF8(&composed, "sha256", info.sha256);
     BSON_APPEND_INT64(&composed, "bytes", info.length);
     TL_FAULT("save_model.before");
-    if (store_insert(hub_store(hub), MODELS, &composed, error) < 0) {
+    if (insert(hub, &composed, &blob_id, error) < 0) {
         goto out;
     }
     TL_FAULT("save_model.after");

@@ -8,12 +8,12 @@ from ground import Failed
 LEASE = 600
 
 
-def reuse_between(ground, collector_at, passed, saver_at, saved):
+def reuse_between(ground, collector_at, passed, saver_at, saved, then=""):
     """A version of a dataset goes while the next one, which shares its first part, is being saved, and gc finds that part
     with no pointer. The collector and the saver are stopped at their points; the saver goes on first. saved: whether
     its version must stand (the collector was stopped before it deleted anything of it), or must be refused."""
     ground.run("save", name="d", seed=1)
-    saver = ground.client("save", f"{saver_at}:stop", name="d", seed=2)
+    saver = ground.client("save", f"{saver_at}:stop,{then}" if then else f"{saver_at}:stop", name="d", seed=2)
     ground.stopped(saver)
     ground.run("delete-datasets", filter='{"version":1}')
     collector = ground.client("gc", f"{collector_at}:stop:{passed}", lease=100)
@@ -27,6 +27,22 @@ def reuse_between(ground, collector_at, passed, saver_at, saved):
         raise Failed(f"the new version was not saved: {ground.last_words()}")
     if not saved and (status == 0 or there != 0):
         raise Failed("a version was saved whose part is gone")
+    ground.judge()
+    return 1, ""
+
+
+def model_reply_lost(ground):
+    """The same with a model that no task made: its weights are condemned when its document is written, and the reply is
+    lost."""
+    saver = ground.client("save-model", "save_model.before:stop,save_model.before:lose")
+    ground.stopped(saver)
+    collector = ground.client("gc", "gc_files.before:stop", lease=100)
+    ground.stopped(collector)
+    saver.send_signal(signal.SIGCONT)
+    if ground.wait(saver) != 0:
+        raise Failed(f"it was not saved: {ground.last_words()}")
+    collector.send_signal(signal.SIGCONT)
+    ground.wait(collector)
     ground.judge()
     return 1, ""
 
@@ -160,6 +176,9 @@ def collecting(engine, runs, seconds):
         ("a part is used again between mark and delete", runs, repeat(reuse_between, "gc_files.before", 1, "dataset.before", True)),
         ("a part is used again between mark and look", runs, repeat(reuse_between, "gc_condemn.after", 2, "dataset.before", True)),
         ("a part is used again when it is gone", runs, repeat(reuse_between, "gc_chunks.before", 2, "dataset.before", False)),
+        ("a part is used again, and the manifest's reply is lost", runs,
+         repeat(reuse_between, "gc_files.before", 1, "dataset.before", True, "dataset.before:lose")),
+        ("weights are condemned, and the model's reply is lost", runs, repeat(model_reply_lost)),
         ("killed while pardoning", runs, repeat(killed_while_pardoning)),
         ("a manifest stands before the mark", runs, repeat(pointer_before_mark)),
         ("everything at once", 1, lambda g: churn(g, seconds)),
