@@ -3,11 +3,13 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 HUB ?=
+SEED ?=
+MINUTES ?=
 SECONDS ?= 120
 BUILD := build/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check build bench model fuzz install clean
+.PHONY: help demo check build bench model fuzz torture mutations install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +34,13 @@ model: ## checks the protocol in every interleaving (spin): docs/protocol
 
 fuzz: ## runs every fuzz target for two minutes (SECONDS=120)
 	scripts/fuzz $(SECONDS)
+
+torture: ## kills, stops and cuts off clients of a hub, and checks what is left (SEED=, MINUTES=): docs/reliability.md
+	scripts/torture $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+
+mutations: ## would the torture notice? breaks the protocol, one way at a time
+	scripts/install-dependencies --tests
+	tests/torture/mutations.py --report build/mutations.md
 
 install: build ## the program, the C library and its headers (PREFIX=/usr/local, DESTDIR=)
 	DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

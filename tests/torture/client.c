@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: torture_client VERB URI [KEY=VALUE ...]\n"
     "  init                             makes the hub\n"
     "  submit count= prefix= max_crashes= after=   tasks PREFIX-0 ...; those that are there already are left\n"
-    "  work lease= tasks= beats= hold= blob= checkpoints= end= logs= until_empty= seed= figures= seconds=\n"
+    "  work lease= tasks= beats= hold= blob= checkpoints= end= logs= until_empty= seed= figures= seconds= start_at=\n"
     "       end: finish, release, crash, fail, cancel, large (weights beyond one batch) or random\n"
     "  sweep lease= seconds=            take-back, roll-forward and promotion, until SIGTERM\n"
     "  gc lease= rounds= seconds=       collects\n"
@@ -106,11 +106,34 @@ static bson_t *filter_option(void)
 
 /* ---- submitting ---- */
 
+/* Together, and so too many for a line each in the history. */
+static int submit_many(struct hub *hub, int64_t count, const char *prefix)
+{
+    bson_error_t error;
+    bson_t **tasks = bson_malloc0((size_t)count * sizeof *tasks);
+    for (int64_t i = 0; i < count; i++) {
+        char *id = bson_strdup_printf("%s-%" PRId64, prefix, i);
+        tasks[i] = bson_new();
+        BSON_APPEND_UTF8(tasks[i], "_id", id);
+        BSON_APPEND_UTF8(tasks[i], "name", prefix);
+        bson_free(id);
+    }
+    int64_t made = task_create_many(hub, (const bson_t *const *)tasks, (size_t)count, &error);
+    for (int64_t i = 0; i < count; i++) {
+        bson_destroy(tasks[i]);
+    }
+    bson_free(tasks);
+    return made < 0 ? complain(&error) : 0;
+}
+
 static int submit(struct hub *hub)
 {
     bson_error_t error;
     int64_t count = number("count", 1), max_crashes = number("max_crashes", 100);
     const char *prefix = option("prefix", "t"), *after = option("after", NULL);
+    if (number("many", 0) != 0) {
+        return submit_many(hub, count, prefix);
+    }
     for (int64_t i = 0; i < count; i++) {
         bson_t task = BSON_INITIALIZER, list;
         char *id = bson_strdup_printf("%s-%" PRId64, prefix, i);
@@ -332,10 +355,12 @@ static int work_on(struct hub *hub)
 {
     struct work work = {.hub = hub, .lease_ms = number("lease", 2000)};
     int64_t wanted = number("tasks", INT64_MAX), end_ms = boottime_ms() + 1000 * number("seconds", 600), done = 0, lost = 0;
-    int64_t worst_ms = 0, asked_ms = boottime_ms();
+    int64_t worst_ms = 0, asked_ms, last_ms = 0;
     struct task_claim_options claim = {.runner = "torture"};
     bool until_empty = number("until_empty", 0) != 0;
     int status = 0;
+    wait_ms(number("start_at", 0) > boottime_ms() ? number("start_at", 0) - boottime_ms() : 0);
+    asked_ms = boottime_ms();
     while (done + lost < wanted && !told_to_stop && boottime_ms() < end_ms) {
         bson_t task;
         bson_iter_t run;
@@ -362,7 +387,7 @@ static int work_on(struct hub *hub)
             }
             logs_free(work.logs);
             bson_free(work.weights);
-            asked_ms = boottime_ms();
+            asked_ms = last_ms = boottime_ms();
             continue;
         }
         if (result < 0 && !is_transient(&work.error)) {
@@ -376,7 +401,7 @@ static int work_on(struct hub *hub)
         wait_ms(20);
     }
     if (number("figures", 0) != 0) {
-        printf("%" PRId64 " %" PRId64 "\n", done, worst_ms);
+        printf("%" PRId64 " %" PRId64 " %" PRId64 "\n", done, worst_ms, last_ms);
     }
     return status != 0 ? status : lost > 0 ? LOST : done > 0 ? 0 : NOTHING;
 }

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 
+import claimers
 import clocks
 import collecting
 import kills
@@ -38,6 +39,8 @@ def faults(short):
             found.append(Fault("network", name, engine, runs, run, make))
         for name, runs, make, run in runners.runners(engine, short):
             found.append(Fault("runner", name, engine, runs, run, make))
+        for name, runs, run in claimers.many(engine, short):
+            found.append(Fault("claimers", name, engine, runs, run))
     if short:  # beside each other: what takes longest begins first
-        found.sort(key=lambda fault: ["network", "runner", "clocks", "SIGSTOP", "gc", "SIGKILL at", "a write is"].index(fault.group))
+        found.sort(key=lambda fault: ["network", "runner", "clocks", "SIGSTOP", "gc", "SIGKILL at", "a write is", "claimers"].index(fault.group))
     return found

@@ -120,6 +120,7 @@ def main():
     text = table(rows, given.seed, time.monotonic() - started)
     print("\n" + text)
     if given.report:
+        given.report.parent.mkdir(parents=True, exist_ok=True)
         given.report.write_text(text)
     if world.failed:
         print(f"torture: FAILED; seed {given.seed}, the folders are kept under {folder}", file=sys.stderr)

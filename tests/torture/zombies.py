@@ -119,6 +119,77 @@ def woken_after_commit(ground, each):
     return len(points), f"through within {slowest:.1f} s; deleted models stayed deleted"
 
 
+def woken_in_the_next_run(ground, point):
+    """Stopped between its commit and its last word; shown by another, restarted by the user; the next run's worker dies
+    behind its commit. What the woken one says of its own run must not touch the next: its model is still to be shown."""
+    ground.run("submit")
+    if point == "publish.before":  # a sweeper that rolls forward
+        ground.killed_at(ground.client("work", "commit.after:kill", tasks=1, lease=LEASE), "commit.after")
+        zombie = ground.sweeper(LEASE, fault="publish.before:stop")
+    else:
+        zombie = ground.client("work", f"{point}:stop", tasks=1, lease=LEASE)
+    ground.stopped(zombie)
+    ground.run("restart", filter="{}")  # publishes first
+    ground.killed_at(ground.client("work", "commit.after:kill", tasks=1, lease=LEASE), "commit.after")
+    zombie.send_signal(signal.SIGCONT)
+    if point == "publish.before":
+        zombie.terminate()
+    if ground.wait(zombie) != 0:
+        raise Failed(f"the woken one ended with {zombie.returncode}: {ground.last_words()}")
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    if len(ground.read("models")) != 2:
+        raise Failed(f"{len(ground.read('models'))} models of two runs")
+    return 1, ""
+
+
+def sweeper_woken_beside_the_living(ground):
+    """A sweeper has seen a worker stand still for a lease and is stopped before it acts. Then the worker beats again."""
+    ground.run("submit")
+    worker = ground.client("work", "beat.before:stop:2", tasks=1, beats=2, hold=2500, lease=LEASE)
+    ground.stopped(worker)
+    sweeper = ground.sweeper(LEASE, fault="take_back.before:stop")
+    ground.stopped(sweeper)
+    worker.send_signal(signal.SIGCONT)
+    ground.until(lambda: len(ground.events("did", "beat", 1)) >= 2, 20, "the worker does not beat")
+    sweeper.send_signal(signal.SIGCONT)
+    if ground.wait(worker) != 0:
+        raise Failed("a task was taken from the living by a sweeper that had slept")
+    sweeper.terminate()
+    ground.wait(sweeper)
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    return 1, ""
+
+
+def sweeper_woken_beside_a_successor(ground):
+    """The same, but another sweeper has taken the task back, and the next worker stands where the first one stood."""
+    ground.run("submit")
+    ground.killed_at(ground.client("work", "started.after:kill", tasks=1, lease=LEASE), "started.after")
+    sweeper = ground.sweeper(LEASE, fault="take_back.before:stop")
+    ground.stopped(sweeper)
+    other = ground.sweeper(LEASE)
+    ground.until(lambda: ground.events("did", "take-back", 1), 20, "no other sweeper took its place")
+    other.terminate()
+    ground.wait(other)
+    worker = ground.client("work", "beat.before:stop", tasks=1, lease=20000, until_empty=1)
+    ground.stopped(worker)
+    tried = len(ground.events("did", "take-back"))
+    sweeper.send_signal(signal.SIGCONT)
+    ground.until(lambda: len(ground.events("did", "take-back")) > tried, 20, "the woken sweeper did nothing")
+    sweeper.terminate()
+    ground.wait(sweeper)
+    worker.send_signal(signal.SIGCONT)
+    if ground.wait(worker) != 0:
+        raise Failed("a task was taken from a successor by a sweeper that had slept")
+    ground.settle(LEASE)
+    ground.judge()
+    ground.all_done()
+    return 1, ""
+
+
 def stopped_with_the_lock(ground, each):
     """On SQLite one who is stopped inside a transaction holds the file: the others wait, and go on when it does."""
     for point in ["commit.before", "chunk.before", "files.after", "model.after", "transaction.before"] * each:
@@ -142,8 +213,12 @@ def zombies(engine, each):
     count = each * sum(engine in engines for _, _, engines in POINTS)
     jobs = [("woken beside its successor", count, lambda g: woken_beside_successor(g, each)),
             ("woken after its successor's end", count, lambda g: woken_after_successor(g, each))]
+    jobs.append(("a sweeper woken beside the living", 1, sweeper_woken_beside_the_living))
+    jobs.append(("a sweeper woken beside a successor", 1, sweeper_woken_beside_a_successor))
     if engine == "mongodb":
         jobs.append(("woken behind its commit", 3 * each, lambda g: woken_after_commit(g, each)))
+        for point in ("model.after", "published.before", "publish.before"):
+            jobs.append((f"woken in the next run, {point}", 1, lambda g, p=point: woken_in_the_next_run(g, p)))
     else:
         jobs.append(("stopped inside a transaction", 5 * each, lambda g: stopped_with_the_lock(g, each)))
     return jobs
