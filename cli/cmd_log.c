@@ -15,11 +15,12 @@ static const struct output_column columns[] = {
     {"loss", "loss", OUTPUT_FRACTION},
     {"accuracy", "accuracy", OUTPUT_FRACTION},
     {"seconds", "seconds", OUTPUT_SECONDS},
+    {"text", "text", OUTPUT_TEXT}, /* of split "output" */
     {NULL, NULL, OUTPUT_AUTO},
 };
 
 static const struct cli_option find_options[] = {
-    {"split", 0, CLI_TEXT, "SPLITS", "only of these splits: train,validation,test"},
+    {"split", 0, CLI_TEXT, "SPLITS", "only of these splits: train,validation,test,output"},
     {"run", 0, CLI_COUNT, "N", "only of this run of the tasks"},
     {"buckets", 0, CLI_FLAG, NULL, "whole buckets, as they are stored, instead of points"},
     {"limit", 'n', CLI_COUNT, "N", "at most so many"},

@@ -272,13 +272,15 @@ int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_posi
     struct work *work = checkpoint->work;
     struct worker *worker = work->worker;
     bson_t fields = BSON_INITIALIZER, counts = BSON_INITIALIZER;
+    const char *dataset = document_string(&checkpoint->recipe->dataset, "_id");
     double started = clock_seconds();
     int result = -1;
     /* The points that it counts are in the hub before it is. */
     if (heartbeat_write_logs(worker->heartbeat, worker->hub, &counts, error))
         goto out;
     if (!BSON_APPEND_INT64(&fields, "epoch", position->epoch) || !BSON_APPEND_INT64(&fields, "step", position->step) ||
-        !BSON_APPEND_UTF8(&fields, "identity", checkpoint->identity) || !append_position(&fields, position) ||
+        !BSON_APPEND_UTF8(&fields, "identity", checkpoint->identity) ||
+        (dataset && !BSON_APPEND_UTF8(&fields, "dataset", dataset)) || !append_position(&fields, position) ||
         !append_logs(&fields, &checkpoint->before, work->fence->claim_id, &counts)) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
         goto out;

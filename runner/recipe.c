@@ -153,9 +153,38 @@ static void keep_query(struct recipe *recipe, const bson_t *source)
     }
 }
 
+static int take_dataset(struct recipe *recipe, const bson_t *found, const bson_t *source, bson_error_t *error)
+{
+    bson_destroy(&recipe->dataset);
+    bson_copy_to(found, &recipe->dataset);
+    keep_query(recipe, source);
+    return read_shapes(recipe, error);
+}
+
+/* A run that goes on from a checkpoint goes on with the data that it began with, though there may be a newer version. 1, 0
+ * where there is none to go on with, -1. */
+static int read_dataset_again(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error)
+{
+    bson_t query = BSON_INITIALIZER, found;
+    const char *id = document_string(source, "checkpoint.dataset");
+    int result = 0;
+    if (id) {
+        BSON_APPEND_UTF8(&query, "_id", id);
+        result = dataset_find_one(hub, &query, &found, error);
+        if (result == 1 && take_dataset(recipe, &found, source, error))
+            result = -1;
+        bson_destroy(&found);
+    }
+    bson_destroy(&query);
+    return result;
+}
+
 int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error)
 {
     bson_t query, found;
+    int again = read_dataset_again(recipe, hub, source, error);
+    if (again != 0)
+        return again < 0 ? -1 : 0;
     int result = document_query(source, "dataset", &query, error);
     if (result == 0)
         result = hub_error(error, HUB_ERROR_INVALID, "dataset: missing; name a dataset or give a query");
@@ -167,12 +196,8 @@ int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *so
                                hub_project(hub), json ? json : "the query");
             bson_free(json);
         }
-        if (result == 1) {
-            bson_destroy(&recipe->dataset);
-            bson_copy_to(&found, &recipe->dataset);
-            keep_query(recipe, source);
-            result = read_shapes(recipe, error);
-        }
+        if (result == 1)
+            result = take_dataset(recipe, &found, source, error);
         bson_destroy(&found);
     }
     bson_destroy(&query);

@@ -41,7 +41,7 @@ void recipe_destroy(struct recipe *recipe);
 
 /* The parts. source is the task or model that the fields stand in; 0 or -1. */
 int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bson_error_t *error);
-/* The newest version that source's dataset query finds. */
+/* The newest version that source's dataset query finds; with a checkpoint, the one that it was written with. */
 int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);
 /* source's architecture: short form, graph, or the name of a saved one. */
 int recipe_read_architecture(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);

@@ -168,6 +168,23 @@ static inline void die(int signal)
         abort();
 }
 
+static inline void chat(int signal)
+{
+    static const char words[] = "a library says something\n";
+    (void)signal;
+    if (write(STDERR_FILENO, words, sizeof words - 1) < 0)
+        abort();
+}
+
+/* A worker that prints something ten times a second. */
+static inline void chatter(void)
+{
+    struct itimerval timer = {.it_value = {.tv_usec = 100000}, .it_interval = {.tv_usec = 100000}};
+    struct sigaction action = {.sa_handler = chat, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 /* A worker that dies so many ms after its start. */
 static inline void poison(const char *ms)
 {
@@ -181,6 +198,8 @@ __attribute__((constructor)) static void become(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "run-task") && getenv("TL_TEST_POISON"))
         poison(getenv("TL_TEST_POISON"));
+    if (argc > 1 && !strcmp(argv[1], "run-task") && getenv("TL_TEST_CHATTER"))
+        chatter();
     if (argc > 1 && !strcmp(argv[1], "run-task"))
         exit(runner_worker_main(argc, argv));
     if (argc == 4 && !strcmp(argv[1], "supervise"))

@@ -206,6 +206,22 @@ Test(checkpoint, of_a_paused_run_waits_for_resume)
     bson_destroy(all);
 }
 
+Test(checkpoint, goes_on_with_the_version_of_the_data_that_it_was_written_with)
+{
+    add("through", LONGER, "");
+    run_all(NULL);
+    add("stopped", LONGER, "");
+    stop(run_for_a_while("{\"workers\": 1, \"lease_ms\": 3000}"));
+    save_blobs(150); /* a newer version */
+    run_all(NULL);
+    expect_finished("stopped");
+    expect_same_model("through", "stopped");
+    expect_same_logs("through", "stopped");
+    bson_t *model = find_one("models", "{'name': 'stopped'}");
+    cr_expect_eq(number(model, "dataset.version"), 1);
+    bson_destroy(model);
+}
+
 Test(checkpoint, is_taken_by_time_and_the_one_before_is_collected)
 {
     struct gc_report report;

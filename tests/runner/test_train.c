@@ -222,6 +222,30 @@ Test(train, what_does_not_fit_fails_and_names_the_field)
     }
 }
 
+static int find_text(const bson_t *bucket, void *data)
+{
+    const char *text = document_string(bucket, "points.0.text");
+    *(bool *)data = text && strstr(text, "a library says something\na library says something\n");
+    return 0;
+}
+
+Test(train, what_finished_work_printed_is_a_log_of_its_own)
+{
+    bson_t *output = json("{'split': 'output'}");
+    bool found = false;
+    add_task("quiet", "'epochs': 1", "");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    cr_expect_eq(count("logs", "{'split': 'output'}"), 0);
+    setenv("TL_TEST_CHATTER", "1", 1);
+    add_task("chatty", "'epochs': 800, 'batch_size': 4", "");
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    unsetenv("TL_TEST_CHATTER");
+    cr_expect_eq(count("tasks", "{'state': 'done'}"), 2);
+    cr_assert_eq(logs_read(hub, NULL, output, find_text, &found, error), 1, "%s", error->message);
+    cr_expect(found);
+    bson_destroy(output);
+}
+
 Test(train, a_saved_architecture_is_found_by_name)
 {
     bson_t *fields = json("{'name': 'tiny'}");
