@@ -177,6 +177,10 @@ static enum hub_error_code code_of_driver(enum mongo_kind kind, const bson_error
             return HUB_ERROR_UNAUTHORIZED;
         case MONGOC_ERROR_CLIENT_NO_ACCEPTABLE_PEER:
         case MONGOC_ERROR_CLIENT_NOT_READY:
+        case MONGOC_ERROR_STREAM_NAME_RESOLUTION: /* the greeting went unanswered, before anything else was sent */
+        case MONGOC_ERROR_STREAM_SOCKET:
+        case MONGOC_ERROR_STREAM_CONNECT:
+        case MONGOC_ERROR_STREAM_NOT_ESTABLISHED:
             return HUB_ERROR_UNREACHABLE;
         default:
             return HUB_ERROR_INTERNAL;

@@ -12,7 +12,7 @@
 #define AGAIN_SECONDS 30.0 /* after one that could not be written */
 #define SHARE 10.0         /* training for at least so many times as long as the last one took to write */
 
-enum { LOG_CLAIMS = 1000, LEAVE_TRIES = 6, WAIT_MS = 250, WAIT_MOST_MS = 2000 };
+enum { LOG_CLAIMS = 1000, STOPPING_MS = 8000, WAIT_MS = 250, WAIT_MOST_MS = 2000 };
 
 /* What is computed, but for how long: a checkpoint of something else is not gone on from. */
 static void identify(const struct checkpoint *checkpoint, char identity[RECIPE_DIGEST_SIZE])
@@ -317,17 +317,25 @@ void checkpoint_write_and_go_on(struct checkpoint *checkpoint, const struct chec
 
 void checkpoint_write_and_leave(struct checkpoint *checkpoint, const struct checkpoint_position *position)
 {
+    struct worker *worker = checkpoint->work->worker;
     bson_error_t error = {0};
-    int64_t wait = WAIT_MS;
+    int64_t wait = WAIT_MS, started_ms = clock_boot_ms();
     if (clock_seconds() - checkpoint->last_time < WORTH_SECONDS)
         return;
-    for (int i = 0; i < LEAVE_TRIES; i++) {
+    hub_error(&error, HUB_ERROR_UNREACHABLE, "the hub does not answer");
+    for (;;) {
         /* A process that was stopped for long does not know that its task is another's. */
-        if (work_confirm(checkpoint->work) <= 0 || checkpoint_write(checkpoint, position, &error) >= 0)
+        if (work_confirm(checkpoint->work) <= 0)
             return;
-        if (!work_is_transient(&error))
+        if (heartbeat_is_answered(worker->heartbeat, NULL, 0)) {
+            if (checkpoint_write(checkpoint, position, &error) >= 0)
+                return;
+            if (!work_is_transient(&error))
+                break;
+        }
+        if (clock_boot_ms() - started_ms > (worker_stopping() ? STOPPING_MS : worker->lease_ms))
             break;
-        worker_wait(checkpoint->work->worker, clock_jitter(wait));
+        worker_wait(worker, clock_jitter(wait));
         wait = wait * 2 < WAIT_MOST_MS ? wait * 2 : WAIT_MOST_MS;
     }
     say(checkpoint, &error, "the task is given back without");

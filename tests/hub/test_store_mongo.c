@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What only the MongoDB engine has: URIs, time limits, the server's errors, sorting in two steps. */
 #include "both_engines.h"
+#include "proxy.h"
 
 #include <signal.h>
 #include <spawn.h>
@@ -183,6 +184,24 @@ Test(mongodb_errors, become_the_few_that_the_hub_knows)
         cr_expect(strchr(error.message, '\n') == NULL);
     }
     documents_free();
+}
+
+/* The URI's own limit is two minutes: then the test's time is up. */
+Test(mongodb_errors, nothing_is_waited_for_longer_than_the_opener_allows, .timeout = 60)
+{
+    char *uri = test_server_database(NULL);
+    struct proxy proxy;
+    proxy_start(&proxy, uri);
+    struct store *store = store_open_with_timeout(proxy.uri, true, 500, &error);
+    cr_assert_not_null(store, "%s", error.message);
+    OK(store_insert(store, "c", document("{'_id': 1}"), &error));
+    proxy_tell(&proxy, "black-hole");
+    FAILS(HUB_ERROR_UNKNOWN_OUTCOME, store_insert(store, "c", document("{'_id': 2}"), &error));
+    FAILS(HUB_ERROR_UNREACHABLE, store_count(store, "c", document("{'_id': 1}"), &error));
+    store_close(store);
+    documents_free();
+    proxy_stop(&proxy);
+    free(uri);
 }
 
 Test(mongodb_errors, without_a_primary_an_operation_ends_in_time)

@@ -122,6 +122,30 @@ Test(sqlite, names_what_is_wrong_with_a_uri)
     cr_expect_null(strstr(error.message, "geheim"));
 }
 
+static int64_t busy_ms(const char *options, int64_t limit_ms)
+{
+    bson_error_t error = {0};
+    bson_t out;
+    bson_iter_t iter;
+    char *uri = bson_strdup_printf("sqlite:%s%s", path, options);
+    struct store *store = store_open_with_timeout(uri, true, limit_ms, &error);
+    cr_assert_not_null(store, "%s", error.message);
+    cr_assert_eq(store_describe(store, &out, NULL), 1);
+    int64_t result = bson_iter_init_find(&iter, &out, "busy_timeout_ms") ? bson_iter_as_int64(&iter) : -1;
+    bson_destroy(&out);
+    store_close(store);
+    bson_free(uri);
+    return result;
+}
+
+Test(sqlite, waits_no_longer_than_the_opener_allows)
+{
+    cr_expect_eq(busy_ms("", 0), 30000);
+    cr_expect_eq(busy_ms("", 700), 700);
+    cr_expect_eq(busy_ms("?busy_timeout_ms=100", 700), 100);
+    cr_expect_eq(busy_ms("?busy_timeout_ms=1000", 700), 700);
+}
+
 Test(sqlite, makes_a_missing_hub_only_when_asked)
 {
     cr_expect_eq(refused_here(false, path), HUB_ERROR_NOT_FOUND);

@@ -168,6 +168,23 @@ Test(outage, longer_than_the_lease_gives_the_task_back_with_what_was_trained)
     expect_logs("long", 4000);
 }
 
+Test(outage, is_no_reason_to_stay_when_told_to_stop)
+{
+    add("long", 4000, "'log_every': 10");
+    pid_t runner = start_runner("{\"workers\": 1, \"lease_ms\": 30000}");
+    wait_for("tasks", "{'state': 'running', 'progress.seconds': {'$gt': 1}}", 1, 60);
+    proxy_tell(&proxy, "refuse");
+    usleep(500000);
+    kill(runner, SIGTERM);
+    cr_expect_neq(wait_runner(runner, 40), -1, "it is out");
+    proxy_tell(&proxy, "forward");
+    cr_expect_eq(wait_runner(start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}"), 200), 0);
+    bson_t *task = find_one("tasks", "{}");
+    cr_expect_str_eq(document_string(task, "state"), "done");
+    bson_destroy(task);
+    expect_logs("long", 4000);
+}
+
 /* ---- in the finish ---- */
 
 /* The fault meets the first request that holds the text; then there is no hub for some seconds. */
