@@ -128,12 +128,65 @@ static const struct output_column bucket_columns[] = {
     {"number", "number", OUTPUT_AUTO}, {"created", "created_at", OUTPUT_DATE}, {NULL, NULL, OUTPUT_AUTO},
 };
 
-/* The selection of tasks; nothing selected is every log of the project. */
-static int select_logs(struct cli *cli, bson_t *tasks, bool *any)
+static const struct select_kind select_saved = {.noun = "log", .find = logs_find_saved, .columns = bucket_columns};
+
+/* A task, or the name or id of a log that somebody saved, or both. No task has points. */
+static int take_argument(struct cli *cli, const char *text, bson_t *list, uint32_t *count)
+{
+    const struct select_kind *const kinds[] = {&select_tasks, &select_saved};
+    bool found = false;
+    int code = CLI_DONE;
+
+    for (size_t i = 0; i < 2 && code == CLI_DONE; i++) {
+        bson_t condition, exists;
+        char digits[16];
+        const char *key;
+        int matches = select_look(cli, kinds[i], text, &condition);
+        if (matches < 0) {
+            code = -matches;
+        } else if (matches > 0) {
+            found = true;
+            if (i == 1) {
+                BSON_APPEND_DOCUMENT_BEGIN(&condition, "points", &exists);
+                BSON_APPEND_BOOL(&exists, "$exists", true);
+                bson_append_document_end(&condition, &exists);
+            }
+            bson_uint32_to_string((*count)++, &key, digits, sizeof digits);
+            BSON_APPEND_DOCUMENT(list, key, &condition);
+        }
+        bson_destroy(&condition);
+    }
+    if (code == CLI_DONE && !found) {
+        code = cli_say(CLI_NOTHING, "there is no task and no saved log '%s' in project '%s': see tl_hub find-task and "
+                       "tl_hub find-log", text, hub_project(cli->hub));
+    }
+    return code;
+}
+
+static int take_arguments(struct cli *cli, struct select_conditions *conditions)
+{
+    bson_t any = BSON_INITIALIZER, list;
+    uint32_t count = 0;
+    int code = CLI_DONE;
+
+    BSON_APPEND_ARRAY_BEGIN(&any, "$or", &list);
+    for (size_t i = 0; i < cli->argument_count && code == CLI_DONE; i++) {
+        code = take_argument(cli, cli->arguments[i], &list, &count);
+    }
+    bson_append_array_end(&any, &list);
+    if (count > 0) {
+        select_add(conditions, &any);
+    }
+    bson_destroy(&any);
+    return code;
+}
+
+/* The selection of tasks and of saved logs; nothing selected is every log of the project. */
+static int select_logs(struct cli *cli, bson_t *filter, bool *any)
 {
     struct select_conditions conditions;
 
-    bson_init(tasks);
+    bson_init(filter);
     select_init(&conditions);
     select_task_take_options(cli, &conditions);
     int code = select_take_options(cli, &conditions);
@@ -141,12 +194,12 @@ static int select_logs(struct cli *cli, bson_t *tasks, bool *any)
         code = cli_open(cli, HUB_OPEN_EXISTING);
     }
     if (code == CLI_DONE) {
-        code = select_take_arguments(cli, &select_tasks, &conditions);
+        code = take_arguments(cli, &conditions);
     }
     *any = conditions.count > 0;
     if (code == CLI_DONE) {
-        bson_destroy(tasks);
-        select_filter(&conditions, tasks);
+        bson_destroy(filter);
+        select_filter(&conditions, filter);
     }
     select_destroy(&conditions);
     return code;
@@ -204,41 +257,61 @@ static int run_find(struct cli *cli)
 const struct cli_command cmd_find_log = {
     .verb = "find-log",
     .summary = "Show the logs of training, validation and testing",
-    .arguments = "[TASK]…",
+    .arguments = "[TASK|LOG]…",
     .most = CLI_ANY_NUMBER,
     .groups = {find_options, select_task_options, select_options},
-    .details = "The conditions are about tasks; one row is one point, by epoch or by batch. Only what the run that a "
-               "task names\n"
-               "has written is shown.",
-    .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log --name fashion -o csv >logs.csv",
+    .details = "The conditions are about tasks, and about logs that were saved by name (save-log). One row is one point, "
+               "by epoch\n"
+               "or by batch. Of every run of a task only what its results rest on is shown: nothing of claims that were "
+               "lost.",
+    .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log 12 --run 1\n"
+                "  tl_hub find-log by-hand\n  tl_hub find-log --name fashion -o csv >logs.csv",
     .run = run_find,
 };
 
-static int delete_selected(struct cli *cli, const bson_t *tasks)
+/* What would be deleted: "the logs of 2 tasks and 1 saved log". */
+static int count_selected(struct cli *cli, const bson_t *filter, int64_t counts[2], char *text, size_t size)
+{
+    char tasks[64], logs[64];
+
+    counts[0] = select_count(cli, &select_tasks, filter);
+    counts[1] = counts[0] < 0 ? -1 : select_count(cli, &select_saved, filter);
+    if (counts[1] < 0) {
+        return CLI_FAILED;
+    }
+    cli_plural(tasks, sizeof tasks, counts[0], "task");
+    cli_plural(logs, sizeof logs, counts[1], "saved log");
+    snprintf(text, size, "%s%s%s%s", counts[0] > 0 ? "the logs of " : "", counts[0] > 0 ? tasks : "",
+             counts[0] > 0 && counts[1] > 0 ? " and " : "", counts[1] > 0 ? logs : "");
+    return CLI_DONE;
+}
+
+static int delete_selected(struct cli *cli, const bson_t *filter)
 {
     bson_t report = BSON_INITIALIZER;
     bson_error_t error;
-    char text[64];
-    int code = CLI_DONE;
+    int64_t counts[2];
+    char text[160], buckets[64];
 
-    int64_t count = select_count(cli, &select_tasks, tasks);
-    if (count < 0) {
-        code = CLI_FAILED;
-    } else if (cli_flag(cli, "dry-run")) {
-        BSON_APPEND_INT64(&report, "tasks", count);
-        code = output_object(cli, &report, "would delete the logs of %s", cli_plural(text, sizeof text, count, "task"));
-    } else if (!cli_confirm(cli, "delete the logs of %s?", cli_plural(text, sizeof text, count, "task"))) {
+    int code = count_selected(cli, filter, counts, text, sizeof text);
+    if (code == CLI_DONE && counts[0] + counts[1] == 0) {
+        code = cli_say(CLI_NOTHING, "no logs found: nothing was deleted");
+    } else if (code == CLI_DONE && cli_flag(cli, "dry-run")) {
+        BSON_APPEND_INT64(&report, "tasks", counts[0]);
+        BSON_APPEND_INT64(&report, "saved", counts[1]);
+        code = output_object(cli, &report, "would delete %s", text);
+    } else if (code == CLI_DONE && !cli_confirm(cli, "delete %s?", text)) {
         code = cli_say(CLI_NOTHING, "nothing was deleted");
-    } else {
-        int64_t gone = logs_delete(cli->hub, tasks, &error);
-        if (gone < 0) {
+    } else if (code == CLI_DONE) {
+        int64_t gone = counts[0] > 0 ? logs_delete(cli->hub, filter, &error) : 0;
+        int64_t saved = gone < 0 ? -1 : logs_delete_saved(cli->hub, filter, &error);
+        if (saved < 0) {
             code = cli_fail(&error);
-        } else {
-            BSON_APPEND_INT64(&report, "deleted", gone);
-            code = output_object(cli, &report, "deleted %s", cli_plural(text, sizeof text, gone, "bucket"));
-        }
-        if (code == CLI_DONE && gone == 0) {
+        } else if (gone + saved == 0) {
             code = cli_say(CLI_NOTHING, "no logs found: nothing was deleted");
+        } else {
+            BSON_APPEND_INT64(&report, "deleted", gone + saved);
+            code = output_object(cli, &report, "deleted %s", cli_plural(buckets, sizeof buckets, gone + saved, "bucket"));
         }
     }
     bson_destroy(&report);
@@ -247,27 +320,28 @@ static int delete_selected(struct cli *cli, const bson_t *tasks)
 
 static int run_delete(struct cli *cli)
 {
-    bson_t tasks;
+    bson_t filter;
     bool any;
 
-    int code = select_logs(cli, &tasks, &any);
+    int code = select_logs(cli, &filter, &any);
     if (code == CLI_DONE && !any && !cli_flag(cli, "all")) {
-        code = cli_usage(cli, "which tasks' logs? Name them, or use --where, --filter or --all");
+        code = cli_usage(cli, "which logs? Name their tasks, or use --where, --filter or --all");
     }
     if (code == CLI_DONE) {
-        code = delete_selected(cli, &tasks);
+        code = delete_selected(cli, &filter);
     }
-    bson_destroy(&tasks);
+    bson_destroy(&filter);
     return code;
 }
 
 const struct cli_command cmd_delete_log = {
     .verb = "delete-log",
-    .summary = "Delete the logs of tasks",
-    .arguments = "[TASK]…",
+    .summary = "Delete the logs of tasks, or logs saved by name",
+    .arguments = "[TASK|LOG]…",
     .most = CLI_ANY_NUMBER,
     .groups = {select_task_options, select_options, select_delete_options},
-    .examples = "  tl_hub delete-log 12\n  tl_hub delete-log --state failed --yes",
+    .examples = "  tl_hub delete-log 12\n  tl_hub delete-log --state failed --yes\n"
+                "  tl_hub delete-log --name by-hand",
     .run = run_delete,
 };
 
@@ -298,12 +372,17 @@ static int append_task(struct cli *cli, bson_t *fields)
 
 static int run_save(struct cli *cli)
 {
+    const char *split = cli_text(cli, "split");
     bson_t fields = BSON_INITIALIZER;
     bson_error_t error;
     int code = CLI_DONE;
 
-    if (cli_text(cli, "task") == NULL && cli_text(cli, "name") == NULL) {
-        code = cli_usage(cli, "whose log is it? Give --task TASK or --name NAME");
+    if ((cli_text(cli, "task") == NULL) == (cli_text(cli, "name") == NULL)) {
+        code = cli_usage(cli, cli_text(cli, "task") == NULL ? "whose log is it? Give --task TASK or --name NAME"
+                                                            : "--task and --name: give one of them");
+    } else if (split != NULL && strcmp(split, "train") != 0 && strcmp(split, "validation") != 0 &&
+               strcmp(split, "test") != 0) {
+        code = cli_usage(cli, "--split %s: the splits are train, validation and test", split);
     } else if (cli_texts(cli, "set", 0) == NULL) {
         code = cli_usage(cli, "what does it say? Give --set KEY=VALUE");
     }

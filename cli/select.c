@@ -249,7 +249,7 @@ static bool read_ranges(const char *text, bson_t *condition)
     return good;
 }
 
-int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
+int select_look(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
 {
     const char *digits = text + (*text == '#');
     bool number =
@@ -259,9 +259,8 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
 
     bson_init(condition);
     if (!bson_utf8_validate(text, strlen(text), false)) {
-        return cli_usage(cli, "the name of a %s must be UTF-8", kind->noun);
+        return -cli_usage(cli, "the name of a %s must be UTF-8", kind->noun);
     }
-    /* A number, an id, a name, ranges of numbers, an id's first digits: the first of them that is there. */
     for (int way = number ? 0 : 1; way < 5 && count == 0; way++) {
         bson_reinit(condition);
         if (way == 0) {
@@ -285,18 +284,25 @@ int select_resolve(struct cli *cli, const struct select_kind *kind, const char *
         }
         count = probe(cli, kind, condition, way == 4 ? 2 : 1);
         if (count < 0) {
-            return CLI_FAILED;
+            return -CLI_FAILED;
         }
         if (count > 1) {
-            return cli_usage(cli, "%s %s: more than one id starts like this: give more of its digits", kind->noun,
-                             text);
+            return -cli_usage(cli, "%s %s: more than one id starts like this: give more of its digits", kind->noun,
+                              text);
         }
     }
+    return (int)count;
+}
+
+int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
+{
+    int count = select_look(cli, kind, text, condition);
+
     if (count == 0) {
         return cli_say(CLI_NOTHING, "there is no %s '%s' in project '%s': see tl_hub find-%s", kind->noun, text,
                        hub_project(cli->hub), kind->noun);
     }
-    return CLI_DONE;
+    return count < 0 ? -count : CLI_DONE;
 }
 
 int select_one(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *document)

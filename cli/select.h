@@ -44,7 +44,11 @@ int select_take_options(struct cli *cli, struct select_conditions *conditions);
 /* Adds {_id or name …} for the verb's arguments; each must be something (CLI_NOTHING), and an id's first digits only
  * one thing. */
 int select_take_arguments(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions);
-/* The condition that one text means: appended to *condition (a new document). */
+/* How many documents text means, counted no further than to 2: by number, id, name, ranges of numbers or an id's first
+ * digits, the first of these that is there; their condition into *condition (a new document). Less than 0: the negated
+ * exit code of what has been said. */
+int select_look(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition);
+/* The condition that one text means: appended to *condition (a new document); CLI_NOTHING, and said, where it is nothing. */
 int select_resolve(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition);
 /* The first document that text means, into *document (initialised always). */
 int select_one(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *document);

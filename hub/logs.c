@@ -244,6 +244,7 @@ int logs_save(struct hub *hub, const bson_t *fields, bson_error_t *error)
     int result = -1;
     static const char *const kept[] = {"task", "name", "run", "split", "unit", "description", "tags", "points"};
     bson_iter_t iter;
+    bson_t tags;
     if (hub_now(hub, &now, error) < 0) {
         goto out;
     }
@@ -271,9 +272,14 @@ int logs_save(struct hub *hub, const bson_t *fields, bson_error_t *error)
         BSON_APPEND_ARRAY_BEGIN(&log, "points", &points);
         BSON_APPEND_DOCUMENT_BEGIN(&points, "0", &point);
         hub_copy_without(fields, &point, "_id", "project", "task", "name", "run", "split", "unit", "description", "tags",
-                         "created_at", "schema_version", "number", "claim", NULL);
+                         "words", "created_at", "schema_version", "number", "claim", NULL);
         bson_append_document_end(&points, &point);
         bson_append_array_end(&log, &points);
+    }
+    bool tagged = hub_view(fields, "tags", &tags);
+    if (hub_append_words(&log, hub_text(fields, "name"), hub_text(fields, "description"), tagged ? &tags : NULL) < 0) {
+        hub_error(error, HUB_ERROR_INVALID, "log: the document is too large");
+        goto out;
     }
     BSON_APPEND_DATE_TIME(&log, "created_at", now);
     BSON_APPEND_INT32(&log, "schema_version", HUB_SCHEMA_VERSION);

@@ -9,7 +9,8 @@
  *
  * Readers show only claims that the task names: all points of claim.id and result.claim_id; of claims that a run went
  * on from, those up to the checkpoint (checkpoint.log_claims and, in the same order, checkpoint.log_points: {SPLIT:
- * number of points}; under result when it is finished). So what a claim wrote after its last checkpoint, and another one
+ * number of points}; under result when it is finished); and those of the task's models, which are what earlier runs of a
+ * restarted task left (a model's _id is its claim; its log_claims and log_points are the result's). So what a claim wrote after its last checkpoint, and another one
  * did again, is not shown twice. Split "output" is what the work printed: {text}. */
 
 #include "hub/task.h"
@@ -28,14 +29,21 @@ bool logs_append_counts(const struct logs *logs, bson_t *out);
 const struct store_operation *logs_operations(struct logs *logs, size_t *count);
 
 /* Buckets of tasks that match task_filter (NULL: all the project's), those readers may see, in order of task, split,
- * number; filter adds conditions on the bucket (split, run). Each is passed to visit, which returns 0 to go on. */
+ * number; then the logs of the user's own that match it by what they say themselves (name, tags, words), in order of
+ * name. filter adds conditions on the bucket (split, run). Each is passed to visit, which returns 0 to go on. */
 int logs_read(struct hub *hub, const bson_t *task_filter, const bson_t *filter,
               int (*visit)(const bson_t *bucket, void *data), void *data, bson_error_t *error);
+/* All buckets of tasks that match (NULL: every log of the project). The number of buckets. */
 int64_t logs_delete(struct hub *hub, const bson_t *task_filter, bson_error_t *error);
+/* Logs that no claim wrote and that match filter (NULL: all) by what they say themselves. */
+struct store_cursor *logs_find_saved(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
+                                     bson_error_t *error);
+int64_t logs_delete_saved(struct hub *hub, const bson_t *filter, bson_error_t *error);
 /* By conditions on the buckets themselves (name, split, run); filter NULL: all the project's. The number of buckets. */
 int64_t logs_delete_buckets(struct hub *hub, const bson_t *filter, bson_error_t *error);
 /* A log that does not come from a claim (TensorHub's save_*_log), for a task or a free name: {task | name, split
- * ("train"), unit ("epoch"), run, description, tags, points: […]}; without points every other field makes one point. */
+ * ("train"), unit ("epoch"), run, description, tags, points: […]}; without points every other field makes one point.
+ * Found by keyword as well: it has the words of its name, tags and description. */
 int logs_save(struct hub *hub, const bson_t *fields, bson_error_t *error);
 
 #endif

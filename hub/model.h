@@ -5,7 +5,8 @@
 /* Models: {_id (the claim's id), project, name, description, tags, words, task, task_seq, run, sweep, point, accuracy, loss,
  * objective, metrics: {train_loss, validation_accuracy, test_accuracy, …}, dataset: {name, version, digest, query},
  * architecture, architecture_digest, hyper_parameters, seed, input_shape, classes, parameters (count), bytes, blob_id,
- * sha256, training_seconds, epochs, device, program_version, created_at, deleted?}. accuracy and loss are the headline:
+ * sha256, training_seconds, epochs, device, program_version, log_claims, log_points, created_at,
+ * deleted?}. accuracy and loss are the headline:
  * from test data if there is any, else validation, else training. Weights are safetensors in blob_id. */
 
 #include "hub/blob.h"

@@ -54,8 +54,11 @@ static int compose_model(struct finish *f, int64_t now, bson_error_t *error)
     BSON_APPEND_UTF8(model, "_id", f->fence->claim_id);
     BSON_APPEND_UTF8(model, "project", f->fence->project);
     hub_copy_without(fields, model, "_id", "project", "words", "blob_id", "sha256", "bytes", "task", "created_at",
-                     "schema_version", NULL);
+                     "schema_version", "log_claims", "log_points", NULL);
     BSON_APPEND_UTF8(model, "task", f->fence->task_id);
+    if (f->finish->logs_before != NULL) {
+        bson_concat(model, f->finish->logs_before); /* the task forgets them when it is restarted */
+    }
     if (metrics != NULL && !bson_has_field(fields, "metrics")) {
         BSON_APPEND_DOCUMENT(model, "metrics", metrics);
     }

@@ -141,6 +141,75 @@ HUB_TEST(logs, by_task_and_deleted_by_task)
     bson_destroy(b);
 }
 
+/* A restart makes the task forget the run's result; the run's model and what it says of its logs stay. */
+HUB_TEST(logs, of_earlier_runs_are_known_by_their_models)
+{
+    struct task_fence first, second, third;
+    bson_t *before, *filter = json("{'name': 'a'}");
+    make_task(hub, "{'name': 'a'}");
+    cr_assert_eq(claim(hub, NULL, &first), 1);
+    struct logs *logs = logs_new(&first, 1, "epoch");
+    add_points(logs, "train", 5);
+    GOOD(logs_flush(logs, hub, error));
+    logs_free(logs);
+    GOOD(task_release(hub, &first, error));
+    cr_assert_eq(claim(hub, NULL, &second), 1);
+    logs = logs_new(&second, 1, "epoch");
+    add_points(logs, "train", 2);
+    before = json("{'log_claims': ['%s'], 'log_points': [{'train': 3}]}", first.claim_id);
+    bson_t *fields = json("{'name': 'a', 'run': 1}");
+    struct task_finish finish = {
+        .state = "done", .weights = "1234", .weights_length = 4, .model = fields, .logs_before = before};
+    finish.logs = logs_operations(logs, &finish.log_count);
+    GOOD(task_finish(hub, &second, &finish, error));
+    logs_free(logs);
+    expect_logs(hub, NULL, NULL, "train/0:3 train/0:2 ");
+    cr_expect_eq(GOOD(task_restart(hub, filter, NULL, error)), 1);
+    cr_assert_eq(claim(hub, NULL, &third), 1);
+    logs = logs_new(&third, 2, "epoch");
+    add_points(logs, "train", 1);
+    GOOD(logs_flush(logs, hub, error));
+    logs_free(logs);
+    expect_logs(hub, NULL, "{'run': 1}", "train/0:3 train/0:2 ");
+    expect_logs(hub, NULL, "{'run': 2}", "train/0:1 ");
+    bson_t *run = json("{'run': 1}");
+    GOOD(model_delete(hub, run, error));
+    expect_logs(hub, NULL, NULL, "train/0:1 ");
+    bson_destroy(run);
+    bson_destroy(fields);
+    bson_destroy(before);
+    bson_destroy(filter);
+}
+
+/* A log that somebody saved is selected by what it says itself, as well as by its task. */
+HUB_TEST(logs, saved_by_hand_are_found_by_name_and_tag)
+{
+    bson_t task;
+    bson_t *create = json("{'name': 'a', 'kind': 'train'}");
+    GOOD(task_create(hub, create, &task, error));
+    bson_t *mine = json("{'name': 'by-hand', 'tags': ['Odd'], 'step': 100, 'loss': 0.3}"),
+           *other = json("{'name': 'other', 'split': 'test', 'loss': 1}"),
+           *of_task = json("{'task': '%s', 'split': 'validation', 'loss': 1, 'tags': ['odd']}", text_of(&task, "_id")),
+           *wrong = json("{'name': 'x', 'epoch': 'abc'}"), *name = json("{'name': 'by-hand'}");
+    GOOD(logs_save(hub, mine, error));
+    GOOD(logs_save(hub, other, error));
+    GOOD(logs_save(hub, of_task, error));
+    cr_expect_eq(logs_save(hub, wrong, error), -1);
+    expect_logs(hub, NULL, NULL, "validation/0:1 train/0:1 test/0:1 ");
+    expect_logs(hub, "{'name': 'by-hand'}", NULL, "train/0:1 ");
+    expect_logs(hub, "{'name': {'$ne': 'by-hand'}}", NULL, "validation/0:1 test/0:1 ");
+    expect_logs(hub, "{'words': {'$all': ['odd']}}", NULL, "validation/0:1 train/0:1 ");
+    expect_logs(hub, "{'words': {'$all': ['odd']}}", "{'split': 'train'}", "train/0:1 ");
+    expect_logs(hub, "{'name': 'a'}", NULL, "validation/0:1 ");
+    cr_expect_eq(GOOD(logs_delete_saved(hub, name, error)), 1);
+    expect_logs(hub, NULL, NULL, "validation/0:1 test/0:1 ");
+    bson_t *const all[] = {create, mine, other, of_task, wrong, name};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        bson_destroy(all[i]);
+    }
+    bson_destroy(&task);
+}
+
 HUB_TEST(logs, saved_by_hand)
 {
     static const char *const bad[] = {"{'loss': 1}", "{'name': 'x', 'split': ''}", "{'name': 'x', 'points': 5}"};

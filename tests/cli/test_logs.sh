@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Logs are found and deleted by their task, by their run, and by the name that somebody saved them under.
+set -eu
+. "$(dirname "$0")/support.sh"
+
+# --- a log of one's own
+expect 0 -- save-log --name by-hand --set step=100 --set loss=0.31 --tag Odd
+expect 0 -- save-log --name other --set epoch=1 --set loss=0.5
+for way in '--name by-hand' 'by-hand' '--where name=by-hand' '--keyword odd'; do
+    # shellcheck disable=SC2086 # words
+    expect 0 -- find-log $way -o json
+    json 'len(it) == 1 and it[0]["name"] == "by-hand" and it[0]["loss"] == 0.31'
+done
+expect 3 'no logs found' -- find-log --name nobody
+refuse 2 '--split tets' 'train, validation and test' -- save-log --name x --split tets --set loss=1
+refuse 1 'epoch' 'number' -- save-log --name x --set epoch=abc
+refuse 2 'give one of them' -- save-log --name x --task 1 --set loss=1
+expect 3 'no logs found' -- delete-log --name nobody
+expect 0 -- delete-log --name by-hand --dry-run
+said 'would delete 1 saved log'
+expect 0 -- delete-log --name by-hand -o json
+json 'it == {"deleted": 1}'
+expect 3 'no logs found' -- find-log --name by-hand
+expect 0 -- find-log other
+expect 0 -- delete-log other
+refuse 3 'no logs found' -- find-log
+
+# --- of every run of a task
+mkdir data
+python3 "$here/make_idx.py" data 120
+expect 0 -- save-dataset tiny --idx data
+expect 0 -- create-task --name a --dataset tiny --architecture dense:4 --set epochs=2
+expect 0 -- run-task --workers 1 --until-empty --quiet
+expect 0 -- restart-task a --set epochs=3
+expect 0 -- run-task --workers 1 --until-empty --quiet
+for run in 1 2; do
+    expect 0 -- find-log a --run "$run" --split train -o json
+    json "[(p['run'], p['epoch']) for p in it] == [($run, e + 1) for e in range($run + 1)]"
+done
+expect 0 -- find-log a --split train -o json
+json 'len(it) == 5'
+expect 0 -- delete-log a
+expect 3 'no logs found' -- find-log a
+finish
