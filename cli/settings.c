@@ -218,6 +218,14 @@ int cli_settings(struct cli *cli)
     if (cli->uri != NULL) {
         return CLI_DONE;
     }
+    /* An empty value is most likely a shell variable that was not set: the default would be the wrong place. */
+    static const char *const options[] = {"hub", "hub-file", "project"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *text = cli_text(cli, options[i]);
+        if (text != NULL && *text == '\0') {
+            return cli_usage(cli, "--%s: is empty", options[i]);
+        }
+    }
     if (uri != NULL && file != NULL) {
         return cli_usage(cli, "--hub and --hub-file: give one of them");
     }

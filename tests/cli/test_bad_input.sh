@@ -45,6 +45,10 @@ refuse 1 'text.db' -- find-task --hub sqlite:text.db
 
 # --- where the hub is said
 refuse 2 'give one of them' -- find-task --hub sqlite:a --hub-file b
+for option in hub hub-file project; do
+    refuse 2 "--$option" 'is empty' -- find-dataset --$option ''
+done
+TL_HUB_URI='' TL_HUB_PROJECT='' "$tl_hub" find-dataset >.out 2>.err || fail "an empty TL_HUB_URI is not as none: $(cat .err)"
 printf 'sqlite:tl_hub.db\n' >uri
 chmod 644 uri
 refuse 1 'uri' 'chmod 600' -- find-dataset --hub-file uri
