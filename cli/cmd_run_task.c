@@ -109,7 +109,9 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
     if (all == 0 && cli_flag(cli, "until-empty")) {
         return cli_say(CLI_NOTHING, "nothing to do: no unfinished tasks (see: tl_hub find-task)");
     }
-    return summary->failed + summary->crashed > 0 ? CLI_FAILED : CLI_DONE;
+    /* A service has done what it should when it leaves as it was told to, whatever its tasks came to. */
+    bool batch = cli_flag(cli, "until-empty") || cli_text(cli, "max-tasks") != NULL;
+    return batch && summary->failed + summary->crashed > 0 ? CLI_FAILED : CLI_DONE;
 }
 
 static int run_with(struct cli *cli, struct runner_options *runner, struct runner_summary *summary)
@@ -175,7 +177,8 @@ const struct cli_command cmd_run_task = {
         "--project, --queue and --resource-class may be given again: the runner goes round all their combinations, one\n"
         "task each, so that a long queue does not hold up a short one. Tasks that require labels are done by runners\n"
         "that have them all.\n"
-        "exit: 0 every task ended well, 1 some failed or crashed, 3 --until-empty found nothing to do.",
+        "exit: 0 every task ended well, or it left as it was told to; 1 with --until-empty or --max-tasks: some failed or\n"
+        "crashed; 3 --until-empty found nothing to do.",
     .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json\n"
                 "  tl_hub run-task --project physics --project biology --labels gpu,bigmem",
     .run = run,

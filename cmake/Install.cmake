@@ -17,3 +17,12 @@ install(CODE "
   set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/pkgconfig\")
   file(WRITE \"\${folder}/tl_hub.pc\" \"\${text}\")
   message(STATUS \"Installing: \${folder}/tl_hub.pc\")")
+# The unit of a runner as a service; it names the program by its place, which is known only when it is installed.
+install(CODE "
+  set(prefix \"\${CMAKE_INSTALL_PREFIX}\")
+  file(READ \"${PROJECT_SOURCE_DIR}/systemd/tl_hub-runner@.service.in\" text)
+  string(REPLACE \"%PREFIX%\" \"\${prefix}\" text \"\${text}\")
+  set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+  file(WRITE \"\${folder}/tl_hub-runner@.service\" \"\${text}\")
+  message(STATUS \"Installing: \${folder}/tl_hub-runner@.service\")")
+install(FILES docs/running-a-fleet.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

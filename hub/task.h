@@ -153,6 +153,7 @@ void task_sweeper_free(struct task_sweeper *sweeper);
 /* Whether this one should see to delayed and waiting tasks between its rounds: it is the sweeper, or it has reason to
  * believe that there is none. */
 bool task_sweeper_promotes(const struct task_sweeper *sweeper);
+bool task_sweeper_leads(const struct task_sweeper *sweeper);
 /* Before leaving: if this one is the sweeper, another may follow at once instead of after a lease. */
 int task_sweeper_resign(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error);
 

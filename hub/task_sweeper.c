@@ -550,6 +550,11 @@ static int64_t next_round(const struct task_sweeper *sweeper)
     return wait * 4 / 5 + wait * 2 / 5 * (int64_t)strtol(digits, NULL, 16) / 4096; /* not all at once */
 }
 
+bool task_sweeper_leads(const struct task_sweeper *sweeper)
+{
+    return sweeper->leading;
+}
+
 bool task_sweeper_promotes(const struct task_sweeper *sweeper)
 {
     return sweeper->leading || sweeper->suspicious;

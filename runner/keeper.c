@@ -17,7 +17,8 @@
 enum {
     BEAT_MS = 15000,
     BEAT_QUIET_MS = 120000, /* where there is nothing new to say */
-    PROMOTE_MS = 2000
+    PROMOTE_MS = 2000,
+    PROMOTE_DOUBT_MS = 8000 /* by those who only suspect that there is no sweeper */
 };
 
 void keeper_tell(struct keeper *keeper)
@@ -110,7 +111,8 @@ static void sweep(struct keeper *keeper)
 static void promote(struct keeper *keeper)
 {
     bson_error_t error;
-    keeper->promote_ms = clock_boot_ms() + clock_jitter(PROMOTE_MS);
+    keeper->promote_ms = clock_boot_ms() + clock_jitter(task_sweeper_leads(keeper->sweeper) ? PROMOTE_MS
+                                                                                             : PROMOTE_DOUBT_MS);
     if (!task_sweeper_promotes(keeper->sweeper))
         return;
     if (keeper_heard(keeper, task_promote_all(keeper->hub, &error), &error) > 0)
