@@ -62,10 +62,11 @@ struct store *store_open_with_timeout(const char *uri, bool create, int64_t limi
     if (strncmp(uri, "sqlite:", 7) == 0)
         engine = &store_engine_sqlite;
     else if (strncasecmp(uri, "mongodb://", 10) == 0 || strncasecmp(uri, "mongodb+srv://", 14) == 0)
-        engine = &store_engine_mongo;
-    if (!engine) {
+        engine = store_engine_mongo_get(error);
+    else
         hub_error(error, HUB_ERROR_INVALID,
                   "hub URI '%.200s': unknown scheme; use sqlite:PATH, mongodb://… or mongodb+srv://…", store->redacted);
+    if (!engine) {
         store_close(store);
         return NULL;
     }

@@ -126,5 +126,8 @@ struct store_engine {
 
 extern const struct store_engine store_engine_sqlite;
 extern const struct store_engine store_engine_mongo;
+/* The above: linked in (store_mongo_linked.c), or loaded when it is first wanted (module/store_mongo_load.c). NULL on
+ * error. */
+const struct store_engine *store_engine_mongo_get(bson_error_t *error);
 
 #endif

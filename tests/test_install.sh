@@ -56,4 +56,7 @@ cd "$work"
     fail "tl_hub doctor failed"
 }
 grep -q 'devices\.cpu\.gemm_chosen' "$work/doctor" || fail "the installed program does not find the cpu device"
+code=0
+"$prefix/bin/tl_hub" find-task --hub 'mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=100' >/dev/null 2>"$work/away" || code=$?
+[ "$code" -eq 4 ] && grep -q 'cannot reach' "$work/away" || fail "the installed program has no MongoDB engine: $(cat "$work/away")"
 echo "install: the program, the library and the example work from $prefix"

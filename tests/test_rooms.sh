@@ -31,7 +31,7 @@ file_may_include() {
         case $1 in kernels/device_cpu*.c) return 0 ;; *) return 1 ;; esac
         ;;
     hub/store_impl.h | store_impl.h)
-        case $1 in hub/store*.[ch]) return 0 ;; *) return 1 ;; esac
+        case $1 in hub/store*.[ch] | hub/module/store*.[ch]) return 0 ;; *) return 1 ;; esac
         ;;
     hub/store_sqlite*.h | store_sqlite*.h)
         case $1 in hub/store_sqlite*.[ch]) return 0 ;; *) return 1 ;; esac
@@ -163,6 +163,8 @@ expect accepted hub/store_mongo.c '#include <mongoc/mongoc.h>'
 expect accepted hub/store_sqlite_query.c '#include <sqlite3.h>'
 expect accepted kernels/device_cpu.c '#include <cblas.h>'
 expect accepted hub/store_sqlite.c '#include "hub/store_impl.h"'
+expect accepted hub/module/store_mongo_module.c '#include "hub/store_impl.h"'
+expect refused hub/module/other.c '#include "hub/store_impl.h"'
 rm -rf "$work/tree"
 mkdir -p "$work/tree/hub"
 for name in probe.c probe.h probe.sh probe.py; do
