@@ -154,6 +154,8 @@ def kill_saver(ground, points, count):
     for number, (point, i, name) in enumerate(runs):
         verb = "save-model" if point.startswith("save_model") else "save"
         options = {"name": f"d{number % 3}", "seed": number} if verb == "save" else {"name": name}
+        if point.startswith("chunk"):
+            options["bytes"] = 600000
         ground.killed_at(ground.client(verb, f"{point}:kill:{1 + i % 2 if point.startswith('chunk') else 1}", **options), point)
         if number % 2:
             ground.run(verb, **options)

@@ -72,12 +72,13 @@ def woken_beside_successor(ground, each):
     """The successors are at work when the zombies wake."""
     zombies = make_zombies(ground, each)
     # As many at once as there are tasks; their own lease is long, so that a slow machine loses none.
-    successors = [ground.client("work", tasks=1, hold=2000, lease=20000, until_empty=1) for _ in zombies]
-    ground.until(lambda: sum(t["claims"] >= 2 and t["state"] == "running" for t in ground.read("tasks")) == len(zombies), 30,
-                 "not every task has a successor")
+    hold = 2000 + 300 * len(zombies)
+    successors = [ground.client("work", tasks=1, hold=hold, lease=20000, until_empty=1) for _ in zombies]
+    ground.until(lambda: sum(t["claims"] >= 2 and t["state"] == "running" for t in ground.read("tasks")) == len(zombies),
+                 hold / 1000, "not every task has a successor")
     slowest = wake(ground, zombies, (6,))
     for successor in successors:
-        if ground.wait(successor, 40) != 0:
+        if ground.wait(successor, 90) != 0:
             raise Failed(f"a successor lost its task: {ground.last_words()}")
     ground.settle(LEASE)
     ground.judge()
