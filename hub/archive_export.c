@@ -304,11 +304,30 @@ static int write_blobs(struct exporter *exporter, const char *collection, const 
     return result > 0 && without_checkpoint ? 2 : result;
 }
 
+/* What no import would take (nested too deeply, an array that begins elsewhere than at 0): 1, 0 left out, -1. */
+static int check_sound(struct exporter *exporter, int collection, const bson_t *document, bson_error_t *error)
+{
+    char id[160];
+    if (archive_is_sound(document) && document->len <= ARCHIVE_FRAME_BYTES) {
+        return 1;
+    }
+    archive_id_text(document, id, sizeof id);
+    if (!exporter->options->skip_damaged) {
+        return hub_error(error, HUB_ERROR_CORRUPT, "%s %s is malformed; correct or delete it, or leave it out with --skip-damaged",
+                         archive_collections[collection], id);
+    }
+    exporter_note(exporter, "%s %s is malformed: left out", archive_collections[collection], id);
+    return 0;
+}
+
 /* 1 written, 0 left out, -1. */
 static int write_document(struct exporter *exporter, int collection, const bson_t *document, bson_error_t *error)
 {
     bson_t own = BSON_INITIALIZER;
-    int result = write_blobs(exporter, archive_collections[collection], document, error);
+    int result = check_sound(exporter, collection, document, error);
+    if (result > 0) {
+        result = write_blobs(exporter, archive_collections[collection], document, error);
+    }
     if (result == 2) {
         hub_copy_without(document, &own, "checkpoint", NULL);
         document = &own;

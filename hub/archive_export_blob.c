@@ -41,7 +41,7 @@ static int write_chunk(struct stream *stream, const bson_t *chunk, bson_error_t 
         snprintf(stream->why, 200, "chunk %" PRId32 " is missing", stream->next);
         return 0;
     }
-    if (!bson_iter_init_find(&iter, chunk, "data") || !BSON_ITER_HOLDS_BINARY(&iter)) {
+    if (!archive_is_sound(chunk) || !bson_iter_init_find(&iter, chunk, "data") || !BSON_ITER_HOLDS_BINARY(&iter)) {
         snprintf(stream->why, 200, "chunk %" PRId32 " holds no data", stream->next);
         return 0;
     }
@@ -148,6 +148,9 @@ int exporter_write_blob(struct exporter *exporter, const char *project, const bs
     int result = store_find_one(hub_store(exporter->hub), BLOB_FILES, &filter, NULL, &files, error);
     if (result == 0) {
         snprintf(why, 200, "it is not in the hub");
+    } else if (result > 0 && !archive_is_sound(&files)) {
+        snprintf(why, 200, "its files document is malformed");
+        result = 0;
     } else if (result > 0) {
         result = write_blob(exporter, project, id, &files, why, error);
     }

@@ -188,6 +188,7 @@ static int map_numbers(struct importer *importer, struct import_project *project
     record_filter(importer, project, &filter);
     int result = store_find_one(hub_store(importer->hub), META, &filter, NULL, &record, error);
     int64_t known = hub_number(&record, "until", 0);
+    known = known < 0 || known > INT64_MAX / 4 ? 0 : known;
     read_segments(project, &record);
     bson_destroy(&record);
     bson_destroy(&filter);
@@ -216,13 +217,13 @@ static int check_name(const char *name, bson_error_t *error)
 
 static int64_t map_number(const struct import_project *project, int64_t number)
 {
-    int64_t offset = 0;
+    int64_t offset = 0, moved;
     for (size_t i = 0; i < project->count; i++) {
         if (project->segments[i].from <= number) {
             offset = project->segments[i].offset;
         }
     }
-    return number < INT64_MAX - offset ? number + offset : number;
+    return __builtin_add_overflow(number, offset, &moved) ? number : moved;
 }
 
 int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_error_t *error)

@@ -3,7 +3,9 @@
  * result or an error. The input is a byte that picks the collection, and a document in BSON. */
 
 #include "hub/architecture_record.h"
+#include "hub/archive.h"
 #include "hub/dataset.h"
+#include "hub/fsck.h"
 #include "hub/gc.h"
 #include "hub/logs.h"
 #include "hub/model.h"
@@ -81,6 +83,31 @@ static void read_documents(void)
     bson_destroy(&out);
 }
 
+static void count_finding(void *data, const struct fsck_finding *finding)
+{
+    int *count = data;
+    FUZZ_REQUIRE(finding->what[0] != '\0' && finding->advice[0] != '\0');
+    ++*count;
+}
+
+static void look_through(void)
+{
+    int count = 0;
+    struct fsck_options fsck = {.settle_ms = 1, .stand_ms = 1, .found = count_finding, .data = &count};
+    struct fsck_report report;
+    struct archive_export_options export = {.live = true, .skip_damaged = true};
+    struct archive_summary summary;
+    bson_error_t error = {0};
+    FUZZ_REQUIRE(fsck_run(hub, &fsck, &report, &error) >= 0 || error.message[0] != '\0');
+    FUZZ_REQUIRE(report.errors + report.warnings + report.notes == count);
+    FILE *file = tmpfile();
+    FUZZ_REQUIRE(file != NULL);
+    FUZZ_REQUIRE(archive_export(hub, file, &export, &summary, &error) >= 0 || error.message[0] != '\0');
+    rewind(file);
+    FUZZ_REQUIRE(summary.digest[0] == '\0' || archive_check(file, "fuzz", &summary, &error) > 0);
+    fclose(file);
+}
+
 static void claim_task(void)
 {
     static const struct task_claim_options options = {.runner = "fuzz"};
@@ -137,6 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (store_engine_sqlite.insert(engine, collection, &document, &error) < 0)
         return 0;
     read_documents();
+    look_through();
     claim_task();
     sweep_and_collect();
     static const char *const touched[] = {"tasks", "models", "datasets", "logs"};
