@@ -123,13 +123,11 @@ int importer_beat(struct importer *importer, bson_error_t *error)
     return importer_beat_records(importer, error);
 }
 
-/* An entry that somebody left there becomes ours, and moves. */
+/* Appends to two empty documents. An entry that somebody left there becomes ours, and moves. */
 static void announcement(const struct importer *importer, const bson_oid_t *id, int64_t now, bson_t *filter,
                          bson_t *update)
 {
     bson_t part;
-    bson_init(filter);
-    bson_init(update);
     BSON_APPEND_OID(filter, "_id", id);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
     BSON_APPEND_UTF8(&part, "project", hub_project(importer->hub));
@@ -197,7 +195,10 @@ static int add_announcements(struct importer *importer, struct batch *batch, bso
                                                       .update = update,
                                                       .upsert = true});
         } else {
-            gc_upload_document(importer->hub, &blob->info.id, NULL, 0, NULL, importer->session, now, first);
+            bson_t upload;
+            gc_upload_document(importer->hub, &blob->info.id, NULL, 0, NULL, importer->session, now, &upload);
+            bson_concat(first, &upload);
+            bson_destroy(&upload);
             batch_add(batch, (struct store_operation){
                                  .kind = STORE_INSERT, .collection = GC_UPLOADS, .document = first, .ignore_duplicate = true});
         }
