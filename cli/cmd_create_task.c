@@ -273,6 +273,16 @@ static int append_sweep_tasks(struct cli *cli, const char *sweep_id, bson_t *rep
     return more < 0 ? cli_fail(&error) : CLI_DONE;
 }
 
+/* Why, and what to do about it. */
+static void say_nothing_new(const struct sweep_submission *submission)
+{
+    if (submission->differs[0] != '\0') {
+        cli_note("they keep what they have of: %s (set-task changes how tasks are queued)", submission->differs);
+    }
+    cli_note("to run them again: tl_hub restart-task --sweep %.12s; to have them a second time: give --name another name",
+             submission->sweep_id);
+}
+
 static int say_submitted(struct cli *cli, const struct sweep_submission *submission)
 {
     bson_t report = BSON_INITIALIZER;
@@ -283,6 +293,9 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
     BSON_APPEND_INT64(&report, "points", submission->points);
     BSON_APPEND_INT64(&report, "submitted", submission->submitted);
     BSON_APPEND_INT64(&report, "skipped", submission->skipped);
+    if (submission->differs[0] != '\0') {
+        BSON_APPEND_UTF8(&report, "differs", submission->differs);
+    }
     if (submission->submitted > 0) {
         BSON_APPEND_INT64(&report, "first_seq", submission->first_seq);
         BSON_APPEND_INT64(&report, "last_seq", submission->last_seq);
@@ -294,6 +307,7 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
         code = output_object(cli, &report, "nothing new: %s of sweep %.12s %s there already",
                              cli_plural(points, sizeof points, submission->skipped, "task"), submission->sweep_id,
                              submission->skipped == 1 ? "was" : "were");
+        say_nothing_new(submission);
     } else if (code == CLI_DONE) {
         char others[96] = "", numbers[64];
         if (submission->skipped > 0) {
@@ -375,6 +389,8 @@ const struct cli_command cmd_create_task = {
     .details =
         "Everything that can be checked is checked now: hyper-parameters, the sweep file (errors name the line), and\n"
         "whether the architecture fits the data (errors name the layer). Nothing is submitted when anything is wrong.\n"
+        "A dataset or model can be a query: '{\"splits.train\": {\"$gte\": 1000}}'; the newest that matches when the task\n"
+        "starts is taken. A task without a name is called after what it does, such as \"test of first\".\n"
         "Submitting the same sweep again submits only what is not there yet; when that is nothing, it says so and\n"
         "exits with 0.",
     .examples = "  tl_hub create-task --dataset fashion --sweep sweep.yaml\n"

@@ -2,8 +2,11 @@
 #include "distributor/acceptance.h"
 
 #include "distributor/hyper_parameters.h"
+#include "distributor/initial_weights.h"
 #include "distributor/metric_names.h"
 #include "distributor/refusal.h"
+#include "distributor/task_kind.h"
+#include "distributor/task_query.h"
 #include "hub/architecture_record.h"
 #include "hub/dataset.h"
 #include "hub/model.h"
@@ -32,6 +35,7 @@ struct acceptance {
     char label[16];         /* "class", "value", "" */
     struct shape shape;     /* of one row; rank 0: not known */
     int64_t outputs;        /* classes, or values per row; 0: not known */
+    char started[HUB_ID_SIZE + 80]; /* "MODEL DIGEST" of the initial_model and architecture last found to go together */
     struct accepted *table; /* open addressing; capacity is a power of two */
     size_t count, capacity;
 };
@@ -122,104 +126,10 @@ static int learn_dataset(struct acceptance *acceptance, bson_error_t *error)
     return 0;
 }
 
-/* "fashion, iris" into text: the first names of a collection, for a message that says what there is. */
-static void list_datasets(struct hub *hub, char *text, size_t size)
-{
-    const bson_t *dataset;
-    bson_error_t ignored;
-    size_t used = 0;
-    char last[256] = "";
-    bson_t *sort = BCON_NEW("name", BCON_INT32(1)), *projection = BCON_NEW("name", BCON_INT32(1));
-    struct store_find_options options = {.sort = sort, .projection = projection, .limit = 200};
-    struct store_cursor *cursor = dataset_find(hub, NULL, &options, &ignored);
-    text[0] = '\0';
-    while (cursor && store_cursor_next(cursor, &dataset, &ignored) == 1) {
-        bson_iter_t at;
-        if (!bson_iter_init_find(&at, dataset, "name") || !BSON_ITER_HOLDS_UTF8(&at))
-            continue;
-        const char *name = bson_iter_utf8(&at, NULL);
-        if (!strcmp(name, last))
-            continue; /* another version */
-        snprintf(last, sizeof last, "%s", name);
-        if (used + strlen(last) + 8 >= size) {
-            snprintf(text + used, size - used, ", …");
-            break;
-        }
-        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", last);
-    }
-    store_cursor_close(cursor);
-    bson_destroy(sort);
-    bson_destroy(projection);
-}
-
-/* The first key that is an operator, or NULL: documents hold none, and a task's query is part of its document. */
-static const char *operator_of(const bson_iter_t *document)
-{
-    bson_iter_t inner;
-    if (!bson_iter_recurse(document, &inner))
-        return NULL;
-    while (bson_iter_next(&inner)) {
-        const char *found = bson_iter_key(&inner);
-        if (*found != '$')
-            found = BSON_ITER_HOLDS_DOCUMENT(&inner) || BSON_ITER_HOLDS_ARRAY(&inner) ? operator_of(&inner) : NULL;
-        if (found)
-            return found;
-    }
-    return NULL;
-}
-
-/* A filter field as a document: {name: it} for a string. 1, 0 where it is missing, -1. */
-static int query_of(const bson_t *fields, const char *name, bson_t *query, bson_error_t *error)
-{
-    bson_iter_t at;
-    bson_init(query);
-    if (!bson_iter_init_find(&at, fields, name))
-        return 0;
-    if (BSON_ITER_HOLDS_UTF8(&at) && *bson_iter_utf8(&at, NULL)) {
-        BSON_APPEND_UTF8(query, "name", bson_iter_utf8(&at, NULL));
-        return 1;
-    }
-    if (BSON_ITER_HOLDS_DOCUMENT(&at)) {
-        uint32_t length;
-        const uint8_t *data;
-        bson_t view;
-        const char *first = operator_of(&at);
-        if (first)
-            return hub_error(error, HUB_ERROR_INVALID, "%s: a task's query cannot hold %.40s; only equalities", name,
-                             first);
-        bson_iter_document(&at, &length, &data);
-        if (bson_init_static(&view, data, length)) {
-            bson_concat(query, &view);
-            return 1;
-        }
-    }
-    return hub_error(error, HUB_ERROR_INVALID, "%s: must be a name or a query document", name);
-}
-
-static int not_found(const struct acceptance *acceptance, const char *what, const bson_t *query, bson_error_t *error)
-{
-    char names[256];
-    bson_iter_t at;
-    char *json = bson_count_keys(query) == 1 && bson_iter_init_find(&at, query, "name") && BSON_ITER_HOLDS_UTF8(&at)
-                     ? bson_strdup_printf("'%s'", bson_iter_utf8(&at, NULL))
-                     : bson_as_relaxed_extended_json(query, NULL);
-    if (strcmp(what, "dataset")) {
-        hub_error(error, HUB_ERROR_NOT_FOUND, "%s: nothing in project '%s' matches %s", what,
-                  hub_project(acceptance->hub), json ? json : "the query");
-    } else {
-        list_datasets(acceptance->hub, names, sizeof names);
-        hub_error(error, HUB_ERROR_NOT_FOUND, "dataset: nothing in project '%s' matches %s; there %s%s",
-                  hub_project(acceptance->hub), json ? json : "the query", *names ? "is: " : "are no datasets yet",
-                  names);
-    }
-    bson_free(json);
-    return -1;
-}
-
 static int find_dataset(struct acceptance *acceptance, const bson_t *fields, bson_error_t *error)
 {
     bson_t query, found;
-    int result = -1, there = query_of(fields, "dataset", &query, error);
+    int result = -1, there = task_query_read(fields, "dataset", &query, error);
     bson_init(&found);
     if (there < 0)
         goto out;
@@ -235,7 +145,7 @@ static int find_dataset(struct acceptance *acceptance, const bson_t *fields, bso
     int matched = dataset_find_one(acceptance->hub, &query, &found, error);
     if (matched < 1) {
         if (!matched)
-            not_found(acceptance, "dataset", &query, error);
+            task_query_not_found(acceptance->hub, "dataset", &query, error);
         goto out;
     }
     acceptance->dataset_found = false;
@@ -410,18 +320,34 @@ static const struct accepted *accept_text(struct acceptance *acceptance, const c
     return slot;
 }
 
-static int check_architecture(struct acceptance *acceptance, const bson_t *fields, bool required, bson_t *checked,
-                              bson_error_t *error)
+/* The weights to begin with must be those of such a net. The points of a sweep ask this many times of the same two. */
+static int check_initial(struct acceptance *acceptance, const bson_t *model, const struct accepted *accepted,
+                         bson_error_t *error)
+{
+    char both[sizeof acceptance->started];
+    bson_iter_t at;
+    if (bson_empty(model))
+        return 0;
+    const char *id = bson_iter_init_find(&at, model, "_id") && BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL) : "";
+    snprintf(both, sizeof both, "%.40s %s", id, accepted->digest);
+    if (!strcmp(both, acceptance->started))
+        return 0;
+    if (initial_weights_check(acceptance->hub, model, accepted->graph_json, &acceptance->shape, error))
+        return -1;
+    snprintf(acceptance->started, sizeof acceptance->started, "%s", both);
+    return 0;
+}
+
+/* Of a task that trains; initial: the model to begin with, empty without one. */
+static int check_architecture(struct acceptance *acceptance, const bson_t *fields, const bson_t *initial,
+                              bson_t *checked, const char **field, bson_error_t *error)
 {
     bson_iter_t at;
     char *json = NULL;
     const char *text = NULL;
-    if (!bson_iter_init_find(&at, fields, "architecture")) {
-        if (required)
-            return hub_error(error, HUB_ERROR_INVALID,
-                             "architecture: missing; for example \"dense:100:relu dense:10\"");
-        return 0;
-    }
+    *field = "architecture";
+    if (!bson_iter_init_find(&at, fields, "architecture"))
+        return hub_error(error, HUB_ERROR_INVALID, "architecture: missing; for example \"dense:100:relu dense:10\"");
     if (BSON_ITER_HOLDS_UTF8(&at)) {
         text = bson_iter_utf8(&at, NULL);
     } else if (BSON_ITER_HOLDS_DOCUMENT(&at)) {
@@ -442,7 +368,36 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
         bson_iter_init_find(&at, accepted->saved, "architecture");
     bool done = bson_append_iter(checked, "architecture", -1, &at);
     done = done && BSON_APPEND_UTF8(checked, "architecture_digest", accepted->digest);
-    return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
+    if (!done)
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
+    *field = "initial_model";
+    return check_initial(acceptance, initial, accepted, error);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp((*(const struct accepted *const *)a)->text, (*(const struct accepted *const *)b)->text);
+}
+
+int acceptance_saved_digest(const struct acceptance *acceptance, char digest[65], bson_error_t *error)
+{
+    size_t count = 0;
+    digest[0] = '\0';
+    const struct accepted **saved = calloc(acceptance->count + 1, sizeof *saved);
+    if (!saved)
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the architectures");
+    for (size_t i = 0; i < acceptance->capacity; i++)
+        if (acceptance->table[i].text && acceptance->table[i].saved)
+            saved[count++] = &acceptance->table[i];
+    qsort(saved, count, sizeof *saved, compare_texts);
+    bson_string_t *all = bson_string_new(NULL);
+    for (size_t i = 0; i < count; i++)
+        bson_string_append_printf(all, "%s %s\n", saved[i]->text, saved[i]->digest);
+    if (count)
+        hub_sha256(all->str, all->len, digest);
+    bson_string_free(all, true);
+    free(saved);
+    return count > 0;
 }
 
 int acceptance_save_architectures(struct acceptance *acceptance, bson_error_t *error)
@@ -469,15 +424,15 @@ int acceptance_save_architectures(struct acceptance *acceptance, bson_error_t *e
 
 /* ---- the rest ---- */
 
-/* A model query must find something, and what it finds must fit the dataset's rows. */
+/* A model query must find something, and what it finds must fit the dataset's rows. *model (initialised always) is it. */
 static int check_model(struct acceptance *acceptance, const bson_t *fields, const char *name, bool required,
-                       bson_error_t *error)
+                       bson_t *model, bson_error_t *error)
 {
-    bson_t query, model;
+    bson_t query;
     bson_iter_t at, dims;
     int64_t size = 1;
-    int result = -1, there = query_of(fields, name, &query, error);
-    bson_init(&model);
+    int result = -1, there = task_query_read(fields, name, &query, error);
+    bson_init(model);
     if (there < 1) {
         if (!there && required)
             hub_error(error, HUB_ERROR_INVALID, "%s: missing; name the model, or give a query", name);
@@ -485,14 +440,19 @@ static int check_model(struct acceptance *acceptance, const bson_t *fields, cons
             result = there;
         goto out;
     }
-    bson_destroy(&model);
-    int found = model_find_one(acceptance->hub, &query, NULL, &model, error);
+    bson_destroy(model);
+    int found = model_find_one(acceptance->hub, &query, NULL, model, error);
     if (found < 1) {
         if (!found)
-            not_found(acceptance, name, &query, error);
+            task_query_not_found(acceptance->hub, name, &query, error);
         goto out;
     }
-    if (acceptance->shape.rank && bson_iter_init_find(&at, &model, "input_shape") && BSON_ITER_HOLDS_ARRAY(&at) &&
+    if (required && !bson_has_field(model, "architecture")) {
+        hub_error(error, HUB_ERROR_INVALID, "%s: it has no architecture: save it with one (save-model --architecture)",
+                  name);
+        goto out;
+    }
+    if (acceptance->shape.rank && bson_iter_init_find(&at, model, "input_shape") && BSON_ITER_HOLDS_ARRAY(&at) &&
         bson_iter_recurse(&at, &dims)) {
         while (bson_iter_next(&dims) && size <= ARCHITECTURE_DIMENSION)
             size *= BSON_ITER_HOLDS_NUMBER(&dims) && bson_iter_as_int64(&dims) > 0 ? bson_iter_as_int64(&dims) : 1;
@@ -505,7 +465,6 @@ static int check_model(struct acceptance *acceptance, const bson_t *fields, cons
     result = 0;
 out:
     bson_destroy(&query);
-    bson_destroy(&model);
     return result;
 }
 
@@ -532,47 +491,96 @@ static int check_hyper_parameters(const struct acceptance *acceptance, const bso
     return result;
 }
 
-int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t *checked, const char **field,
-                     bson_error_t *error)
+/* The other fields as they are, queries as a document can hold them. */
+static int copy_fields(const bson_t *fields, bson_t *checked, bson_error_t *error)
 {
-    static const char *const kinds[] = {"train", "validate", "test", "infer"};
-    bson_error_t ignored;
-    const char *none, *kind = "train";
     bson_iter_t at;
-    bool known = false;
-
-    bson_init(checked);
-    error = error ? error : &ignored;
-    field = field ? field : &none;
-    *field = NULL;
-    if (bson_iter_init_find(&at, fields, "kind")) {
-        if (!BSON_ITER_HOLDS_UTF8(&at))
-            return hub_error(error, HUB_ERROR_INVALID, "kind: must be train, validate, test or infer");
-        kind = bson_iter_utf8(&at, NULL);
-    }
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        known = known || !strcmp(kind, kinds[i]);
-    if (!known)
-        return hub_error(error, HUB_ERROR_INVALID, "kind: '%s' is not train, validate, test or infer", kind);
-    bool train = !strcmp(kind, "train");
-    if (find_dataset(acceptance, fields, error) || check_model(acceptance, fields, "model", !train, error) ||
-        check_model(acceptance, fields, "initial_model", false, error) ||
-        (train && metric_names_check(fields, &acceptance->dataset, error)))
-        return -1;
     if (!bson_iter_init(&at, fields))
         return hub_error(error, HUB_ERROR_INVALID, "the task is not a document");
     while (bson_iter_next(&at)) {
         const char *key = bson_iter_key(&at);
         if (!strcmp(key, "architecture") || !strcmp(key, "architecture_digest") || !strcmp(key, "hyper_parameters"))
-            continue; /* come below, checked */
-        if (!bson_append_iter(checked, key, -1, &at))
+            continue; /* come later, checked */
+        if (task_query_is(key)) {
+            if (task_query_append(checked, key, &at, error))
+                return -1;
+        } else if (!bson_append_iter(checked, key, -1, &at)) {
             return hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
+        }
     }
-    if (check_hyper_parameters(acceptance, fields, train, checked, field, error))
-        return -1;
-    *field = "architecture";
-    if (check_architecture(acceptance, fields, train, checked, error))
-        return -1;
-    *field = NULL;
     return 0;
+}
+
+/* A task without a name is called after what it does: "train on fashion", "test of widths". */
+static int append_name(const struct acceptance *acceptance, const char *kind, const bson_t *model, bson_t *checked,
+                       bson_error_t *error)
+{
+    bson_iter_t at;
+    bool train = !strcmp(kind, "train");
+    const char *of = acceptance->name;
+    if (bson_has_field(checked, "name"))
+        return 0;
+    if (!train)
+        of = (bson_iter_init_find(&at, model, "name") || bson_iter_init_find(&at, model, "_id")) && BSON_ITER_HOLDS_UTF8(&at)
+                 ? bson_iter_utf8(&at, NULL)
+                 : "a model";
+    char *name = bson_strdup_printf("%s %s %s", kind, train ? "on" : "of", of);
+    size_t length = strlen(name);
+    for (length = length > 200 ? 200 : length; length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80;)
+        length--; /* no half character */
+    bool done = bson_append_utf8(checked, "name", 4, name, (int)length);
+    bson_free(name);
+    return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
+}
+
+static int check_named(struct acceptance *acceptance, const bson_t *fields, const char *kind, bson_t *model,
+                       bson_t *initial, const char **field, bson_error_t *error)
+{
+    *field = "dataset";
+    if (find_dataset(acceptance, fields, error))
+        return -1;
+    bool train = !strcmp(kind, "train");
+    *field = "model";
+    bson_destroy(model);
+    if (check_model(acceptance, fields, "model", !train, model, error))
+        return -1;
+    *field = "initial_model";
+    bson_destroy(initial);
+    if (check_model(acceptance, fields, "initial_model", false, initial, error))
+        return -1;
+    *field = train ? "keep" : "split";
+    return task_kind_check_splits(kind, fields, &acceptance->dataset, error);
+}
+
+int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t *checked, const char **field,
+                     bson_error_t *error)
+{
+    bson_error_t ignored;
+    bson_t model = BSON_INITIALIZER, initial = BSON_INITIALIZER;
+    const char *none;
+    int result = -1;
+
+    bson_init(checked);
+    error = error ? error : &ignored;
+    field = field ? field : &none;
+    *field = NULL;
+    const char *kind = task_kind_of(fields, error);
+    if (!kind)
+        *field = "kind";
+    if (!kind || task_kind_check_fields(kind, fields, field, error) ||
+        check_named(acceptance, fields, kind, &model, &initial, field, error))
+        goto out;
+    bool train = !strcmp(kind, "train");
+    *field = NULL;
+    if ((train && metric_names_check(fields, &acceptance->dataset, error)) || copy_fields(fields, checked, error) ||
+        append_name(acceptance, kind, &model, checked, error) ||
+        check_hyper_parameters(acceptance, fields, train, checked, field, error) ||
+        (train && check_architecture(acceptance, fields, &initial, checked, field, error)))
+        goto out;
+    *field = NULL;
+    result = 0;
+out:
+    bson_destroy(&model);
+    bson_destroy(&initial);
+    return result;
 }

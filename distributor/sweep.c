@@ -125,11 +125,11 @@ static int take_method(const struct sweep *sweep, const struct yaml_tree_node *n
 
 static int take_kind(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
 {
-    static const char *const kinds[] = {"train", "validate", "test", "infer"};
+    static const char *const kinds[] = {"train", "validate", "test"};
     for (size_t i = 0; node->kind == YAML_TREE_STRING && i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(node->text, kinds[i]))
             return take_text(sweep, "kind", node, error);
-    return REFUSE(sweep, node->line, "kind must be train, validate, test or infer");
+    return REFUSE(sweep, node->line, "kind must be train, validate or test");
 }
 
 static int take_metric(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)

@@ -23,6 +23,7 @@ struct sweep_submission {
     char sweep_id[HUB_ID_SIZE];
     int64_t points, submitted, skipped; /* skipped: were there already */
     int64_t first_seq, last_seq;        /* of those submitted now */
+    char differs[128];                  /* "priority, tags": what the tasks that were there have otherwise, where all were */
 };
 /* Checks every point (hyper-parameters, and the architecture's shapes against the dataset's), then saves the sweep and
  * architectures and submits the tasks. Nothing is written when any point is refused. fields: overrides for the tasks (name,

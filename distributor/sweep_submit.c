@@ -3,6 +3,8 @@
 
 #include "distributor/acceptance.h"
 #include "distributor/hyper_parameters.h"
+#include "distributor/task_query.h"
+#include "hub/query.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
 
@@ -15,6 +17,7 @@
 struct submitting {
     struct hub *hub;
     struct sweep *sweep;
+    const bson_t *fields; /* the caller's; NULL: none */
     bson_t base;        /* what every task has: the file's fields and the caller's, without those made per point */
     bson_t given;       /* the caller's hyper_parameters */
     char *architecture; /* the caller's text, with ${…}; NULL: the file's, or a graph in base */
@@ -150,6 +153,14 @@ static void locate(const struct submitting *submitting, int64_t i, const char *f
     const struct sweep_parameter *parameter = field ? sweep_parameter_find(sweep, field, strlen(field)) : NULL;
     if (parameter)
         line = sweep_value(sweep, parameter, i)->line;
+    if (field && !line && sweep->tree->root && !(submitting->fields && bson_has_field(submitting->fields, field))) {
+        /* One thing for all points: which of them found it out says nothing. */
+        const struct yaml_tree_node *node = yaml_tree_get(sweep->tree->root, field);
+        if (node) {
+            hub_error(error, hub_error_code(&why), "%s:%d: %s", sweep->file_name, node->line, why.message);
+            return;
+        }
+    }
     if (!line) {
         hub_error(error, hub_error_code(&why), "%s: %s", sweep->file_name, why.message);
         return;
@@ -176,26 +187,37 @@ static int accept_point(const struct submitting *submitting, int64_t i, bson_t *
     return result;
 }
 
-/* What decides which tasks the sweep has: not how they are queued, described or how many of them are wanted. */
+/* What decides what its tasks compute and keep: not how they are queued, described or how many of them are wanted. */
 static int append_specification(const struct submitting *submitting, bson_t *fields, bson_error_t *error)
 {
-    static const char *const keys[] = {"kind", "dataset", "model", "initial_model", "split"};
+    static const char *const keys[] = {"kind", "dataset", "model", "initial_model", "split", "keep", "log_every",
+                                       "result_keys"};
     const struct sweep *sweep = submitting->sweep;
     bson_t specification;
     bson_iter_t at;
-    int result = -1;
+    char saved[65];
+    int result = -1, named = acceptance_saved_digest(submitting->acceptance, saved, error);
+    if (named < 0)
+        return -1;
     if (!BSON_APPEND_DOCUMENT_BEGIN(fields, "specification", &specification))
         return no_memory(submitting, error);
     bool done = BSON_APPEND_UTF8(&specification, "method", "grid");
     for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
-        if (bson_iter_init_find(&at, &submitting->base, keys[i]))
-            done = bson_append_iter(&specification, keys[i], -1, &at);
+        if (bson_iter_init_find(&at, &submitting->base, keys[i])) {
+            if (task_query_is(keys[i]) && task_query_append(&specification, keys[i], &at, error))
+                goto out;
+            done = task_query_is(keys[i]) || bson_append_iter(&specification, keys[i], -1, &at);
+        }
     if (!bson_has_field(&specification, "kind"))
         done = done && BSON_APPEND_UTF8(&specification, "kind", "train");
     if (sweep->seed >= 0)
         done = done && BSON_APPEND_INT64(&specification, "seed", sweep->seed);
     if (!bson_empty(&submitting->given))
         done = done && BSON_APPEND_DOCUMENT(&specification, "hyper_parameters", &submitting->given);
+    if (!bson_empty(&sweep->metric)) /* computes nothing, but its tasks and models carry it */
+        done = done && BSON_APPEND_DOCUMENT(&specification, "metric", &sweep->metric);
+    if (named) /* another net under the same name is another sweep */
+        done = done && BSON_APPEND_UTF8(&specification, "saved_architectures", saved);
     if (!done || sweep_append_values(sweep, &specification, "parameters", error))
         goto out;
     if (submitting->architecture)
@@ -322,6 +344,32 @@ static int check_all(struct submitting *submitting, bson_error_t *error)
     return 0;
 }
 
+/* Into text: what the sweep's first task, which was there already, has otherwise than it would have now. */
+static int compare_first(const struct submitting *submitting, char *text, size_t size, bson_error_t *error)
+{
+    static const char *const keys[] = {"queue", "priority", "max_crashes", "requires", "tags", "description"};
+    bson_t now, filter = BSON_INITIALIZER;
+    const bson_t *task;
+    bson_iter_t mine, its;
+    size_t used = 0;
+    int found = -1;
+    struct store_cursor *cursor = NULL;
+    if (accept_point(submitting, 0, &now, error) || !bson_iter_init_find(&mine, &now, "_id"))
+        goto out;
+    bson_append_iter(&filter, "_id", -1, &mine);
+    cursor = task_find(submitting->hub, &filter, NULL, error);
+    found = cursor ? store_cursor_next(cursor, &task, error) : -1;
+    for (size_t i = 0; found > 0 && i < sizeof keys / sizeof *keys; i++)
+        if (bson_iter_init_find(&mine, &now, keys[i]) &&
+            !(bson_iter_init_find(&its, task, keys[i]) && query_compare_values(&mine, &its) == 0))
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", keys[i]);
+out:
+    store_cursor_close(cursor);
+    bson_destroy(&filter);
+    bson_destroy(&now);
+    return found < 0 ? -1 : 0;
+}
+
 static int submit_all(struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
 {
     submission->points = submitting->sweep->points;
@@ -344,7 +392,7 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
     if (save_record(submitting, submission->submitted + submission->skipped, submission->sweep_id, error))
         return -1;
     if (!submission->submitted)
-        return 0;
+        return compare_first(submitting, submission->differs, sizeof submission->differs, error);
     submission->first_seq = find_seq(submitting, before, 1, error);
     submission->last_seq = find_seq(submitting, before, -1, error);
     return submission->first_seq < 0 || submission->last_seq < 0 ? -1 : 0;
@@ -355,7 +403,7 @@ int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *field
 {
     bson_error_t ignored;
     struct sweep with_marks = *sweep; /* an architecture given now marks parameters as used: in a copy of them */
-    struct submitting submitting = {.hub = hub, .sweep = &with_marks};
+    struct submitting submitting = {.hub = hub, .sweep = &with_marks, .fields = fields};
     int result = -1;
 
     error = error ? error : &ignored;

@@ -15,7 +15,7 @@
  *  created_at, schema_version}
  *
  * `dataset`, `model` and `initial_model` are filters over those collections, resolved at the claim; a string in their
- * place is short for {name: it}. A client in another language needs only to insert: project, lane 0, queue "default",
+ * place is short for {name: it}, or, where it begins with '{', the filter as JSON (hub/query_text.h). A client in another language needs only to insert: project, lane 0, queue "default",
  * resource_class "cpu", kind, state "ready", priority 0, seq, and what to train. */
 
 #include "hub/hub.h"

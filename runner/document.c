@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/document.h"
+#include "hub/query_text.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,14 +109,12 @@ int document_query(const bson_t *document, const char *path, bson_t *filter, bso
     bson_t child;
     const char *name = document_string(document, path);
     bson_init(filter);
-    if (name && name[strspn(name, " \t\n")] == '{') {
+    if (name && query_text_is(name)) {
         bson_error_t why;
-        bson_t parsed;
-        if (!bson_init_from_json(&parsed, name, -1, &why))
-            return hub_error(error, HUB_ERROR_INVALID, "%s: %s", path, why.message);
-        bool done = bson_concat(filter, &parsed);
-        bson_destroy(&parsed);
-        return done ? 1 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the query %s", path);
+        bson_destroy(filter);
+        if (query_text_read(name, filter, &why))
+            return hub_error(error, hub_error_code(&why), "%s: %s", path, why.message);
+        return 1;
     }
     if (name) {
         if (!BSON_APPEND_UTF8(filter, "name", name))

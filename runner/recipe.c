@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/recipe.h"
 #include "hub/architecture_record.h"
+#include "hub/query_text.h"
 #include "kernels/loss.h"
 #include "runner/document.h"
 #include "runner/work.h"
@@ -144,7 +145,7 @@ static void keep_query(struct recipe *recipe, const bson_t *source)
     bson_iter_t at;
     bson_t query;
     const char *text = document_string(source, "dataset");
-    if (text && text[strspn(text, " \t\n")] != '{') {
+    if (text && !query_text_is(text)) {
         BSON_APPEND_DOCUMENT_BEGIN(&recipe->dataset_query, "query", &query);
         BSON_APPEND_UTF8(&query, "name", text);
         bson_append_document_end(&recipe->dataset_query, &query);

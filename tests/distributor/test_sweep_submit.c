@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/submit.h"
 #include "distributor/sweep.h"
 #include "fixture.h"
+#include "hub/architecture_record.h"
 #include "hub/task.h"
 
 #include <time.h>
@@ -177,7 +179,7 @@ Test(sweep_submit, one_wrong_point_refuses_the_whole_sweep_with_its_line)
 {
     refused(SWEEP, HUB_ERROR_INVALID, "s.yaml: no dataset; give one, or 'dataset: NAME' in the file");
     refused("dataset: none\n" SWEEP, HUB_ERROR_NOT_FOUND,
-            "s.yaml: dataset: nothing in project 'default' matches 'none'; there is: small");
+            "s.yaml:1: dataset: nothing in project 'default' matches 'none'; there is: small");
     refused(
         "dataset: small\nparameters:\n  epochs: [1, 2]\n  learning_rate:\n  - 0.1\n  - -0.1\narchitecture: dense:3\n",
         HUB_ERROR_INVALID, "s.yaml:6: with epochs = 1, learning_rate = -0.1: hyper_parameters.learning_rate: ");
@@ -190,7 +192,74 @@ Test(sweep_submit, one_wrong_point_refuses_the_whole_sweep_with_its_line)
     refused("dataset: small\nparameters: {optimizer: [adam, sdg]}\narchitecture: dense:3\n", HUB_ERROR_INVALID,
             "s.yaml:2: with optimizer = sdg: hyper_parameters.optimizer: ");
     refused("dataset: small\nparameters: {}\n", HUB_ERROR_INVALID, "s.yaml: architecture: missing");
-    refused("dataset: small\nkind: test\narchitecture: dense:3\n", HUB_ERROR_INVALID, "s.yaml: model: missing");
+    refused("dataset: small\nkind: test\n", HUB_ERROR_INVALID, "s.yaml: model: missing");
+    refused("dataset: small\nkind: test\narchitecture: dense:3\n", HUB_ERROR_INVALID,
+            "s.yaml:3: architecture: a task of kind test takes its model's");
+    refused("parameters: {}\ndataset: {version: {$gt: 7}}\narchitecture: dense:3\n", HUB_ERROR_NOT_FOUND,
+            "s.yaml:2: dataset: nothing in project 'default' matches { \"version\" : { \"$gt\" : 7 } }");
+    refused("dataset: {version: {$big: 7}}\narchitecture: dense:3\n", HUB_ERROR_INVALID, "s.yaml:1: dataset: ");
+    refused("dataset: small\narchitecture: dense:3\nmodel: x\n", HUB_ERROR_INVALID, "s.yaml:3: model: ");
+}
+
+static struct sweep_submission accepted(const char *text)
+{
+    struct sweep_submission submission;
+    cr_assert_eq(submit(text, NULL, &submission), 0, "%s", fixture_error.message);
+    return submission;
+}
+
+/* keep: best is judged by validation rows. */
+Test(sweep_submit, the_best_weights_need_a_validation_split)
+{
+    struct idx_options options = {.directory = TL_TEST_DATA "/idx_plain", .name = "plain"};
+    bson_t dataset;
+    cr_assert_eq(idx_save_dataset(fixture_hub, &options, &dataset, &fixture_error), 1, "%s", fixture_error.message);
+    bson_destroy(&dataset);
+    refused("dataset: plain\narchitecture: dense:3\nkeep: best\n", HUB_ERROR_INVALID,
+            "s.yaml:3: keep: the dataset has no rows of the split 'validation'; it has train, test");
+    cr_expect_eq(accepted("dataset: small\narchitecture: dense:3\nkeep: best\n").submitted, 1);
+}
+
+/* Whatever decides what is computed or kept makes another sweep; how it is queued does not. */
+Test(sweep_submit, its_identity_is_what_it_computes_and_keeps)
+{
+    static const char *const others[] = {"keep: best\n", "log_every: 3\n", "metric: {name: validation_loss}\n",
+                                         "metric: {name: validation_loss, goal: maximize}\n", "result_keys: [loss]\n"};
+    cr_expect_eq(accepted("dataset: small\n" SWEEP).submitted, 6);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *text = bson_strdup_printf("%sdataset: small\n" SWEEP, others[i]);
+        cr_expect_eq(accepted(text).submitted, 6, "%s", others[i]);
+        struct sweep_submission again = accepted(text);
+        cr_expect(again.submitted == 0 && again.skipped == 6, "%s", others[i]);
+        cr_expect_str_eq(again.differs, "");
+        bson_free(text);
+    }
+    struct sweep_submission queued = accepted("priority: 3\ntags: [x]\ndataset: small\n" SWEEP);
+    cr_expect_eq(queued.submitted, 0);
+    cr_expect_str_eq(queued.differs, "priority, tags");
+}
+
+static void save_net(const char *name, const char *text)
+{
+    char *graph;
+    bson_t *fields = BCON_NEW("name", BCON_UTF8(name));
+    cr_assert_eq(submit_architecture(text, &graph, &fixture_error), 0, "%s", fixture_error.message);
+    cr_assert_geq(architecture_record_save(fixture_hub, graph, fields, NULL, &fixture_error), 0);
+    bson_destroy(fields);
+    bson_free(graph);
+    usleep(2000); /* names go by time: the newest of a name */
+}
+
+/* A name stands for the net that was saved last under it: another net is another sweep. */
+Test(sweep_submit, a_saved_architecture_is_part_of_the_identity)
+{
+    static const char sweep[] = "dataset: small\nparameters: {net: [one, two]}\narchitecture: ${net}\n";
+    save_net("one", "dense:3");
+    save_net("two", "dense:4:relu dense:3");
+    cr_expect_eq(accepted(sweep).submitted, 2);
+    cr_expect_eq(accepted(sweep).submitted, 0);
+    save_net("two", "dense:5:relu dense:3");
+    cr_expect_eq(accepted(sweep).submitted, 2);
 }
 
 Test(sweep_submit, yaml_and_json_make_the_same_tasks)
