@@ -244,3 +244,33 @@ HUB_TEST(sweeper, promotes_and_tidies)
     expect_state(hub, "{'_id': 'd'}", "failed");
     task_sweeper_free(sweeper);
 }
+
+/* Those who only watch the leader come the more seldom the larger the fleet is, and notice its death all the same. */
+HUB_TEST(sweeper, a_large_fleet_watches_seldom_and_still_notices_a_death)
+{
+    int64_t next;
+    struct task_sweeper *leader = task_sweeper_new(LEASE), *other = task_sweeper_new(LEASE);
+    GOOD(task_sweeper_round(leader, hub, &next, error));
+    cr_expect(task_sweeper_leads(leader));
+    poke(hub, "meta", "{'_id': 'sweeper'}", "{'$set': {'runners': 2000}}");
+    GOOD(task_sweeper_round(other, hub, &next, error));
+    cr_expect(task_sweeper_promotes(other), "it has never seen the leader beat");
+    poke(hub, "meta", "{'_id': 'sweeper'}", "{'$inc': {'beat': 1}}");
+    GOOD(task_sweeper_round(other, hub, &next, error));
+    cr_expect_not(task_sweeper_promotes(other));
+    cr_expect_gt(next, 10 * LEASE, "a thousandth of the fleet's looks: %lld", (long long)next);
+    wait_ms(LEASE / 2);
+    GOOD(task_sweeper_round(other, hub, &next, error));
+    cr_expect_not(task_sweeper_promotes(other), "one look after a gap says nothing");
+    cr_expect_leq(next, LEASE / 3, "so a second one follows");
+    wait_ms(next);
+    GOOD(task_sweeper_round(other, hub, &next, error));
+    cr_expect(task_sweeper_promotes(other), "the leader does not beat");
+    for (int i = 0; i < 60 && !task_sweeper_leads(other); i++) {
+        wait_ms(LEASE / 6);
+        GOOD(task_sweeper_round(other, hub, &next, error));
+    }
+    cr_expect(task_sweeper_leads(other));
+    task_sweeper_free(leader);
+    task_sweeper_free(other);
+}

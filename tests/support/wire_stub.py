@@ -9,7 +9,8 @@ endSessions with ok, explain with a plan, and every other command by the first r
 SCRIPT is rules divided by ';':   COMMAND CODE NAME [TIMES]     for example
     find 13 Unauthorized; insert 10107 NotWritablePrimary 2; update wc:64 WriteConcernFailed; auth 18 AuthenticationFailed
 COMMAND '*' is any. CODE "wc:N" answers ok: 1 with a writeConcernError N; CODE "close" closes the connection instead of
-answering. TIMES bounds a rule (default: always). At the end it prints one line a command name with how often it came.
+answering. "hello set:NAME x" makes it a replica set's primary, whose aggregate opens a change stream; "getMore change x"
+lets one event come (with TIMES, so many; before it, none for 50 ms each). TIMES bounds a rule (default: always). At the end it prints one line a command name with how often it came.
 Ends by itself after SECONDS (default 120) or when its standard input closes.
 """
 import asyncio
@@ -76,19 +77,28 @@ class Stub:
 
     def answer(self, command):
         self.seen[command] += 1
+        replica = [rule[1][4:] for rule in self.rules if rule[0] == "hello" and rule[1].startswith("set:")]
         if command.lower() in ("hello", "ismaster"):
-            return hello()
+            return hello() | ({"setName": replica[0], "hosts": [self.address], "me": self.address} if replica else {})
+        if replica and command == "aggregate":
+            return {"cursor": {"id": 77, "ns": "stub.tasks", "firstBatch": []}, "ok": 1.0}
         for rule in self.rules:
             if rule[0] in (command, "*") and rule[3] != 0 and command not in ("endSessions",):
                 rule[3] -= rule[3] > 0
                 if rule[1] == "close":
                     return None
+                if rule[1] == "change":
+                    return {"cursor": {"id": 77, "ns": "stub.tasks", "nextBatch": [
+                        {"_id": {"_data": "1"}, "operationType": "insert"}]}, "ok": 1.0}
                 if rule[1].startswith("wc:"):
                     return {"ok": 1.0, "n": 1, "nModified": 1,
                             "writeConcernError": {"code": int(rule[1][3:]), "codeName": rule[2], "errmsg": rule[2]}}
                 return {"ok": 0.0, "errmsg": f"scripted {rule[2]}", "code": int(rule[1]), "codeName": rule[2]}
         if command in ("find", "aggregate", "listCollections", "listIndexes"):
             return {"cursor": {"id": 0, "ns": "stub.stub", "firstBatch": []}, "ok": 1.0}
+        if command == "getMore":
+            time.sleep(0.05)
+            return {"cursor": {"id": 77, "ns": "stub.tasks", "nextBatch": []}, "ok": 1.0}
         if command == "explain":
             return explanation()
         return {"ok": 1.0, "n": 1}
@@ -122,6 +132,7 @@ class Stub:
 async def main(script, seconds):
     stub = Stub(script)
     server = await asyncio.start_server(stub.client, "127.0.0.1", 0)
+    stub.address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
     print(server.sockets[0].getsockname()[1], flush=True)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin, lambda: sys.stdin.buffer.read1(1024) or ended.set())
