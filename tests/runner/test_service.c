@@ -2,6 +2,30 @@
 /* A runner as a service: several projects and queues, labels, workers that die in the middle of a claim, leaving. */
 #include "fixture.h"
 #include "hub/runner_record.h"
+#include "runner/message.h"
+
+#include <fcntl.h>
+
+/* One worker of all that are started, the first to come here, claims as a worker does, and dies before it tells. */
+__attribute__((constructor(101))) static void claim_and_die(int argc, char **argv)
+{
+    const char *once = getenv("TL_TEST_CLAIM_AND_DIE");
+    bson_t configuration, source, task;
+    struct task_fence fence;
+    if (argc < 2 || strcmp(argv[1], "run-task") || !once || open(once, O_CREAT | O_EXCL | O_WRONLY, 0600) < 0)
+        return;
+    if (message_receive(3, -1, &configuration) <= 0 || !document_child(&configuration, "sources.0", &source))
+        _exit(3);
+    struct hub *own = hub_open(document_string(&configuration, "uri"), NULL, HUB_OPEN_EXISTING, NULL);
+    struct task_claim_options options = {.project = document_string(&source, "project"),
+                                         .queue = document_string(&source, "queue"),
+                                         .resource_class = document_string(&source, "resource_class"),
+                                         .runner = document_string(&configuration, "runner"),
+                                         .worker = document_string(&configuration, "worker")};
+    while (own && task_claim(own, &options, &task, &fence, NULL) <= 0)
+        usleep(10000);
+    raise(SIGKILL);
+}
 
 TestSuite(service, .init = open_hub, .fini = close_hub, .timeout = 120);
 
@@ -158,4 +182,41 @@ Test(service, whoever_leaves_hands_the_sweepers_office_on)
     kill(runner, SIGTERM);
     cr_expect_eq(wait_runner(runner, 30), 0);
     cr_expect_eq(count("meta", "{'_id': 'sweeper', 'holder': ''}"), 1);
+}
+
+/* The claim stands in the hub, and the runner has never heard of it: it is not left to the lease, which is long here. The
+ * other worker's task, claimed by the same runner, is not touched. */
+Test(service, a_claim_that_nobody_was_told_of_is_ended_at_once)
+{
+    char *once = test_path(".once");
+    add_task("long", LONG, "");
+    add_task("short", "'epochs': 1", "");
+    setenv("TL_TEST_CLAIM_AND_DIE", once, 1);
+    pid_t runner = start_runner("{\"workers\": 2, \"lease_ms\": 600000}");
+    unsetenv("TL_TEST_CLAIM_AND_DIE");
+    wait_for("tasks", "{'crashes': 1}", 1, 20);
+    wait_for("tasks", "{'state': 'done', 'name': 'short'}", 1, 20);
+    wait_for("tasks", "{'state': 'running', 'name': 'long', 'claim.beat': {'$gte': 0}}", 1, 20);
+    bson_t *crashed = find_one("tasks", "{'crashes': 1}");
+    cr_expect_eq(number(crashed, "claims"), 2, "once by the dead, once more");
+    bson_destroy(crashed);
+    cr_expect_eq(count("tasks", "{'crashes': 0, 'claims': 1}"), 1, "the other one was left alone");
+    kill(runner, SIGTERM);
+    cr_expect_eq(wait_runner(runner, 30), 0);
+    unlink(once);
+    free(once);
+}
+
+/* A record that somebody has removed, for the runner was silent to him, comes back. */
+Test(service, a_removed_record_is_written_again)
+{
+    pid_t runner = start_runner("{\"workers\": 1}");
+    wait_for("runners", "{'state': 'running'}", 1, 20);
+    bson_t *all = json("{}");
+    cr_assert_eq(store_delete(hub_store(hub), "runners", all, error), 1, "%s", error->message);
+    bson_destroy(all);
+    add_in("default", "default", "news", ""); /* changes are said within 15 s */
+    wait_for("runners", "{'state': 'running'}", 1, 40);
+    kill(runner, SIGTERM);
+    cr_expect_eq(wait_runner(runner, 30), 0);
 }
