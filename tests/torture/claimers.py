@@ -14,7 +14,7 @@ def claimers(ground, processes, tasks, judge_times):
     start_ms = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000) + 500 + 30 * processes
     outputs = [ground.folder / f"claimer-{i}" for i in range(processes)]
     client = ground.world.build / "tests" / "torture_client"
-    running = [ground.start(client, "work", ground.uri, "lease=60000", "beats=0", "logs=0", "blob=0", "figures=1", "until_empty=1",
+    running = [ground.start(client, "work", ground.uri, "lease=60000", "beats=0", "logs=0", "blob=0", "figures=1", "leave_idle=1",
                             f"start_at={start_ms}", output=output) for output in outputs]
     for process in running:
         if ground.wait(process, 1200) not in (0, 3):

@@ -20,6 +20,7 @@ class Fault:
     runs: int  # that are counted as failed where it fails
     run: typing.Callable  # ground → (runs, note)
     make: bool = True  # the hub
+    alone: bool = False  # it would starve what runs beside it
 
 
 def faults(short):
@@ -40,7 +41,7 @@ def faults(short):
         for name, runs, make, run in runners.runners(engine, short):
             found.append(Fault("runner", name, engine, runs, run, make))
         for name, runs, run in claimers.many(engine, short):
-            found.append(Fault("claimers", name, engine, runs, run))
+            found.append(Fault("claimers", name, engine, runs, run, alone=not short))
     if short:  # beside each other: what takes longest begins first
         found.sort(key=lambda fault: ["network", "runner", "clocks", "SIGSTOP", "gc", "SIGKILL at", "a write is", "claimers"].index(fault.group))
     return found
