@@ -123,6 +123,16 @@ static bool read_position(const bson_t *from, struct checkpoint_position *positi
 
 /* ---- the claims whose logs lead up to it ---- */
 
+static bool has_same_length(const bson_t *document, const char *one, const char *other)
+{
+    bson_t list;
+    uint32_t lengths[2] = {0, 0};
+    for (int i = 0; i < 2; i++)
+        if (document_array(document, i ? other : one, &list))
+            lengths[i] = bson_count_keys(&list);
+    return lengths[0] == lengths[1];
+}
+
 /* {log_claims, log_points} of before, and this claim's own (counts NULL: without it). With too many the oldest go. */
 static bool append_logs(bson_t *to, const bson_t *before, const char *claim, const bson_t *counts)
 {
@@ -207,6 +217,8 @@ int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *p
         return hub_error(error, HUB_ERROR_INVALID, "it is of another dataset, network or hyper-parameters");
     if (!read_position(&saved, position) || !bson_iter_init_find(&at, &saved, "blob_id") || !BSON_ITER_HOLDS_OID(&at))
         return hub_error(error, HUB_ERROR_INVALID, "it does not say where the run was");
+    if (!has_same_length(&saved, "log_claims", "log_points"))
+        return hub_error(error, HUB_ERROR_INVALID, "log_claims and log_points do not go together");
     if (read_file(checkpoint, bson_iter_oid(&at), error))
         return -1;
     if (net_steps(checkpoint->net) != (uint64_t)position->step)

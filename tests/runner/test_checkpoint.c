@@ -301,6 +301,7 @@ Test(checkpoint, that_is_of_no_use_is_noted_and_fails_nothing)
         "{'$set': {'checkpoint.position.row': -7}}",
         "{'$set': {'checkpoint.position.best_epoch': 99999}}",
         "{'$unset': {'checkpoint.position': ''}}",
+        "{'$set': {'checkpoint.log_points': []}}",
         "{'$set': {'checkpoint.position.sums': [1, 'a']}}",
         "{'$set': {'checkpoint': {'foreign': true}}}",
     };
