@@ -318,6 +318,27 @@ static int stands(struct hub *hub, const bson_t *dataset, bson_error_t *error)
     return result;
 }
 
+/* The next version of the name: above every one that there is, and above every one that there was, so that "version 2"
+ * in a model or a task never comes to mean other data. */
+static int next_version(struct hub *hub, const char *name, int64_t newest, int64_t *version, bson_error_t *error)
+{
+    char id[HUB_ID_SIZE], counter[HUB_ID_SIZE + 16];
+    const char *const parts[] = {"dataset", hub_project(hub), name};
+    hub_digest_id(parts, 3, id);
+    snprintf(counter, sizeof counter, "dataset:%s", id);
+    if (store_counter_add(hub_store(hub), counter, 1, version, error) < 0) {
+        return -1;
+    }
+    if (*version <= newest) { /* versions from before there was a counter, or from an archive */
+        int64_t first, missing = newest - *version + 1;
+        if (store_counter_add(hub_store(hub), counter, missing, &first, error) < 0) {
+            return -1;
+        }
+        *version = first + missing - 1;
+    }
+    return *version <= INT32_MAX ? 1 : hub_error(error, HUB_ERROR_INVALID, "dataset.version: there are no more numbers");
+}
+
 /* Inserts the manifest as the version after the newest. 1; 0 when the newest has this digest (*dataset is it); -1. */
 static int insert(struct dataset_writer *writer, const char *digest, bson_t *dataset, bson_error_t *error)
 {
@@ -335,8 +356,13 @@ static int insert(struct dataset_writer *writer, const char *digest, bson_t *dat
             bson_destroy(&newest);
             return result < 0 ? -1 : 0;
         }
-        int64_t version = hub_number(&newest, "version", 0) + 1;
+        int64_t version = 0;
+        result = next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error);
         bson_destroy(&newest);
+        if (result < 0) {
+            bson_destroy(&fields);
+            return -1;
+        }
         snprintf(number, sizeof number, "%" PRId64, version);
         const char *const parts[] = {hub_project(writer->hub), name, number};
         hub_digest_id(parts, 3, id);

@@ -15,8 +15,9 @@
  *  created_at, schema_version}
  *
  * `dataset`, `model` and `initial_model` are filters over those collections, resolved at the claim; a string in their
- * place is short for {name: it}, or, where it begins with '{', the filter as JSON (hub/query_text.h). A client in another language needs only to insert: project, lane 0, queue "default",
- * resource_class "cpu", kind, state "ready", priority 0, seq, and what to train. */
+ * place is short for {name: it}, or, where it begins with '{', the filter as JSON (hub/query_text.h). A client in another
+ * language needs only to insert: project, lane 0, queue "default", resource_class "cpu", kind, state "ready", priority 0,
+ * seq, and what to train. */
 
 #include "hub/hub.h"
 
@@ -102,7 +103,8 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
 /* Bad data, NaN, does not fit: "failed" with the message and captured output (each cut to 64 KiB). */
 int task_fail(struct hub *hub, const struct task_fence *fence, const char *message, const char *output,
               bson_error_t *error);
-/* Ends without a model at the user's request: "cancelled", or "paused". */
+/* Ends without a model at the user's request: "cancelled", or "paused". reason NULL: a cancelled task says the one that its
+ * request has. */
 int task_end(struct hub *hub, const struct task_fence *fence, const char *state, const char *reason,
              bson_error_t *error);
 

@@ -225,5 +225,16 @@ int task_end(struct hub *hub, const struct task_fence *fence, const char *state,
         return hub_error(error, HUB_ERROR_INVALID, "a task ends without results as \"cancelled\" or \"paused\", not \"%s\"",
                          state);
     }
-    return end_task(hub, fence, state, reason, NULL, false, error);
+    if (reason != NULL || strcmp(state, "cancelled") != 0) {
+        return end_task(hub, fence, state, reason, NULL, false, error);
+    }
+    /* The runner heard what is wanted, and not why. */
+    bson_t task;
+    int result = task_read(hub, fence, &task, error);
+    if (result >= 0) {
+        const char *why = result > 0 ? hub_text(&task, "request.reason") : NULL;
+        result = end_task(hub, fence, state, why != NULL ? why : "at the user's request", NULL, false, error);
+    }
+    bson_destroy(&task);
+    return result;
 }

@@ -83,6 +83,27 @@ HUB_TEST(dataset, the_same_data_makes_no_new_version)
     bson_destroy(by_version);
 }
 
+/* "Version 2" in a model means one thing for ever, whatever is deleted. */
+HUB_TEST(dataset, version_numbers_never_come_again)
+{
+    bson_t dataset, *newest = json("{'version': {'$gte': 2}}"), *all = json("{'name': 'd'}");
+    save(hub, "{'name': 'd', " FIELDS "}", first, &dataset);
+    bson_destroy(&dataset);
+    save(hub, "{'name': 'd', " FIELDS "}", second, &dataset);
+    cr_expect_eq(number_of(&dataset, "version"), 2);
+    bson_destroy(&dataset);
+    cr_expect_eq(GOOD(dataset_delete(hub, newest, error)), 1);
+    save(hub, "{'name': 'd', 'input_shape': [4], 'label': 'class', 'classes': 3}", second, &dataset);
+    cr_expect_eq(number_of(&dataset, "version"), 3);
+    bson_destroy(&dataset);
+    cr_expect_eq(GOOD(dataset_delete(hub, all, error)), 2);
+    save(hub, "{'name': 'd', " FIELDS "}", first, &dataset);
+    cr_expect_eq(number_of(&dataset, "version"), 4);
+    bson_destroy(&dataset);
+    bson_destroy(newest);
+    bson_destroy(all);
+}
+
 HUB_TEST(dataset, bad_ones_are_refused_before_the_upload)
 {
     static const char *const bad[][2] = {

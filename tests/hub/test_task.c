@@ -421,6 +421,27 @@ HUB_TEST(fence, crashes_count_once_the_work_has_started_and_end_in_death)
     bson_destroy(&task);
 }
 
+/* The runner hears that its task is cancelled, and nothing of why. */
+HUB_TEST(task, a_cancelled_running_task_says_the_reason_of_its_request)
+{
+    static const char *const reasons[] = {"wrong data", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct task_fence fence;
+        bson_t task, *filter = json("{'state': 'running'}"), id = BSON_INITIALIZER;
+        make_task(hub, "{'name': 'a'}");
+        cr_assert_eq(claim(hub, NULL, &fence), 1);
+        cr_expect_eq(GOOD(task_cancel(hub, filter, reasons[i], error)), 1);
+        cr_expect_eq(GOOD(task_end(hub, &fence, "cancelled", NULL, error)), 1);
+        BSON_APPEND_UTF8(&id, "_id", fence.task_id);
+        cr_assert_eq(GOOD(store_find_one(hub_store(hub), "tasks", &id, NULL, &task, error)), 1);
+        cr_expect_str_eq(text_of(&task, "state"), "cancelled");
+        cr_expect_str_eq(text_of(&task, "error.message"), reasons[i] != NULL ? reasons[i] : "at the user's request");
+        bson_destroy(&task);
+        bson_destroy(&id);
+        bson_destroy(filter);
+    }
+}
+
 HUB_TEST(fence, failing_keeps_message_and_the_end_of_the_output)
 {
     struct task_fence fence;
