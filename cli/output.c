@@ -2,6 +2,7 @@
 #include "cli/output.h"
 #include "cli/json.h"
 #include "cli/output_cell.h"
+#include "cli/output_table.h"
 #include "cli/text.h"
 
 #include <errno.h>
@@ -9,23 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#define NARROWEST 8 /* columns that a cut text keeps */
-
-struct output {
-    struct cli *cli;
-    const char *what;
-    struct output_column *columns;
-    char **owned; /* labels and paths of the user's columns */
-    size_t column_count, owned_count;
-    bool whole;  /* JSON of whole documents */
-    bool chosen; /* the columns are the user's */
-    bool *right;
-    char **cells; /* of a table: row after row */
-    size_t row_count, cell_capacity;
-};
 
 bool output_find(const bson_t *document, const char *path, bson_iter_t *value)
 {
@@ -239,7 +224,11 @@ static void keep_table_row(struct output *output, const bson_t *document)
         bson_iter_t value;
         bool right = false;
         if (output_find(document, output->columns[i].path, &value)) {
-            output_table_cell(cell, &value, output->columns[i].style, &right);
+            if (output->columns[i].style == OUTPUT_DATE && BSON_ITER_HOLDS_DATE_TIME(&value) && output_is_fitted(output)) {
+                output_age_cell(cell, bson_iter_date_time(&value));
+            } else {
+                output_table_cell(cell, &value, output->columns[i].style, &right);
+            }
             output->right[i] = output->right[i] || right;
         }
         output->cells[used + i] = bson_string_free(cell, false);
@@ -258,208 +247,6 @@ void output_row(struct output *output, const bson_t *document)
     output->row_count++;
 }
 
-static bool has_part(const char *cell, const char *part, size_t length)
-{
-    for (const char *at = cell;;) {
-        size_t here = strcspn(at, "\x1f");
-        if (here == length && memcmp(at, part, length) == 0) {
-            return true;
-        }
-        if (at[here] == '\0') {
-            return false;
-        }
-        at += here + 1;
-    }
-}
-
-/* Parameters that are the same in every row say nothing in a table: drops them, and spaces the others. */
-static void tidy_parameters(struct output *output, size_t column)
-{
-    size_t rows = output->row_count, width = output->column_count;
-    char *sample = bson_strdup(rows > 0 ? output->cells[column] : "");
-    bool *keep;
-    size_t parts = 1, index = 0;
-
-    for (const char *c = sample; *c != '\0'; c++) {
-        parts += *c == OUTPUT_PART;
-    }
-    keep = bson_malloc0(parts * sizeof *keep);
-    for (const char *at = sample; index < parts; index++) {
-        size_t length = strcspn(at, "\x1f");
-        keep[index] = rows < 2;
-        for (size_t row = 1; row < rows && !keep[index]; row++) {
-            keep[index] = !has_part(output->cells[row * width + column], at, length);
-        }
-        at += length + (at[length] != '\0');
-    }
-    for (size_t row = 0; row < rows; row++) {
-        char **cell = &output->cells[row * width + column];
-        bson_string_t *out = bson_string_new(NULL);
-        for (const char *at = *cell; *at != '\0';) {
-            size_t length = strcspn(at, "\x1f");
-            bool same = false;
-            const char *common = sample;
-            for (index = 0; index < parts; index++) {
-                size_t common_length = strcspn(common, "\x1f");
-                same = same || (!keep[index] && common_length == length && memcmp(common, at, length) == 0);
-                common += common_length + (common[common_length] != '\0');
-            }
-            if (!same) {
-                bson_string_append_printf(out, "%s%.*s", out->len > 0 ? " " : "", (int)length, at);
-            }
-            at += length + (at[length] != '\0');
-        }
-        bson_free(*cell);
-        *cell = bson_string_free(out, false);
-    }
-    bson_free(keep);
-    bson_free(sample);
-}
-
-/* Takes the columns out in which no row has anything, unless the user asked for them. */
-static void drop_empty_columns(struct output *output)
-{
-    size_t count = output->column_count, kept = 0;
-    bool *empty = bson_malloc0((count + 1) * sizeof *empty);
-
-    for (size_t i = 0; i < count; i++) {
-        empty[i] = !output->chosen;
-        for (size_t row = 0; row < output->row_count && empty[i]; row++) {
-            empty[i] = output->cells[row * count + i][0] == '\0';
-        }
-        kept += !empty[i];
-    }
-    for (size_t row = 0, to = 0; row < output->row_count; row++) {
-        for (size_t i = 0; i < count; i++) {
-            char *cell = output->cells[row * count + i];
-            if (empty[i]) {
-                bson_free(cell);
-            } else {
-                output->cells[to++] = cell;
-            }
-        }
-    }
-    for (size_t i = 0, to = 0; i < count; i++) {
-        if (!empty[i]) {
-            output->right[to] = output->right[i];
-            output->columns[to++] = output->columns[i];
-        }
-    }
-    output->column_count = kept;
-    bson_free(empty);
-}
-
-static size_t terminal_width(void)
-{
-    struct winsize size;
-    const char *columns = getenv("COLUMNS");
-    long given = columns != NULL ? strtol(columns, NULL, 10) : 0;
-
-    if (given > 0) {
-        return (size_t)given;
-    }
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
-static bool may_be_cut(enum output_style style)
-{
-    return style == OUTPUT_TEXT || style == OUTPUT_PARAMETERS || style == OUTPUT_AUTO;
-}
-
-/* Makes the widest texts narrower until the table fits, or nothing can give any more. */
-static void fit(const struct output *output, size_t *widths)
-{
-    size_t room = terminal_width(), total = 0;
-    for (size_t i = 0; i < output->column_count; i++) {
-        total += widths[i] + (i > 0 ? 2 : 0);
-    }
-    while (total > room) {
-        size_t widest = SIZE_MAX;
-        for (size_t i = 0; i < output->column_count; i++) {
-            if (may_be_cut(output->columns[i].style) && !output->right[i] && widths[i] > NARROWEST &&
-                (widest == SIZE_MAX || widths[i] > widths[widest])) {
-                widest = i;
-            }
-        }
-        if (widest == SIZE_MAX) {
-            return;
-        }
-        widths[widest]--;
-        total--;
-    }
-}
-
-static const char *state_color(const char *state)
-{
-    static const char *const colors[][2] = {{"done", "32"},   {"failed", "31"},    {"dead", "31"},   {"running", "36"},
-                                            {"paused", "33"}, {"cancelled", "33"}, {"stopped", "33"}};
-    for (size_t i = 0; i < sizeof colors / sizeof *colors; i++) {
-        if (strcmp(state, colors[i][0]) == 0) {
-            return colors[i][1];
-        }
-    }
-    return NULL;
-}
-
-static void print_cell(const struct output *output, size_t column, const char *text, size_t width, const char *color)
-{
-    bson_string_t *cut = bson_string_new(text);
-    bool last = column + 1 == output->column_count;
-
-    text_cut(cut, width);
-    size_t pad = width - text_width(cut->str);
-    if (column > 0) {
-        fputs("  ", stdout);
-    }
-    if (output->right[column]) {
-        printf("%*s", (int)pad, "");
-    }
-    if (color != NULL) {
-        printf("\x1b[%sm%s\x1b[0m", color, cut->str);
-    } else {
-        fputs(cut->str, stdout);
-    }
-    if (!output->right[column] && !last) {
-        printf("%*s", (int)pad, "");
-    }
-    bson_string_free(cut, true);
-}
-
-static void print_table(struct output *output)
-{
-    for (size_t i = 0; i < output->column_count; i++) {
-        if (output->columns[i].style == OUTPUT_PARAMETERS) {
-            tidy_parameters(output, i);
-        }
-    }
-    drop_empty_columns(output);
-    size_t count = output->column_count;
-    size_t *widths = bson_malloc0((count + 1) * sizeof *widths);
-    for (size_t i = 0; i < count; i++) {
-        widths[i] = text_width(output->columns[i].label);
-        for (size_t row = 0; row < output->row_count; row++) {
-            size_t width = text_width(output->cells[row * count + i]);
-            widths[i] = width > widths[i] ? width : widths[i];
-        }
-    }
-    if (output->cli->stdout_terminal || getenv("COLUMNS") != NULL) {
-        fit(output, widths);
-    }
-    for (size_t i = 0; i < count; i++) {
-        print_cell(output, i, output->columns[i].label, widths[i], output->cli->color ? "1" : NULL);
-    }
-    putchar('\n');
-    for (size_t row = 0; row < output->row_count; row++) {
-        for (size_t i = 0; i < count; i++) {
-            const char *cell = output->cells[row * count + i];
-            bool colored = output->cli->color && output->columns[i].style == OUTPUT_STATE;
-            print_cell(output, i, cell, widths[i], colored ? state_color(cell) : NULL);
-        }
-        putchar('\n');
-    }
-    bson_free(widths);
-}
-
 int output_flush(void)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -475,7 +262,7 @@ int output_close(struct output *output)
     if (output->cli->format == CLI_JSON) {
         puts(rows > 0 ? "\n]" : "]");
     } else if (output->cli->format == CLI_TABLE && rows > 0) {
-        print_table(output);
+        output_print_table(output);
     }
     int code = output_flush();
     if (code == CLI_DONE && rows == 0) {

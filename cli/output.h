@@ -14,7 +14,7 @@ enum output_style {
     OUTPUT_FRACTION,   /* four decimals in a table */
     OUTPUT_BYTES,      /* 12.3 MB in a table */
     OUTPUT_SECONDS,    /* 3m 05s in a table */
-    OUTPUT_DATE,       /* to the second in a table */
+    OUTPUT_DATE,       /* to the second in a table, as an age on a terminal */
     OUTPUT_STATE,      /* coloured on a terminal */
     OUTPUT_PARAMETERS, /* an object as key=value …; in a table without what is the same in every row */
     OUTPUT_TEXT        /* may be cut short where a table is too wide */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 static void append_number(bson_string_t *out, double value, enum output_style style)
 {
@@ -139,6 +140,31 @@ void output_table_cell(bson_string_t *out, const bson_iter_t *value, enum output
     }
     default: json_append_value(out, value); break;
     }
+}
+
+void output_age_cell(bson_string_t *out, int64_t milliseconds)
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    char date[TEXT_DATE_BYTES];
+    int64_t age = (int64_t)time(NULL) - milliseconds / 1000;
+
+    /* Another machine's clock may be a little ahead. */
+    if (age < -60 || age > INT64_C(30) * 86400) {
+        text_format_date(milliseconds, date);
+        date[strcspn(date, "T")] = '\0';
+        bson_string_append(out, date);
+        return;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (age >= units[i].seconds) {
+            bson_string_append_printf(out, "%lld %s ago", (long long)(age / units[i].seconds), units[i].name);
+            return;
+        }
+    }
+    bson_string_append(out, "now");
 }
 
 void output_csv_text(bson_string_t *out, const char *text, bool neutralise)

@@ -81,9 +81,9 @@ Test(output, tables_are_cut_to_the_terminal)
 {
     setenv("COLUMNS", "38", 1);
     expect(CLI_TABLE, two, 0, NULL,
-           "id            name      accuracy  point\n"
-           "0123456789ab  first       0.5000  b=2\n"
-           "fedcba987654  second …    1.0000  b=30\n");
+           "id           name      accuracy  point\n"
+           "0123456789…  first       0.5000  b=2\n"
+           "fedcba9876…  second …    1.0000  b=30\n");
 }
 
 Test(output, columns_of_the_users)
