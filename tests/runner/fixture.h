@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -202,8 +203,10 @@ __attribute__((constructor)) static void become(int argc, char **argv)
         chatter();
     if (argc > 1 && !strcmp(argv[1], "run-task"))
         exit(runner_worker_main(argc, argv));
-    if (argc == 4 && !strcmp(argv[1], "supervise"))
+    if (argc == 4 && !strcmp(argv[1], "supervise")) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no runner behind */
         exit(supervise(argv));
+    }
 }
 
 /* ---- the hub ---- */
