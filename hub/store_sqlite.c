@@ -186,9 +186,13 @@ static int apply_change(const char *collection, const struct store_change *chang
 {
     bson_t applied;
     *after = NULL;
+    bson_error_t unused;
     int result = update_apply(change->update, before, inserting, wall_clock_ms(), &applied, error);
-    if (result == 0)
-        result = query_check_document(&applied, collection, error);
+    /* A foreign document that no store would have taken is changed all the same, as a server does: else whoever wants to
+     * set it aside could not. */
+    if (result == 0 && query_check_document(&applied, collection, error) < 0 &&
+        (inserting || query_check_document(before, collection, &unused) == 0))
+        result = -1;
     if (result == 0)
         *after = bson_copy(&applied);
     bson_destroy(&applied);

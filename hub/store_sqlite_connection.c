@@ -178,6 +178,25 @@ int sqlite_register_functions(struct sqlite_store *store, bson_error_t *error)
     return code == SQLITE_OK ? 0 : sqlite_fail(store, code, "bson_key", error);
 }
 
+/* libbson's own check follows documents within documents as deep as they go, on the stack. */
+static bool is_deeper(bson_iter_t *fields, unsigned levels)
+{
+    while (bson_iter_next(fields)) {
+        bson_iter_t inner;
+        if ((BSON_ITER_HOLDS_DOCUMENT(fields) || BSON_ITER_HOLDS_ARRAY(fields)) && bson_iter_recurse(fields, &inner) &&
+            (levels == 0 || is_deeper(&inner, levels - 1)))
+            return true;
+    }
+    return false;
+}
+
+bool sqlite_bson_is_whole(const bson_t *bson)
+{
+    bson_iter_t fields;
+    return bson_iter_init(&fields, bson) && !is_deeper(&fields, SQLITE_STORE_LEVELS) &&
+           bson_validate(bson, BSON_VALIDATE_NONE, NULL);
+}
+
 int sqlite_column_bson(struct sqlite_store *store, sqlite3_stmt *statement, int index, bson_t *bson,
                        bson_error_t *error)
 {

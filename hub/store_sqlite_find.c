@@ -210,8 +210,7 @@ int sqlite_find_rows(struct sqlite_store *store, const struct sqlite_collection 
 /* A copy that has been checked as a whole: what is damaged on the disk does not get further. */
 static bson_t *copy_checked(struct sqlite_store *store, const bson_t *bson, bson_error_t *error)
 {
-    size_t offset;
-    if (!bson_validate(bson, BSON_VALIDATE_NONE, &offset)) {
+    if (!sqlite_bson_is_whole(bson)) {
         hub_error(error, HUB_ERROR_CORRUPT, "'%s' holds a malformed document; restore it from a copy", store->path);
         return NULL;
     }

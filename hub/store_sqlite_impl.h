@@ -20,6 +20,7 @@
 
 #define SQLITE_STORE_APPLICATION_ID 0x544c4842 /* "TLHB" */
 #define SQLITE_STORE_LAYOUT 1                  /* user_version */
+#define SQLITE_STORE_LEVELS 200                /* of documents within a document, as many as a MongoDB server takes */
 
 /* ---- the turnstile: one writer at a time, in fair order (store_sqlite_turnstile.c) ---- */
 
@@ -112,6 +113,8 @@ void sqlite_rollback(struct sqlite_store *store);
 /* The BSON in column index of the current row, borrowed until the next step. */
 int sqlite_column_bson(struct sqlite_store *store, sqlite3_stmt *statement, int index, bson_t *bson,
                        bson_error_t *error);
+/* Whether it is BSON to its end, and not nested deeper than anything that was written by a store. */
+bool sqlite_bson_is_whole(const bson_t *bson);
 
 /* ---- collections and indexes (store_sqlite_index.c) ---- */
 

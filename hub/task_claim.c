@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define MAX_SET_ASIDE 100 /* malformed tasks put away in one call */
+#define MAX_VANISHED 10
+#define MAX_LOOKED_AT 1000 /* of the first ones, for the malformed one */
 
 static void claim_filter(const struct hub *hub, const struct task_claim_options *options, const char *state, bson_t *filter)
 {
@@ -148,22 +150,30 @@ static int set_aside(struct hub *hub, const struct task_claim_options *options, 
     return result;
 }
 
-/* The task that a claim would take is of wrong types, so that the claim itself fails (claims: "many"): it is put
- * away. 1, 0 when the first task is in order, -1. */
+/* A task that a claim would take is of wrong types, so that the claim itself fails (claims: "many"): it is put away. It
+ * is among the first, though not surely the first: others may have the same priority and seq. 1, 0 when all of those
+ * are in order, -1. */
 static int set_aside_first(struct hub *hub, const struct task_claim_options *options, bson_error_t *error)
 {
-    bson_t filter, sort, task;
+    bson_t filter, sort;
+    const bson_t *found;
+    bson_t *malformed = NULL;
     bson_error_t inner;
+    int result = -1;
     claim_filter(hub, options, "ready", &filter);
     claim_sort(options, &sort);
-    struct store_find_options find = {.sort = &sort};
-    int result = store_find_one(hub_store(hub), TASKS, &filter, &find, &task, error);
-    if (result > 0 && schema_check("task", &task, &inner) < 0) {
-        result = set_aside(hub, options, &task, inner.message, error);
-    } else if (result > 0) {
-        result = 0;
+    struct store_find_options find = {.sort = &sort, .limit = MAX_LOOKED_AT};
+    struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, &find, error);
+    while (cursor != NULL && malformed == NULL && (result = store_cursor_next(cursor, &found, error)) > 0) {
+        if (schema_check("task", found, &inner) < 0) {
+            malformed = bson_copy(found);
+        }
     }
-    bson_destroy(&task);
+    store_cursor_close(cursor);
+    if (malformed != NULL) {
+        result = set_aside(hub, options, malformed, inner.message, error);
+        bson_destroy(malformed);
+    }
     bson_destroy(&sort);
     bson_destroy(&filter);
     return result;
@@ -173,6 +183,7 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
                bson_error_t *error)
 {
     bson_error_t inner;
+    int vanished = 0; /* malformed tasks that another runner put away first */
     memset(fence, 0, sizeof *fence);
     bson_init(task);
     for (int i = 0; i < MAX_SET_ASIDE; i++) {
@@ -185,7 +196,7 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
         }
         if (result < 0) {
             int aside = hub_error_code(&inner) == HUB_ERROR_INVALID ? set_aside_first(hub, options, error) : 0;
-            if (aside > 0) {
+            if (aside > 0 || (aside == 0 && hub_error_code(&inner) == HUB_ERROR_INVALID && ++vanished < MAX_VANISHED)) {
                 continue;
             }
             if (aside == 0 && error != NULL) {

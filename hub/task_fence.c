@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The fence: every write of whoever holds a claim carries _id, project, lane, state "running" and claim.id. */
+#include "hub/query.h"
 #include "hub/task_impl.h"
 
 #include <string.h>
@@ -46,12 +47,28 @@ void task_append_id(bson_t *filter, const char *key, const char *text)
     bson_append_document_end(filter, &in);
 }
 
+/* Whether a filter can name the value: a foreign one may be of a type that the language does not have. */
+static bool can_be_named(const bson_iter_t *value)
+{
+    bson_t document = BSON_INITIALIZER;
+    bson_error_t unused;
+    bson_append_iter(&document, "value", -1, value);
+    bool can = query_check_document(&document, "value", &unused) == 0;
+    bson_destroy(&document);
+    return can;
+}
+
 void task_append_same(bson_t *filter, const char *key, const bson_iter_t *value)
 {
-    bson_t condition;
+    bson_t condition, none;
     BSON_APPEND_DOCUMENT_BEGIN(filter, key, &condition);
-    if (value != NULL) {
+    if (value != NULL && can_be_named(value)) {
         bson_append_iter(&condition, "$eq", -1, value);
+    } else if (value != NULL && strcmp(key, "_id") != 0) {
+        BSON_APPEND_BOOL(&condition, "$exists", true);
+    } else if (value != NULL) { /* nothing else says which document it is: none, rather than another one */
+        BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &none);
+        bson_append_array_end(&condition, &none);
     } else {
         BSON_APPEND_BOOL(&condition, "$exists", false);
     }

@@ -18,7 +18,8 @@ bool task_id_text(const bson_iter_t *id, char out[128]);
 bool task_document_id(const bson_t *task, char out[128]);
 /* {key: text}; for 24 hex digits {key: {$in: [text, ObjectId(text)]}}. */
 void task_append_id(bson_t *filter, const char *key, const char *text);
-/* {key: {$eq: value}}, or {key: {$exists: false}} where value is NULL: a missing value is a value like any other. */
+/* {key: {$eq: value}}, or {key: {$exists: false}} where value is NULL: a missing value is a value like any other. One that
+ * no filter can name (a foreign regular expression) is only required to be there; as an _id it matches nothing. */
 void task_append_same(bson_t *filter, const char *key, const bson_iter_t *value);
 
 /* {_id, project, lane} of a document as it is, whatever the types. */
