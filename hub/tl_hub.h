@@ -10,9 +10,11 @@
  * create-task, find-task: task.h        search by keyword: {words: {$all: hub_split_words(text)}} */
 
 #include "hub/architecture_record.h"
+#include "hub/archive.h"
 #include "hub/blob.h"
 #include "hub/dataset.h"
 #include "hub/error.h"
+#include "hub/fsck.h"
 #include "hub/gc.h"
 #include "hub/hub.h"
 #include "hub/logs.h"
