@@ -98,7 +98,8 @@ static int run_save(struct cli *cli)
         code = fields_read_file(text + 1, 1 << 20, &loaded, &length);
         text = loaded;
     } else if (code == CLI_DONE && *text != '{') {
-        code = fields_append_text(cli, "ARCHITECTURE", "text", text, &fields);
+        code = *text == '\0' ? cli_usage(cli, "the architecture is empty: write such as 'dense:100:relu dense:10'")
+                             : fields_append_text(cli, "architecture", "text", text, &fields);
     }
     if (code == CLI_DONE) {
         code = save(cli, text, &fields);

@@ -29,7 +29,10 @@ static int run_find(struct cli *cli)
 {
     struct select_conditions conditions;
     select_init(&conditions);
-    select_task_take_options(cli, &conditions);
+    if (select_task_take_options(cli, &conditions) != CLI_DONE) {
+        select_destroy(&conditions);
+        return CLI_USAGE;
+    }
     return select_and_print(cli, &select_tasks, &conditions);
 }
 
@@ -53,7 +56,10 @@ static int run_delete(struct cli *cli)
 {
     struct select_conditions conditions;
     select_init(&conditions);
-    select_task_take_options(cli, &conditions);
+    if (select_task_take_options(cli, &conditions) != CLI_DONE) {
+        select_destroy(&conditions);
+        return CLI_USAGE;
+    }
     return select_and_delete(cli, &select_tasks, &conditions, task_delete);
 }
 

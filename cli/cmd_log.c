@@ -188,8 +188,10 @@ static int select_logs(struct cli *cli, bson_t *filter, bool *any)
 
     bson_init(filter);
     select_init(&conditions);
-    select_task_take_options(cli, &conditions);
-    int code = select_take_options(cli, &conditions);
+    int code = select_task_take_options(cli, &conditions);
+    if (code == CLI_DONE) {
+        code = select_take_options(cli, &conditions);
+    }
     if (code == CLI_DONE) {
         code = cli_open(cli, HUB_OPEN_EXISTING);
     }

@@ -58,7 +58,8 @@ static int take_validation(struct cli *cli, const char *directory, int64_t *rows
         return CLI_DONE;
     }
     double value = strtod(text, &stop);
-    if (stop == text || *stop != '\0' || !(value >= 0) || value > 1e15 || (value >= 1 && value != floor(value))) {
+    bool share = strpbrk(text, ".eE") != NULL; /* 1.0 is no row: all of them cannot be meant */
+    if (stop == text || *stop != '\0' || !(value >= 0) || value > 1e15 || (value >= 1 && (share || value != floor(value)))) {
         return cli_usage(cli, "--validation %s: neither a number of rows nor a share below 1", text);
     }
     if (value < 1 && value > 0) {

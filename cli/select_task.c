@@ -40,10 +40,32 @@ static void add_sweep(struct select_conditions *conditions, const char *text)
     bson_destroy(&condition);
 }
 
-void select_task_take_options(struct cli *cli, struct select_conditions *conditions)
+/* A state that there is not would find nothing, and say nothing of why. */
+static int check_states(const struct cli *cli, const char *text)
+{
+    static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "done",
+                                         "failed",  "dead",    "cancelled", "stopped", NULL};
+    for (const char *at = text; *at != '\0';) {
+        size_t length = strcspn(at, ", "), i = 0;
+        while (states[i] != NULL && (strncmp(states[i], at, length) != 0 || states[i][length] != '\0')) {
+            i++;
+        }
+        if (length > 0 && states[i] == NULL) {
+            return cli_usage(cli, "--state %.*s: the states are waiting, delayed, ready, running, paused, done, failed, "
+                             "dead, cancelled and stopped", (int)length, at);
+        }
+        at += length + (at[length] != '\0');
+    }
+    return CLI_DONE;
+}
+
+int select_task_take_options(struct cli *cli, struct select_conditions *conditions)
 {
     const char *state = cli_text(cli, "state"), *name = cli_text(cli, "name"), *sweep = cli_text(cli, "sweep");
 
+    if (state != NULL && check_states(cli, state) != CLI_DONE) {
+        return CLI_USAGE;
+    }
     if (state != NULL) {
         select_add_words(conditions, "state", state);
     }
@@ -56,6 +78,7 @@ void select_task_take_options(struct cli *cli, struct select_conditions *conditi
     if (sweep != NULL) {
         add_sweep(conditions, sweep);
     }
+    return CLI_DONE;
 }
 
 int select_task_filter(struct cli *cli, bson_t *filter)
@@ -64,8 +87,10 @@ int select_task_filter(struct cli *cli, bson_t *filter)
 
     bson_init(filter);
     select_init(&conditions);
-    select_task_take_options(cli, &conditions);
-    int code = select_take_options(cli, &conditions);
+    int code = select_task_take_options(cli, &conditions);
+    if (code == CLI_DONE) {
+        code = select_take_options(cli, &conditions);
+    }
     if (code == CLI_DONE && cli->argument_count == 0 && conditions.count == 0 && !cli_flag(cli, "all")) {
         code = cli_usage(cli, "which tasks? Name them, or use --sweep, --state, --where, --filter or --all");
     }

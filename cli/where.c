@@ -167,6 +167,17 @@ static int append_text(const char *text, const char *key, bson_t *out, bson_erro
     return 1;
 }
 
+/* 2026-13-01, 2026-11-21T25:00: compared as text, it would find nothing. */
+static bool looks_like_date(const char *word)
+{
+    for (int i = 0; i < 10; i++) {
+        if (i == 4 || i == 7 ? word[i] != '-' : !isdigit((unsigned char)word[i])) {
+            return false;
+        }
+    }
+    return word[10] == '\0' || word[10] == 'T' || word[10] == 't';
+}
+
 /* The current token as a value under key, and on to the next. */
 static int take_value(struct parser *parser, const char *key, bson_t *out)
 {
@@ -182,6 +193,11 @@ static int take_value(struct parser *parser, const char *key, bson_t *out)
             BSON_APPEND_DATE_TIME(out, key, milliseconds);
             result = 1;
         }
+    }
+    if (result == 0 && parser->kind == TOKEN_WORD && looks_like_date(parser->value)) {
+        return hub_error(parser->error, HUB_ERROR_INVALID,
+                         "%s: there is no such date (YYYY-MM-DD or YYYY-MM-DDTHH:MM); put it into quotes if it is text",
+                         parser->value);
     }
     if (result == 0) {
         result = append_text(parser->value, key, out, parser->error);

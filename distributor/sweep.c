@@ -91,6 +91,8 @@ static int take_names(struct sweep *sweep, const char *key, const struct yaml_tr
     char index[24];
     if (node->kind != YAML_TREE_LIST)
         return REFUSE(sweep, node->line, "%s must be a list of strings, not %s", key, yaml_tree_kind_name(node->kind));
+    if (node->count > 1000) /* documents take fewer */
+        return REFUSE(sweep, node->line, "%s has more than 1000 names", key);
     if (!BSON_APPEND_ARRAY_BEGIN(&sweep->fields, key, &list))
         return no_memory(sweep, error);
     for (size_t i = 0; i < node->count; i++) {
@@ -98,6 +100,11 @@ static int take_names(struct sweep *sweep, const char *key, const struct yaml_tr
             bson_append_array_end(&sweep->fields, &list);
             return REFUSE(sweep, node->items[i]->line, "%s must be a list of strings", key);
         }
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(node->items[j]->text, node->items[i]->text)) {
+                bson_append_array_end(&sweep->fields, &list);
+                return REFUSE(sweep, node->items[i]->line, "%s names '%.60s' twice", key, node->items[i]->text);
+            }
         snprintf(index, sizeof index, "%zu", i);
         BSON_APPEND_UTF8(&list, index, node->items[i]->text);
     }

@@ -4,11 +4,32 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define READER_PATIENCE_US 20000 /* then a reader goes through the turnstile, so that writers cannot starve it */
 
 /* ---- errors ---- */
+
+/* SQLite says "unable to open database file" of all of these, with the errno of its last try. */
+static const char *why_not_opened(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL ? bson_strdup(".") : slash == path ? bson_strdup("/") : bson_strndup(path, (size_t)(slash - path));
+    struct stat status;
+    const char *why = NULL;
+    if (stat(folder, &status) != 0)
+        why = errno == ENOENT ? "there is no such folder" : strerror(errno);
+    else if (!S_ISDIR(status.st_mode))
+        why = "what it should be in is no folder";
+    else if (access(path, F_OK) != 0 && access(folder, W_OK | X_OK) != 0)
+        why = errno == EROFS ? "its folder is on a read-only file system" : "its folder may not be written to";
+    else if (access(path, F_OK) == 0 && access(path, R_OK | W_OK) != 0)
+        why = "it may not be read and written";
+    bson_free(folder);
+    return why;
+}
 
 int sqlite_fail(struct sqlite_store *store, int code, const char *what, bson_error_t *error)
 {
@@ -50,6 +71,9 @@ int sqlite_fail(struct sqlite_store *store, int code, const char *what, bson_err
             return hub_error(error, HUB_ERROR_NO_SPACE, "%s: no space left for '%s'; nothing was written", what, path);
         return hub_error(error, HUB_ERROR_IO, "%s: '%s': %s (%s)", what, path, message, strerror(system));
     case SQLITE_CANTOPEN:
+        if (why_not_opened(path))
+            return hub_error(error, HUB_ERROR_IO, "%s: '%s': %s", what, path, why_not_opened(path));
+        __attribute__((fallthrough));
     case SQLITE_PERM:
     case SQLITE_AUTH:
     case SQLITE_PROTOCOL:

@@ -47,6 +47,10 @@ static int parse_uri(const char *uri, char **path, int64_t *busy_ms, bson_error_
     *busy_ms = BUSY_DEFAULT_MS;
     if (length == 0)
         return hub_error(error, HUB_ERROR_INVALID, "hub URI '%.80s': no path after sqlite:", uri);
+    if (strncmp(start, "//", 2) == 0 && start[2] != '/')
+        return hub_error(error, HUB_ERROR_INVALID,
+                         "hub URI '%.200s': a SQLite hub has no host; write sqlite:%.*s, or sqlite:/… for a path from the root",
+                         uri, (int)(length - 2), start + 2);
     if (length >= 8 && strncmp(start, ":memory:", 8) == 0)
         return hub_error(error, HUB_ERROR_INVALID, "hub URI: a hub in memory is not supported; name a file");
     for (const char *option = question; option;) {

@@ -22,6 +22,15 @@ refuse 4 'cannot reach' -- find-task --hub 'mongodb://joe:hunter2@127.0.0.1:9/x?
 refuse 2 'not a MongoDB URI' -- find-task --hub 'mongodb://joe:hunter2@/?x'
 ! grep -q hunter2 .err || fail 'a password in an error about the URI'
 
+refuse 1 'nofolder' 'no such folder' -- init --hub sqlite:nofolder/x.db
+refuse 2 'write sqlite:rel.db' -- init --hub sqlite://rel.db
+[ ! -e /rel.db ] || fail 'sqlite://rel.db is a file in /'
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir closed
+    chmod 500 closed
+    refuse 1 'may not be written to' -- init --hub sqlite:closed/x.db
+fi
+
 # a hub that a later version made
 cp tl_hub.db newer.db
 python3 - <<'PYTHON'
@@ -97,7 +106,9 @@ refuse 1 'bad/train-' -- save-dataset x --idx bad
 refuse 1 'validation' -- save-dataset x --idx data --validation 5000
 refuse 2 '--validation' -- save-dataset x --idx data --validation -1
 refuse 2 '--validation' -- save-dataset x --idx data --validation 1.5
+refuse 2 '--validation' -- save-dataset x --idx data --validation 1.0
 refuse 3 "'x'" -- find-dataset x
+refuse 2 'architecture is empty' -- save-architecture x ''
 
 # --- tasks
 task() {
@@ -115,6 +126,8 @@ sed 's/^  epochs/  eposch/' good.yaml >bad.yaml
 task 1 'bad.yaml:3' 'eposch' -- create-task --sweep bad.yaml
 printf 'parameters: [\n' >bad.yaml
 task 1 'bad.yaml:' -- create-task --sweep bad.yaml
+(cat good.yaml && echo 'tags: [a, b, a]') >bad.yaml
+task 1 'bad.yaml:5' "'a' twice" -- create-task --sweep bad.yaml
 sed 's/dense:4"/dense:3"/' good.yaml >bad.yaml
 task 1 'dense_2' -- create-task --sweep bad.yaml
 refuse 3 'missing.yaml' -- create-task --sweep missing.yaml --dataset tiny
@@ -144,6 +157,11 @@ for verb in find-task find-model find-dataset find-architecture find-log; do
     refuse 2 '$where' -- "$verb" --where '$where=1'
 done
 refuse 2 '(?i)x' -- find-model --filter '{"name": {"$regex": "(?i)x"}}'
+refuse 2 '--state bogus' 'cancelled' -- find-task --state ready,bogus
+refuse 2 '--state' -- find-log --state don
+refuse 2 '2026-13-01' 'no such date' -- find-task --where 'created_at>2026-13-01'
+refuse 2 '2026-11-01T25:00' 'no such date' -- find-task --where 'created_at in (2026-11-01, 2026-11-01T25:00)'
+expect 3 'no tasks found' -- find-task --where "name='2026-13-01'"
 refuse 2 '--sort' 'up' -- find-model --sort accuracy:up
 refuse 2 '--columns' -- find-model --columns ,
 refuse 2 '--output xml' -- find-model -o xml
@@ -186,6 +204,13 @@ PYTHON
 refuse 1 'short.safetensors' '16 bytes' '12' -- save-model short.safetensors
 refuse 3 'absent.safetensors' -- save-model absent.safetensors
 expect 3 'no models found' -- find-model
+
+# --- words are found whatever their case, in Latin, Greek and Cyrillic
+expect 0 -- save-architecture 'ÄRMEL Ŵind ΌΧΙ Σίσυφος Ёлка МИР' dense:4
+for word in ärmel Ärmel ŵind όχι ΣΊΣΥΦΟΣ σίσυφοσ ёлка Мир; do
+    expect 0 -- find-architecture --keyword "$word"
+done
+expect 0 -- delete-architecture --keyword мир --yes
 
 # --- what a terminal would obey is shown, never sent
 escape=$(printf 'evil\033]0;title\007')
