@@ -12,6 +12,27 @@ static const struct cli_option options[] = {
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
+/* A save that no claim protects is watched for a whole lease: said before, for nothing moves meanwhile. */
+static int say_waiting(struct cli *cli, int64_t lease_ms)
+{
+    bson_t filter = BSON_INITIALIZER;
+    bson_error_t error;
+    char saves[64], time[32];
+
+    BSON_APPEND_NULL(&filter, "claim");
+    int64_t count = store_count(hub_store(cli->hub), "uploads", &filter, &error);
+    bson_destroy(&filter);
+    if (count < 0) {
+        return cli_fail(&error);
+    }
+    if (count > 0) {
+        text_format_seconds((double)lease_ms / 1000, time, sizeof time);
+        cli_note("%s: watching for %s whether anybody still works on %s (--lease)",
+                 cli_plural(saves, sizeof saves, count, "unfinished save"), time, count == 1 ? "it" : "them");
+    }
+    return CLI_DONE;
+}
+
 static int run(struct cli *cli)
 {
     struct gc_report report;
@@ -21,6 +42,10 @@ static int run(struct cli *cli)
     bool dry = cli_flag(cli, "dry-run");
 
     int code = cli_open(cli, HUB_OPEN_EXISTING);
+    if (code != CLI_DONE) {
+        goto out;
+    }
+    code = say_waiting(cli, cli_integer(cli, "lease", TASK_LEASE_MS));
     if (code != CLI_DONE) {
         goto out;
     }

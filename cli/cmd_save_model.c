@@ -77,14 +77,14 @@ static bool measure_tensors(const bson_t *header, int64_t *end, int64_t *paramet
     return true;
 }
 
-/* Whether the file is what it is called; leaves it at its beginning. */
-static int check_header(struct source *source, int64_t *parameters)
+/* Whether the file is what it is called, and of the graph (NULL: any); leaves it at its beginning. */
+static int check_header(struct source *source, const char *graph, int64_t *parameters)
 {
     unsigned char first[8];
     uint64_t length = 0;
     bson_t header = BSON_INITIALIZER;
     bson_error_t error;
-    char *text = NULL;
+    uint8_t *bytes = NULL;
     int64_t end;
     int code = CLI_FAILED;
 
@@ -99,7 +99,9 @@ static int check_header(struct source *source, int64_t *parameters)
         cli_say(CLI_FAILED, "%s: not a safetensors file, or truncated in its header", source->path);
         goto out;
     }
-    text = bson_malloc(length + 1);
+    bytes = bson_malloc(length + 9);
+    memcpy(bytes, first, 8);
+    char *text = (char *)bytes + 8;
     if (fread(text, 1, length, source->file) != length) {
         cli_say(CLI_FAILED, "%s: %s", source->path, ferror(source->file) ? strerror(errno) : "truncated in its header");
         goto out;
@@ -120,16 +122,20 @@ static int check_header(struct source *source, int64_t *parameters)
     }
     rewind(source->file);
     code = CLI_DONE;
+    if (graph != NULL && submit_check_weights(graph, bytes, (size_t)length + 8, &error) < 0) {
+        code = cli_say(CLI_FAILED, "%s: not weights of --architecture: %s", source->path, error.message);
+    }
 out:
-    bson_free(text);
+    bson_free(bytes);
     bson_destroy(&header);
     return code;
 }
 
-static int append_architecture(struct cli *cli, bson_t *fields)
+/* *graph (bson_free) is NULL without --architecture. */
+static int append_architecture(struct cli *cli, bson_t *fields, char **graph)
 {
     const char *text = cli_text(cli, "architecture");
-    char *loaded = NULL, *graph = NULL;
+    char *loaded = NULL;
     size_t length;
     bson_t parsed = BSON_INITIALIZER;
     bson_error_t error;
@@ -143,12 +149,12 @@ static int append_architecture(struct cli *cli, bson_t *fields)
         code = fields_read_file(path, 1 << 20, &loaded, &length);
         text = loaded;
     }
-    if (code == CLI_DONE && submit_architecture(text, &graph, &error) < 0) {
+    if (code == CLI_DONE && submit_architecture(text, graph, &error) < 0) {
         code = cli_fail(&error);
     }
     if (code == CLI_DONE) {
         bson_destroy(&parsed);
-        if (json_read_document(graph, strlen(graph), &parsed, &error) < 0) {
+        if (json_read_document(*graph, strlen(*graph), &parsed, &error) < 0) {
             code = cli_fail(&error);
         } else {
             BSON_APPEND_DOCUMENT(fields, "architecture", &parsed);
@@ -156,13 +162,28 @@ static int append_architecture(struct cli *cli, bson_t *fields)
     }
 out:
     bson_free(loaded);
-    bson_free(graph);
     bson_destroy(&parsed);
     return code;
 }
 
-static int append_fields(struct cli *cli, const char *path, int64_t parameters, bson_t *fields)
+/* Keys that other options give, and those that the hub sets. */
+static int check_settings(const struct cli *cli, const bson_t *settings)
 {
+    static const char *const reserved[] = {"_id",    "project",    "name",  "description", "tags",           "words",
+                                           "task",   "task_seq",   "claim", "blob_id",     "sha256",         "bytes",
+                                           "deleted", "created_at", "run",   "revision",    "schema_version", "architecture",
+                                           "log_claims", "log_points"};
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+        if (bson_has_field(settings, reserved[i])) {
+            return cli_usage(cli, "--set %s: not a key of your own: the hub or another option sets it", reserved[i]);
+        }
+    }
+    return CLI_DONE;
+}
+
+static int append_fields(struct cli *cli, const char *path, bson_t *fields, char **graph)
+{
+    bson_t settings = BSON_INITIALIZER;
     const char *name = cli_text(cli, "name"), *slash = strrchr(path, '/');
     char *stem = bson_strdup(slash != NULL ? slash + 1 : path);
     char *dot = strstr(stem, ".safetensors");
@@ -175,14 +196,18 @@ static int append_fields(struct cli *cli, const char *path, int64_t parameters, 
         code = fields_append_common(cli, fields);
     }
     if (code == CLI_DONE) {
-        code = append_architecture(cli, fields);
+        code = append_architecture(cli, fields, graph);
     }
     if (code == CLI_DONE) {
-        code = fields_append_settings(cli, "set", fields);
+        code = fields_append_settings(cli, "set", &settings);
     }
-    if (code == CLI_DONE && !bson_has_field(fields, "parameters")) {
-        BSON_APPEND_INT64(fields, "parameters", parameters);
+    if (code == CLI_DONE) {
+        code = check_settings(cli, &settings);
     }
+    if (code == CLI_DONE) {
+        bson_concat(fields, &settings);
+    }
+    bson_destroy(&settings);
     bson_free(stem);
     return code;
 }
@@ -194,6 +219,7 @@ static int run(struct cli *cli)
     bson_error_t error;
     struct stat status;
     int64_t parameters = 0;
+    char *graph = NULL;
     int code;
 
     bar_init(&source.bar, cli);
@@ -203,9 +229,12 @@ static int run(struct cli *cli)
         goto out;
     }
     source.size = status.st_size;
-    code = check_header(&source, &parameters);
+    code = append_fields(cli, source.path, &fields, &graph);
     if (code == CLI_DONE) {
-        code = append_fields(cli, source.path, parameters, &fields);
+        code = check_header(&source, graph, &parameters);
+    }
+    if (code == CLI_DONE && !bson_has_field(&fields, "parameters")) {
+        BSON_APPEND_INT64(&fields, "parameters", parameters);
     }
     if (code == CLI_DONE) {
         code = cli_open(cli, HUB_OPEN_CREATE);
@@ -223,6 +252,7 @@ out:
     if (source.file != NULL) {
         fclose(source.file);
     }
+    bson_free(graph);
     bson_destroy(&fields);
     bson_destroy(&model);
     return code;

@@ -3,7 +3,7 @@
 
 #include "distributor/acceptance.h"
 #include "distributor/refusal.h"
-#include "kernels/architecture.h"
+#include "kernels/architecture_weights.h"
 
 #include <stdlib.h>
 
@@ -65,6 +65,23 @@ int submit_architecture(const char *text, char **graph_json, bson_error_t *error
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the architecture");
 out:
     free(json);
+    architecture_free(architecture);
+    return result;
+}
+
+int submit_check_weights(const char *graph_json, const uint8_t *header, size_t length, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    struct safetensors *weights = NULL;
+    int result = -1;
+    struct architecture *architecture = architecture_parse(graph_json, &why);
+    if (architecture)
+        weights = safetensors_parse_header(header, length, 0, &why);
+    if (weights)
+        result = architecture_check_weights(architecture, NULL, weights, &why);
+    if (result)
+        hub_error(error, why.code == KERNEL_ERROR_MEMORY ? HUB_ERROR_MEMORY : HUB_ERROR_INVALID, "%s", why.message);
+    safetensors_free(weights);
     architecture_free(architecture);
     return result;
 }

@@ -15,5 +15,7 @@ int submit_check(struct hub *hub, const bson_t *fields, const bson_t *dataset, b
 int submit_task(struct hub *hub, const bson_t *fields, bson_t *task, bson_error_t *error);
 /* An architecture from text or JSON, checked on its own (no input shape): canonical graph JSON (bson_free). */
 int submit_architecture(const char *text, char **graph_json, bson_error_t *error);
+/* Whether a safetensors file with this header (its length's 8 bytes and the JSON) holds the weights of such a net. 0 or -1. */
+int submit_check_weights(const char *graph_json, const uint8_t *header, size_t length, bson_error_t *error);
 
 #endif
