@@ -23,7 +23,7 @@ static void identify(const struct checkpoint *checkpoint, char identity[RECIPE_D
     char *text = bson_strdup_printf("%s|%s|%s|%lld|%lld|%s|%s|%.17g|%.17g|%d|%.17g|%.17g|%.17g|%.17g|%d|%lld",
                                     recipe->architecture_digest, dataset ? dataset : "", recipe->loss,
                                     (long long)recipe->batch_size, (long long)recipe->seed,
-                                    optimizer_name(optimizer->kind), recipe->keep_best ? "best" : "last",
+                                    optimizer_name(optimizer->kind), !recipe->keep_best ? "last" : recipe->best_by_loss ? "least loss" : "best",
                                     optimizer->learning_rate, optimizer->momentum, optimizer->nesterov, optimizer->beta1,
                                     optimizer->beta2, optimizer->epsilon, optimizer->weight_decay,
                                     document_has(checkpoint->work->task, "initial_model"),

@@ -108,6 +108,8 @@ static int read_task_options(struct recipe *recipe, const bson_t *task, bson_err
     if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
         return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
     recipe->keep_best = keep && !strcmp(keep, "best");
+    const char *metric = document_string(task, "metric.name"), *loss = metric ? strstr(metric, "loss") : NULL;
+    recipe->best_by_loss = loss && !strcmp(loss, "loss");
     return read_checkpoints(recipe, task, error);
 }
 

@@ -33,7 +33,8 @@ struct recipe {
     int64_t log_every;        /* batches; 0: by epoch */
     int64_t checkpoint_every;  /* epochs; 0: not by epochs */
     double checkpoint_seconds; /* since the last checkpoint; 0: not by time. 5 minutes without either option */
-    bool keep_best;           /* keep: "best" by validation (accuracy, else loss); "last" is the default */
+    bool keep_best;           /* keep: "best" by the validation rows; "last" is the default */
+    bool best_by_loss;        /* the task's metric is a loss; otherwise accuracy says what is best, where there is one */
 };
 
 void recipe_init(struct recipe *recipe);

@@ -284,7 +284,8 @@ static void keep_best(struct training *training)
 {
     struct checkpoint_position *at = &training->at;
     const struct batch_scores *validation = &at->scores.splits[RESULT_VALIDATION];
-    double value = validation->has_accuracy ? validation->accuracy : -validation->loss;
+    bool by_loss = training->recipe.best_by_loss || !validation->has_accuracy;
+    double value = by_loss ? -validation->loss : validation->accuracy;
     if (!training->best || !validation->known || (at->scores.best_epoch > 0 && value <= at->best_value))
         return;
     at->best_value = value;

@@ -87,34 +87,51 @@ Test(train, the_objective_is_what_the_metric_came_to)
     bson_destroy(metric);
 }
 
-Test(train, best_keeps_the_epoch_with_the_best_validation)
+/* Of the validation log of a task: the epoch with the best value, the best, and the last. sign -1: less is better. */
+static void best_of_log(const bson_t *task, const char *metric, double sign, double *epoch, double *most, double *final)
+{
+    char path[128];
+    bson_t points;
+    bson_iter_t at;
+    snprintf(path, sizeof path, "{'split': 'validation', 'task': '%s'}", document_string(task, "_id"));
+    bson_t *log = find_one("logs", path);
+    *epoch = 0;
+    cr_assert(document_array(log, "points", &points) && bson_iter_init(&at, &points));
+    while (bson_iter_next(&at)) {
+        snprintf(path, sizeof path, "%s.%s", bson_iter_key(&at), metric);
+        *final = number(&points, path);
+        if (*epoch == 0 || sign * *final > sign * *most) {
+            *most = *final;
+            snprintf(path, sizeof path, "%s.epoch", bson_iter_key(&at));
+            *epoch = number(&points, path);
+        }
+    }
+    bson_destroy(log);
+}
+
+Test(train, best_keeps_the_epoch_that_the_metric_calls_best)
 {
     /* A learning rate that soon spoils what it learned. */
     add_task("best", "'epochs': 12, 'learning_rate': 0.5, 'batch_size': 8", "'keep': 'best'");
     add_task("last", "'epochs': 12, 'learning_rate': 0.5, 'batch_size': 8", "'keep': 'last'");
+    add_task("least", "'epochs': 12, 'learning_rate': 0.5, 'batch_size': 8",
+             "'keep': 'best', 'metric': {'name': 'validation_loss', 'goal': 'minimize'}");
     run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
-    bson_t *best = find_one("tasks", "{'name': 'best'}"), *last = find_one("tasks", "{'name': 'last'}");
-    double most = -1, final = -1, epoch = 0;
-    bson_t *log = find_one("logs", "{'split': 'validation'}"), points;
-    bson_iter_t at;
-    cr_assert(document_array(log, "points", &points) && bson_iter_init(&at, &points));
-    while (bson_iter_next(&at)) {
-        char path[32];
-        snprintf(path, sizeof path, "%s.accuracy", bson_iter_key(&at));
-        final = number(&points, path);
-        if (final > most) {
-            most = final;
-            snprintf(path, sizeof path, "%s.epoch", bson_iter_key(&at));
-            epoch = number(&points, path);
-        }
-    }
+    bson_t *best = find_one("tasks", "{'name': 'best'}"), *last = find_one("tasks", "{'name': 'last'}"),
+           *least = find_one("tasks", "{'name': 'least'}");
+    double epoch, by_loss, most = 0, final = 0;
+    best_of_log(best, "accuracy", 1, &epoch, &most, &final);
     cr_expect_eq(number(best, "result.metrics.validation_accuracy"), most);
     cr_expect_eq(number(best, "result.metrics.best_epoch"), epoch);
     cr_expect_eq(number(last, "result.metrics.validation_accuracy"), final);
     cr_expect(!document_has(last, "result.metrics.best_epoch"));
+    best_of_log(least, "loss", -1, &by_loss, &most, &final);
+    cr_expect_eq(number(least, "result.metrics.validation_loss"), most);
+    cr_expect_eq(number(least, "result.metrics.best_epoch"), by_loss);
+    cr_expect_neq(epoch, by_loss, "the two would be the same: this test shows nothing");
     bson_destroy(best);
     bson_destroy(last);
-    bson_destroy(log);
+    bson_destroy(least);
 }
 
 Test(train, log_every_writes_a_point_for_so_many_batches)
