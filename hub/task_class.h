@@ -15,7 +15,7 @@
  * out. 1, or -1 with HUB_ERROR_INVALID. */
 int task_class_compose(const char *base, const bson_t *needs, char out[TASK_CLASS_SIZE], bson_error_t *error);
 /* Whether a runner of this base with these labels (NULL-ended; NULL: none) does tasks of the class. */
-bool task_class_serves(const char *class, const char *base, const char *const *labels);
+bool task_class_serves(const char *full, const char *base, const char *const *labels);
 /* Whether text can be a base, a need or a label. */
 bool task_class_is_word(const char *text);
 

@@ -6,8 +6,21 @@
  *
  *     cc program.c $(pkg-config --cflags --libs tl_hub)
  *
+ * C++ programs include this one header: its functions are C's (the others do not say so themselves).
+ *
  * connect: hub_open          save, find, delete: dataset.h, model.h, architecture_record.h, logs.h
  * create-task, find-task: task.h        search by keyword: {words: {$all: hub_split_words(text)}} */
+
+/* What the hub's headers include of others, which must stand outside. */
+#include <bson/bson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #include "hub/architecture_record.h"
 #include "hub/archive.h"
@@ -26,5 +39,9 @@
 #include "hub/task.h"
 #include "hub/task_class.h"
 #include "hub/task_source.h"
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -48,6 +48,28 @@ cp "$root/examples/c_api/example.c" "$work/example.c"
 (cd "$work" && "$cc" "$@" -o example example.c $(pkg-config --libs tl_hub)) || fail "the C example does not build"
 (cd "$work" && ./example "sqlite:$work/example.db") || fail "the C example failed"
 
+# A C++ program links as well.
+if command -v g++ >/dev/null 2>&1; then
+    cat >"$work/program.cc" <<'CPP'
+#include "hub/tl_hub.h"
+#include <cstdio>
+
+int main(int, char **argv)
+{
+    bson_error_t error;
+    hub *opened = hub_open(argv[1], nullptr, HUB_OPEN_EXISTING, &error);
+    if (!opened)
+        return std::printf("%s\n", error.message), 1;
+    hub_close(opened);
+    return 0;
+}
+CPP
+    # shellcheck disable=SC2046,SC2086 # lists of options
+    (cd "$work" && g++ $sanitize $(pkg-config --cflags tl_hub) -Wall -Wextra -Werror -o program program.cc \
+        $(pkg-config --libs tl_hub)) || fail "a C++ program does not build"
+    "$work/program" "sqlite:$work/example.db" || fail "the C++ program failed"
+fi
+
 # The installed program, with the folder that it was built in out of reach by name.
 cd "$work"
 "$prefix/bin/tl_hub" find-task --hub "sqlite:$work/example.db" -o json >"$work/tasks.json" || [ $? -eq 3 ] || fail "tl_hub find-task failed"
