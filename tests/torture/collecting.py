@@ -6,6 +6,7 @@ import time
 from ground import Failed
 
 LEASE = 600
+WATCH = 900  # for a collector that must see an upload stand still, on a busy machine too
 
 
 def reuse_between(ground, collector_at, passed, saver_at, saved, then=""):
@@ -16,7 +17,7 @@ def reuse_between(ground, collector_at, passed, saver_at, saved, then=""):
     saver = ground.client("save", f"{saver_at}:stop,{then}" if then else f"{saver_at}:stop", name="d", seed=2)
     ground.stopped(saver)
     ground.run("delete-datasets", filter='{"version":1}')
-    collector = ground.client("gc", f"{collector_at}:stop:{passed}", lease=100)
+    collector = ground.client("gc", f"{collector_at}:stop:{passed}", lease=WATCH)
     ground.stopped(collector)
     saver.send_signal(signal.SIGCONT)
     status = ground.wait(saver)
@@ -36,7 +37,7 @@ def model_reply_lost(ground):
     lost."""
     saver = ground.client("save-model", "save_model.before:stop,save_model.before:lose")
     ground.stopped(saver)
-    collector = ground.client("gc", "gc_files.before:stop", lease=100)
+    collector = ground.client("gc", "gc_files.before:stop", lease=WATCH)
     ground.stopped(collector)
     saver.send_signal(signal.SIGCONT)
     if ground.wait(saver) != 0:
@@ -67,7 +68,7 @@ def killed_while_pardoning(ground):
     saver = ground.client("save", "dataset.before:stop", name="d", seed=2)
     ground.stopped(saver)
     ground.run("delete-datasets", filter='{"version":1}')
-    collector = ground.client("gc", "gc_condemn.after:stop:2,gc_pardon.before:kill", lease=100)
+    collector = ground.client("gc", "gc_condemn.after:stop:2,gc_pardon.before:kill", lease=WATCH)
     ground.stopped(collector)
     saver.send_signal(signal.SIGCONT)
     ground.wait(saver)

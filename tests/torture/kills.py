@@ -180,7 +180,8 @@ def kill_collector(ground, points, count):
         make_garbage(ground, name)
         if point == "gc_upload.before":
             ground.killed_at(ground.client("save", "files.before:kill", name=f"{name}u"), "files.before")
-        ground.killed_at(ground.client("gc", f"{point}:kill", lease=50, rounds=3), point)
+        lease = 900 if point == "gc_upload.before" else 50  # that long it must see the announcement stand still
+        ground.killed_at(ground.client("gc", f"{point}:kill", lease=lease, rounds=3), point)
     return end_well(ground, runs)
 
 

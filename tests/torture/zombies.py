@@ -191,6 +191,32 @@ def sweeper_woken_beside_a_successor(ground):
     return 1, ""
 
 
+def all_asleep(ground):
+    """The whole machine sleeps for two leases, sweeper and workers; the sweeper is the first to wake. It has not seen what
+    happened meanwhile, and takes nothing."""
+    lease = 1500
+    ground.run("submit", count=3)
+    workers = [ground.client("work", "beat.before:stop:2", tasks=1, beats=2, lease=lease) for _ in range(3)]
+    for worker in workers:
+        ground.stopped(worker)
+    sweeper = ground.sweeper(lease, fault="lead.before:stop:3")
+    ground.stopped(sweeper)
+    time.sleep(2 * lease / 1000)
+    sweeper.send_signal(signal.SIGCONT)
+    time.sleep(lease / 3000)
+    for worker in workers:
+        worker.send_signal(signal.SIGCONT)
+    for worker in workers:
+        if ground.wait(worker) != 0:
+            raise Failed("a task was taken from the living after a sleep")
+    if ground.events("did", "take-back", 1):
+        raise Failed("a task was taken back after a sleep")
+    ground.settle(lease, sweeper=sweeper)
+    ground.judge()
+    ground.all_done()
+    return 3, ""
+
+
 def stopped_with_the_lock(ground, each):
     """On SQLite one who is stopped inside a transaction holds the file: the others wait, and go on when it does."""
     for point in ["commit.before", "chunk.before", "files.after", "model.after", "transaction.before"] * each:
@@ -216,6 +242,7 @@ def zombies(engine, each):
             ("woken after its successor's end", count, lambda g: woken_after_successor(g, each))]
     jobs.append(("a sweeper woken beside the living", 1, sweeper_woken_beside_the_living))
     jobs.append(("a sweeper woken beside a successor", 1, sweeper_woken_beside_a_successor))
+    jobs.append(("all asleep, the sweeper wakes first", 3, all_asleep))
     if engine == "mongodb":
         jobs.append(("woken behind its commit", 3 * each, lambda g: woken_after_commit(g, each)))
         for point in ("model.after", "published.before", "publish.before"):
