@@ -56,6 +56,9 @@ static int take_options(struct cli *cli, struct runner_options *runner)
     if (cli_text(cli, "workers") != NULL && workers == 0) {
         return cli_usage(cli, "--workers 0: at least 1");
     }
+    if (cli_text(cli, "threads") != NULL && threads == 0) {
+        return cli_usage(cli, "--threads 0: at least 1");
+    }
     runner->workers = (int)workers;
     runner->threads = (int)threads;
     runner->until_empty = cli_flag(cli, "until-empty");

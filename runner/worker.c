@@ -376,6 +376,7 @@ static int watch_signals(void)
     sigaction(SIGQUIT, &ignore, NULL);
     sigaction(SIGUSR1, &ignore, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    prctl(PR_SET_NAME, "tl_hub worker"); /* exec'd through /proc/self/exe it would be called exe */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     return sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -188,6 +188,7 @@ refuse 2 '--limt' '--limit' -- find-task --limt 3
 refuse 2 'there is no verb' -- help frobnicate
 refuse 2 '--lease' -- run-task --lease 0.5
 refuse 2 '--workers' -- run-task --workers 0
+refuse 2 '--threads' -- run-task --threads 0
 refuse 2 '--device' -- run-task --device abacus
 
 # --- weights
