@@ -140,14 +140,34 @@ static int claim_once(struct hub *hub, const struct task_claim_options *options,
     return result;
 }
 
-static int set_aside(struct hub *hub, const struct task_claim_options *options, const bson_t *task, const char *message,
-                     bson_error_t *error)
+/* Put away: the callback hears of it. */
+static int put_away(const struct task_claim_options *options, const bson_t *task, const char *message, int result)
 {
-    int result = task_set_aside(hub, task, message, error);
     if (result > 0 && options->set_aside != NULL) {
         options->set_aside(task, message, options->data);
     }
     return result;
+}
+
+static int set_aside(struct hub *hub, const struct task_claim_options *options, const bson_t *task, const char *message,
+                     bson_error_t *error)
+{
+    return put_away(options, task, message, task_set_aside(hub, task, message, error));
+}
+
+/* The same for a task that was just claimed. The claim's id names it: its own _id may be one that no filter can name,
+ * and a task that runs for ever keeps the queue from ever being empty. */
+static int set_aside_claimed(struct hub *hub, const struct task_claim_options *options, const char *claim_id,
+                             const bson_t *task, const char *message, bson_error_t *error)
+{
+    bson_t filter, update;
+    claim_filter(hub, options, "running", &filter);
+    BSON_APPEND_UTF8(&filter, "claim.id", claim_id);
+    task_end_update(&update, "failed", message, NULL);
+    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return put_away(options, task, message, result);
 }
 
 /* A task that a claim would take is of wrong types, so that the claim itself fails (claims: "many"): it is put away. It
@@ -204,13 +224,17 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
             }
             return -1;
         }
-        if (schema_check("task", task, &inner) > 0 && task_fill_fence(task, claim_id, fence)) {
+        int fits = schema_check("task", task, &inner);
+        if (fits > 0 && task_fill_fence(task, claim_id, fence)) {
             TL_HISTORY("did claim %s %s 1 %" PRId64 " %" PRId64, fence->task_id, claim_id, hub_number(task, "run", 1),
                        hub_number(task, "claims", 0));
             return 1;
         }
         /* Claimed, and of no use to anyone: it has failed, and the next one is asked for. */
-        if (set_aside(hub, options, task, inner.message, error) < 0) {
+        if (fits > 0) {
+            hub_error(&inner, HUB_ERROR_INVALID, "task._id: it is no text that a task can be found by");
+        }
+        if (set_aside_claimed(hub, options, claim_id, task, inner.message, error) < 0) {
             break;
         }
         if (i + 1 == MAX_SET_ASIDE) {

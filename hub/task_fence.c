@@ -23,11 +23,22 @@ bool task_id_text(const bson_iter_t *id, char out[128])
     return false;
 }
 
+/* Whether a filter can name the value: a foreign one may be of a type that the language does not have. */
+static bool can_be_named(const bson_iter_t *value)
+{
+    bson_t document = BSON_INITIALIZER;
+    bson_error_t unused;
+    bson_append_iter(&document, "value", -1, value);
+    bool can = query_check_document(&document, "value", &unused) == 0;
+    bson_destroy(&document);
+    return can;
+}
+
 bool task_document_id(const bson_t *task, char out[128])
 {
     bson_iter_t iter;
     out[0] = '\0';
-    return bson_iter_init_find(&iter, task, "_id") && task_id_text(&iter, out);
+    return bson_iter_init_find(&iter, task, "_id") && can_be_named(&iter) && task_id_text(&iter, out);
 }
 
 void task_append_id(bson_t *filter, const char *key, const char *text)
@@ -45,17 +56,6 @@ void task_append_id(bson_t *filter, const char *key, const char *text)
     BSON_APPEND_OID(&list, "1", &oid);
     bson_append_array_end(&in, &list);
     bson_append_document_end(filter, &in);
-}
-
-/* Whether a filter can name the value: a foreign one may be of a type that the language does not have. */
-static bool can_be_named(const bson_iter_t *value)
-{
-    bson_t document = BSON_INITIALIZER;
-    bson_error_t unused;
-    bson_append_iter(&document, "value", -1, value);
-    bool can = query_check_document(&document, "value", &unused) == 0;
-    bson_destroy(&document);
-    return can;
 }
 
 void task_append_same(bson_t *filter, const char *key, const bson_iter_t *value)
