@@ -98,6 +98,7 @@ static int learn_dataset(struct acceptance *acceptance, bson_error_t *error)
     acceptance->shape = (struct shape){0};
     acceptance->outputs = 0;
     acceptance->label[0] = '\0';
+    acceptance->started[0] = '\0';
     if (bson_iter_init_find(&at, dataset, "name") && BSON_ITER_HOLDS_UTF8(&at))
         name = bson_iter_utf8(&at, NULL);
     snprintf(acceptance->name, sizeof acceptance->name, "%s", name);

@@ -280,7 +280,7 @@ static int64_t find_seq(const struct submitting *submitting, int64_t above, int 
 {
     bson_t *filter = BCON_NEW("sweep", BCON_UTF8(submitting->sweep_id), "seq", "{", "$gt", BCON_INT64(above), "}");
     bson_t *sort = BCON_NEW("seq", BCON_INT32(direction)), *projection = BCON_NEW("seq", BCON_INT32(1));
-    struct store_find_options options = {.sort = sort, .projection = projection, .limit = 1};
+    struct store_find_options options = {.sort = sort, .projection = projection, .limit = 1, .any_tie = true};
     const bson_t *task;
     bson_iter_t at;
     int64_t seq = -1;
@@ -347,7 +347,7 @@ static int check_all(struct submitting *submitting, bson_error_t *error)
 /* Into text: what the sweep's first task, which was there already, has otherwise than it would have now. */
 static int compare_first(const struct submitting *submitting, char *text, size_t size, bson_error_t *error)
 {
-    static const char *const keys[] = {"queue", "priority", "max_crashes", "requires", "tags", "description"};
+    static const char *const keys[] = {"queue", "priority", "max_crashes", "tags", "description"};
     bson_t now, filter = BSON_INITIALIZER;
     const bson_t *task;
     bson_iter_t mine, its;

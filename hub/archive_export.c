@@ -184,7 +184,7 @@ static int read_last(struct exporter *exporter, const char *project, int64_t *la
     bson_reinit(&filter);
     BSON_APPEND_UTF8(&filter, "project", project);
     BSON_APPEND_INT32(&sort, "seq", -1);
-    struct store_find_options options = {.sort = &sort, .limit = 1};
+    struct store_find_options options = {.sort = &sort, .limit = 1, .any_tie = true};
     if (result >= 0) {
         result = store_find_one(hub_store(exporter->hub), "tasks", &filter, &options, &document, error);
         int64_t highest = hub_number(&document, "seq", 0);
@@ -192,6 +192,37 @@ static int read_last(struct exporter *exporter, const char *project, int64_t *la
         bson_destroy(&document);
     }
     bson_destroy(&sort);
+    bson_destroy(&filter);
+    return result < 0 ? -1 : 1;
+}
+
+/* Versions of datasets that were deleted do not come again in the copy either. */
+static int append_versions(struct exporter *exporter, const char *project, bson_t *frame, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, list, one;
+    const bson_t *counter;
+    uint32_t count = 0;
+    int result = -1;
+    char *prefix = bson_strdup_printf("dataset:%s:", project);
+    hub_append_prefix(&filter, "_id", prefix);
+    struct store_cursor *cursor = store_find(hub_store(exporter->hub), "counters", &filter, NULL, error);
+    BSON_APPEND_ARRAY_BEGIN(frame, "datasets", &list);
+    while (cursor != NULL && (result = store_cursor_next(cursor, &counter, error)) > 0) {
+        const char *id = hub_text(counter, "_id");
+        char digits[16];
+        const char *key;
+        if (id == NULL || strlen(id) <= strlen(prefix)) {
+            continue;
+        }
+        size_t length = bson_uint32_to_string(count++, &key, digits, sizeof digits);
+        bson_append_document_begin(&list, key, (int)length, &one);
+        BSON_APPEND_UTF8(&one, "name", id + strlen(prefix));
+        BSON_APPEND_INT64(&one, "last", hub_number(counter, "value", 0));
+        bson_append_document_end(&list, &one);
+    }
+    bson_append_array_end(frame, &list);
+    store_cursor_close(cursor);
+    bson_free(prefix);
     bson_destroy(&filter);
     return result < 0 ? -1 : 1;
 }
@@ -211,6 +242,9 @@ static int write_numbers(struct exporter *exporter, bson_error_t *error)
         result = read_last(exporter, project, &last, error);
         BSON_APPEND_UTF8(&frame, "project", project);
         BSON_APPEND_INT64(&frame, "last", last);
+        if (result > 0) {
+            result = append_versions(exporter, project, &frame, error);
+        }
         if (result > 0) {
             result = archive_writer_frame(&exporter->writer, ARCHIVE_NUMBERS, &frame, error);
         }

@@ -66,7 +66,7 @@ static int write_window(struct stream *stream, bson_error_t *error)
     BSON_APPEND_INT32(&range, "$gte", stream->next);
     bson_append_document_end(&filter, &range);
     BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = WINDOW};
+    struct store_find_options options = {.sort = &sort, .limit = WINDOW, .any_tie = true};
     struct store_cursor *cursor = store_find(hub_store(stream->exporter->hub), BLOB_CHUNKS, &filter, &options, error);
     result = cursor == NULL ? -1 : 1;
     while (result > 0 && (result = store_cursor_next(cursor, &chunk, error)) > 0) {

@@ -65,7 +65,7 @@ void archive_digest_destroy(struct archive_digest *digest);
 
 enum archive_kind {
     ARCHIVE_HEADER = 'H',     /* {format, archive_id, hub_id, schema_version, program_version, engine, project?, live, created_at} */
-    ARCHIVE_NUMBERS = 'N',    /* {project, last}: the highest task number */
+    ARCHIVE_NUMBERS = 'N',    /* {project, last: the highest task number, datasets: [{name, last: the highest version}]} */
     ARCHIVE_COLLECTION = 'C', /* {collection}: documents of this one follow */
     ARCHIVE_BLOB = 'B',       /* {project, file: the files document}: its chunks follow */
     ARCHIVE_CHUNK = 'K',      /* the chunk's document */

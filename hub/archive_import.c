@@ -36,6 +36,31 @@ static int take_collection(struct importer *importer, const bson_t *frame, bson_
     return importer->collection >= 0 && importer->placed ? 1 : out_of_order(importer, error);
 }
 
+/* The files document under the project's name in this hub. */
+static void rename_file(const bson_t *files, const struct import_project *project, bson_t *out)
+{
+    bson_iter_t iter, inner;
+    bson_init(out);
+    bson_iter_init(&iter, files);
+    while (bson_iter_next(&iter)) {
+        if (strcmp(bson_iter_key(&iter), "metadata") != 0 || !BSON_ITER_HOLDS_DOCUMENT(&iter) ||
+            !bson_iter_recurse(&iter, &inner)) {
+            bson_append_iter(out, NULL, 0, &iter);
+            continue;
+        }
+        bson_t metadata;
+        BSON_APPEND_DOCUMENT_BEGIN(out, "metadata", &metadata);
+        while (bson_iter_next(&inner)) {
+            if (strcmp(bson_iter_key(&inner), "project") == 0) {
+                BSON_APPEND_UTF8(&metadata, "project", project->target);
+            } else {
+                bson_append_iter(&metadata, NULL, 0, &inner);
+            }
+        }
+        bson_append_document_end(out, &metadata);
+    }
+}
+
 static int take_blob(struct importer *importer, const bson_t *frame, bson_error_t *error)
 {
     bson_t files;
@@ -45,7 +70,14 @@ static int take_blob(struct importer *importer, const bson_t *frame, bson_error_
     }
     importer->in_blob = true;
     importer->skip_blob = project == NULL;
-    return importer->skip_blob ? 1 : importer_begin_blob(importer, &files, error);
+    if (importer->skip_blob || strcmp(project->name, project->target) == 0) {
+        return importer->skip_blob ? 1 : importer_begin_blob(importer, &files, error);
+    }
+    bson_t renamed;
+    rename_file(&files, project, &renamed);
+    int result = importer_begin_blob(importer, &renamed, error);
+    bson_destroy(&renamed);
+    return result;
 }
 
 static int end_blob(struct importer *importer, bool dropped, bson_error_t *error)

@@ -13,7 +13,8 @@ struct import_segment {
 
 struct import_project {
     char *name, *target;
-    int64_t last; /* the highest task number */
+    int64_t last;     /* the highest task number */
+    bson_t *datasets; /* [{name, last}]: the highest version of each; NULL: none */
     struct import_segment *segments;
     size_t count;
 };

@@ -15,6 +15,7 @@ void importer_projects_free(struct importer *importer)
     for (size_t i = 0; i < importer->project_count; i++) {
         bson_free(importer->projects[i].name);
         bson_free(importer->projects[i].target);
+        bson_destroy(importer->projects[i].datasets);
         bson_free(importer->projects[i].segments);
     }
     bson_free(importer->projects);
@@ -251,7 +252,37 @@ int importer_take_numbers(struct importer *importer, const bson_t *frame, bson_e
     *project = (struct import_project){.name = bson_strdup(name),
                                        .target = bson_strdup(options->rename != NULL ? options->rename : name),
                                        .last = last};
+    bson_t datasets;
+    if (hub_view(frame, "datasets", &datasets)) {
+        project->datasets = bson_copy(&datasets);
+    }
     return 1;
+}
+
+static int raise_versions(struct importer *importer, const struct import_project *project, bson_error_t *error)
+{
+    bson_iter_t iter;
+    int result = 1;
+    if (project->datasets == NULL || !bson_iter_init(&iter, project->datasets)) {
+        return 1;
+    }
+    while (result > 0 && bson_iter_next(&iter)) {
+        bson_t one;
+        const uint8_t *data = NULL;
+        uint32_t length = 0;
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
+            bson_iter_document(&iter, &length, &data);
+        }
+        const char *name = data != NULL && bson_init_static(&one, data, length) ? hub_text(&one, "name") : NULL;
+        int64_t last = name != NULL ? hub_number(&one, "last", 0) : 0;
+        if (name == NULL || last < 0 || last > INT32_MAX) {
+            return hub_error(error, HUB_ERROR_CORRUPT, "%s: a dataset without name and version", importer->reader.name);
+        }
+        char *counter = bson_strdup_printf("dataset:%s:%s", project->target, name);
+        result = raise_counter(importer, counter, last, error);
+        bson_free(counter);
+    }
+    return result;
 }
 
 int importer_place(struct importer *importer, bson_error_t *error)
@@ -262,7 +293,8 @@ int importer_place(struct importer *importer, bson_error_t *error)
                          importer->options->project);
     }
     for (size_t i = 0; i < importer->project_count; i++) {
-        if (map_numbers(importer, &importer->projects[i], error) < 0) {
+        if (map_numbers(importer, &importer->projects[i], error) < 0 ||
+            raise_versions(importer, &importer->projects[i], error) < 0) {
             return -1;
         }
     }

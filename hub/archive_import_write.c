@@ -111,8 +111,28 @@ int importer_start(struct importer *importer, bson_error_t *error)
     return next;
 }
 
+/* One whose announcements did not beat for half a lease (a pipe that stalled, a process that was stopped) cannot know
+ * what gc has taken meanwhile, and its blobs are not yet pointed to: it ends, and is run again. */
+static int check_gap(const struct importer *importer, bson_error_t *error)
+{
+    int64_t gap = hub_boottime() - importer->beaten;
+    bool announced = false;
+    for (size_t i = 0; i < importer->blob_count; i++) {
+        announced = announced || importer->blobs[i].announced;
+    }
+    if (!announced || gap < TASK_LEASE_MS / 2) {
+        return 1;
+    }
+    return hub_error(error, HUB_ERROR_CONFLICT,
+                     "%s: the import stood still for %" PRId64 " s in the middle of a blob, which gc may have taken: import "
+                     "it again, it goes on where it was", importer->reader.name, gap / 1000);
+}
+
 int importer_beat(struct importer *importer, bson_error_t *error)
 {
+    if (check_gap(importer, error) < 0) {
+        return -1;
+    }
     if (hub_boottime() - importer->beaten < GC_BEAT_MS) {
         return 1;
     }
@@ -596,6 +616,9 @@ static int keep_blobs(struct importer *importer, bson_error_t *error)
 int importer_flush(struct importer *importer, bson_error_t *error)
 {
     int result = 0;
+    if (check_gap(importer, error) < 0) {
+        return -1;
+    }
     if (importer->pending_bytes > PENDING_BYTES) {
         return hub_error(error, HUB_ERROR_CORRUPT, "%s: a checksum is missing", importer->reader.name);
     }

@@ -96,7 +96,7 @@ static int window_open(struct window *window, bson_error_t *error)
     BSON_APPEND_INT32(&range, "$gte", window->next);
     bson_append_document_end(&filter, &range);
     BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = READ_CHUNKS};
+    struct store_find_options options = {.sort = &sort, .limit = READ_CHUNKS, .any_tie = true};
     window->cursor = store_find(window->store, BLOB_CHUNKS, &filter, &options, error);
     window->left = READ_CHUNKS;
     bson_destroy(&sort);

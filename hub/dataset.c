@@ -322,19 +322,17 @@ static int stands(struct hub *hub, const bson_t *dataset, bson_error_t *error)
  * in a model or a task never comes to mean other data. */
 static int next_version(struct hub *hub, const char *name, int64_t newest, int64_t *version, bson_error_t *error)
 {
-    char id[HUB_ID_SIZE], counter[HUB_ID_SIZE + 16];
-    const char *const parts[] = {"dataset", hub_project(hub), name};
-    hub_digest_id(parts, 3, id);
-    snprintf(counter, sizeof counter, "dataset:%s", id);
-    if (store_counter_add(hub_store(hub), counter, 1, version, error) < 0) {
-        return -1;
+    char *counter = bson_strdup_printf("dataset:%s:%s", hub_project(hub), name);
+    int64_t first, missing;
+    int result = store_counter_add(hub_store(hub), counter, 1, version, error);
+    if (result >= 0 && *version <= newest) { /* versions from before there was a counter, or of a foreign client */
+        missing = newest - *version + 1;
+        result = store_counter_add(hub_store(hub), counter, missing, &first, error);
+        *version = result < 0 ? *version : first + missing - 1;
     }
-    if (*version <= newest) { /* versions from before there was a counter, or from an archive */
-        int64_t first, missing = newest - *version + 1;
-        if (store_counter_add(hub_store(hub), counter, missing, &first, error) < 0) {
-            return -1;
-        }
-        *version = first + missing - 1;
+    bson_free(counter);
+    if (result < 0) {
+        return -1;
     }
     return *version <= INT32_MAX ? 1 : hub_error(error, HUB_ERROR_INVALID, "dataset.version: there are no more numbers");
 }

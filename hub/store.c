@@ -309,7 +309,7 @@ static int parse_find(const char *collection, const bson_t *filter, const struct
         return -1;
     if (options->skip < 0 || options->limit < 0)
         return hub_error(error, HUB_ERROR_INVALID, "find: skip and limit must not be negative");
-    if (request->sort && (options->skip || options->limit) && !bson_has_field(request->sort, "_id")) {
+    if (request->sort && !options->any_tie && (options->skip || options->limit) && !bson_has_field(request->sort, "_id")) {
         bson_concat(tied, request->sort);
         BSON_APPEND_INT32(tied, "_id", 1);
         request->sort = tied;

@@ -32,6 +32,7 @@ struct store_find_options {
     const bson_t *projection; /* {path: 1, …} or {path: 0, …} (_id apart), or NULL */
     int64_t skip;
     int64_t limit;            /* 0: no limit */
+    bool any_tie;             /* ties in any order: the sort stays what an index serves (a server sorts for _id) */
 };
 
 struct store_modify_options {

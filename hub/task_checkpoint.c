@@ -95,7 +95,7 @@ int task_checkpoint(struct hub *hub, const struct task_fence *fence, const struc
     int result = task_fenced(hub, fence, NULL, &update, true, &task, error);
     TL_DID("checkpoint", fence, result);
     /* The reply was lost, and the task taken back meanwhile: the checkpoint stands all the same. */
-    result = result == 0 && names_blob(&task, &id) ? 1 : result;
+    result = result <= 0 && names_blob(&task, &id) ? 1 : result;
     if (result >= 0) {
         gc_upload_done(hub, &id, NULL); /* an entry that stays is stale when the claim has ended */
     }

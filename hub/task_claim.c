@@ -182,7 +182,7 @@ static int set_aside_first(struct hub *hub, const struct task_claim_options *opt
     int result = -1;
     claim_filter(hub, options, "ready", &filter);
     claim_sort(options, &sort);
-    struct store_find_options find = {.sort = &sort, .limit = MAX_LOOKED_AT};
+    struct store_find_options find = {.sort = &sort, .limit = MAX_LOOKED_AT, .any_tie = true};
     struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, &find, error);
     while (cursor != NULL && malformed == NULL && (result = store_cursor_next(cursor, &found, error)) > 0) {
         if (schema_check("task", found, &inner) < 0) {
@@ -202,7 +202,7 @@ static int set_aside_first(struct hub *hub, const struct task_claim_options *opt
 int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
                bson_error_t *error)
 {
-    bson_error_t inner;
+    bson_error_t inner = {0};
     int vanished = 0; /* malformed tasks that another runner put away first */
     memset(fence, 0, sizeof *fence);
     bson_init(task);
@@ -216,10 +216,11 @@ int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t
         }
         if (result < 0) {
             int aside = hub_error_code(&inner) == HUB_ERROR_INVALID ? set_aside_first(hub, options, error) : 0;
-            if (aside > 0 || (aside == 0 && hub_error_code(&inner) == HUB_ERROR_INVALID && ++vanished < MAX_VANISHED)) {
+            if (i + 1 < MAX_SET_ASIDE &&
+                (aside > 0 || (aside == 0 && hub_error_code(&inner) == HUB_ERROR_INVALID && ++vanished < MAX_VANISHED))) {
                 continue;
             }
-            if (aside == 0 && error != NULL) {
+            if (aside >= 0 && error != NULL) {
                 *error = inner;
             }
             return -1;
@@ -253,7 +254,7 @@ int task_explain_claim(struct hub *hub, const struct task_claim_options *options
     options = options != NULL ? options : &defaults;
     claim_filter(hub, options, "ready", &filter);
     claim_sort(options, &sort);
-    struct store_find_options find = {.sort = &sort}; /* with a limit, ties would be sorted by _id: a claim leaves them */
+    struct store_find_options find = {.sort = &sort, .limit = 1, .any_tie = true};
     int result = store_explain(hub_store(hub), TASKS, &filter, &find, out, error);
     bson_destroy(&sort);
     bson_destroy(&filter);

@@ -3,6 +3,7 @@
 #include "hub/query.h"
 #include "hub/task_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool task_id_text(const bson_iter_t *id, char out[128])
@@ -246,7 +247,7 @@ bool task_fill_fence(const bson_t *task, const char *claim_id, struct task_fence
     }
     memcpy(fence->project, project, strlen(project) + 1);
     fence->lane = (int32_t)hub_number(task, "lane", 0);
-    memcpy(fence->claim_id, claim_id, HUB_ID_SIZE);
+    snprintf(fence->claim_id, sizeof fence->claim_id, "%s", claim_id);
     return true;
 }
 

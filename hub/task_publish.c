@@ -101,7 +101,9 @@ int task_forget_model(struct hub *hub, const char *project, const char *task, co
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
     BSON_APPEND_UTF8(&part, "result.blob_id", "");
     bson_append_document_end(&update, &part);
-    int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, error);
+    /* Not a findAndModify: on a sharded cluster that would need the lane, which a model does not know. */
+    int64_t changed = store_update(hub_store(hub), TASKS, &filter, &update, error);
+    int result = changed < 0 ? -1 : changed > 0;
     bson_destroy(&update);
     bson_destroy(&filter);
     return result;

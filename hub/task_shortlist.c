@@ -113,7 +113,8 @@ static void read_ahead(struct hub *hub, struct source *source, const bson_t *fil
     bson_t projection = BSON_INITIALIZER;
     const bson_t *task;
     BSON_APPEND_INT32(&projection, "_id", 1);
-    struct store_find_options options = {.sort = sort, .projection = &projection, .limit = (int64_t)source->wanted};
+    struct store_find_options options = {
+        .sort = sort, .projection = &projection, .limit = (int64_t)source->wanted, .any_tie = true};
     struct store_cursor *cursor = store_find(hub_store(hub), TASKS, filter, &options, NULL);
     source->read_ms = hub_boottime();
     while (cursor != NULL && source->count < LONGEST && store_cursor_next(cursor, &task, NULL) > 0) {

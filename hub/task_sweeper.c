@@ -580,8 +580,21 @@ static int tidy_records(struct task_sweeper *sweeper, struct hub *hub, bson_erro
     return runner_record_tidy(hub, error) < 0 ? -1 : 0;
 }
 
+/* Whether no other document would do better. */
+static bool is_the_hubs(const bson_error_t *error)
+{
+    switch (hub_error_code(error)) {
+    case HUB_ERROR_INVALID:
+    case HUB_ERROR_DUPLICATE:
+    case HUB_ERROR_INTERNAL: return false;
+    default: return true;
+    }
+}
+
 int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error)
 {
+    bson_error_t unused;
+    error = error != NULL ? error : &unused;
     struct suspects suspects = {0};
     int64_t changed = 0, part;
     int result = -1;
@@ -604,11 +617,11 @@ int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_
     }
     for (size_t i = 0; i < suspects.count; i++) {
         part = take_back(sweeper, hub, suspects.list[i], error);
-        if (part < 0) {
+        if (part < 0 && is_the_hubs(error)) {
             result = -1;
             goto out;
         }
-        changed += part;
+        changed += part > 0 ? part : 0; /* one that nothing can be done with must not keep the others */
     }
     if ((part = roll_forward(hub, error)) < 0 || tidy_records(sweeper, hub, error) < 0) {
         result = -1;

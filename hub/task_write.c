@@ -10,7 +10,7 @@ int task_fenced(struct hub *hub, const struct task_fence *fence, const bson_t *e
                 bson_t *task, bson_error_t *error)
 {
     bson_t filter;
-    bson_error_t inner;
+    bson_error_t inner = {0};
     struct store_modify_options options = {.return_new = true};
     int result = -1;
     task_fence_filter(fence, &filter);
@@ -23,13 +23,19 @@ int task_fenced(struct hub *hub, const struct task_fence *fence, const bson_t *e
             break;
         }
         bool unknown = result < 0;
+        bson_error_t lost = inner;
         bson_destroy(task);
         if (task_read(hub, fence, task, &inner) < 0) {
             result = -1;
             break;
         }
         result = 0;
-        if (!unknown || !again || task_held(task, fence) != TASK_HELD || i + 1 == TASK_WRITE_TRIES) {
+        if (!unknown || task_held(task, fence) != TASK_HELD) {
+            break;
+        }
+        if (!again || i + 1 == TASK_WRITE_TRIES) { /* held, and nobody knows what became of the write: no loss */
+            inner = lost;
+            result = -1;
             break;
         }
         bson_destroy(task);

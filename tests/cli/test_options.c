@@ -116,4 +116,7 @@ Test(options, passwords_leave_the_process_list)
     cr_expect_str_eq(argv[1], "--hub=mongodb://joe:p@ss:w/rd@host:1/db?x=1");
     cr_expect_str_eq(none, "mongodb://host/db");
     bson_free(argv[1]);
+    if (argv[2] != none) {
+        bson_free(argv[2]);
+    }
 }

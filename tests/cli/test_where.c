@@ -60,7 +60,8 @@ Test(where, values_have_types)
     expect_filter("a='it\\'s \\\\'", "{\"a\": \"it's \\\\\"}");
     expect_filter("a=2026-11-21", "{\"a\": {\"$date\": \"2026-11-21T00:00:00Z\"}}");
     expect_filter("a>2026-11-21T05:30:00+01:00", "{\"a\": {\"$gt\": {\"$date\": \"2026-11-21T04:30:00Z\"}}}");
-    expect_filter("a=2026-13-21", "{\"a\": \"2026-13-21\"}");
+    expect_refusal("a=2026-13-21", "no such date");
+    expect_filter("a='2026-13-21'", "{\"a\": \"2026-13-21\"}");
     expect_filter("a=784:relu", "{\"a\": \"784:relu\"}");
     expect_filter("a=e5", "{\"a\": \"e5\"}");
     expect_filter("a=nan", "{\"a\": \"nan\"}");

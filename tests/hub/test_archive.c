@@ -401,6 +401,8 @@ HUB_TEST(archive, one_project_and_another_name)
     cr_expect_eq(count_in(copy, "tasks", "{'project': 'other'}"), 1);
     cr_expect_eq(count_in(copy, "projects", "{'_id': 'other', 'project': 'other'}"), 1);
     cr_expect_eq(count_in(copy, "blobs.files", "{}"), 3);
+    cr_expect_eq(count_in(copy, "blobs.files", "{'metadata.project': 'other'}"), 3);
+    cr_expect_eq(count_in(copy, "counters", "{'_id': 'dataset:other:data'}"), 1);
     expect_sound(copy);
     fclose(file);
     file = exported(hub, "second", false, NULL);

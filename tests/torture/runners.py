@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real runner, supervisor and workers, with real training: killed, stopped, told to leave, cut off."""
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -113,17 +115,19 @@ def runner_stopped(ground, times):
 
 
 def stop_without_lock(ground, process):
-    """On SQLite one who is stopped while it writes keeps the file's lock, and nobody could follow it: not then."""
+    """On SQLite one who is stopped while it reads or writes keeps the file's lock, and nobody could follow it: not then."""
     while True:
         time.sleep(ground.random.uniform(0.2, 0.4))
         os.killpg(process.pid, signal.SIGSTOP)
-        writer = ground.client("cancel", filter='{"_id":"none"}')
-        try:
-            writer.wait(2)
+        if ground.engine != "sqlite":
             return
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGCONT)
-            ground.wait(writer)
+        with contextlib.closing(sqlite3.connect(ground.uri.removeprefix("sqlite:"), timeout=2, isolation_level=None)) as file:
+            try:
+                file.execute("BEGIN EXCLUSIVE")
+                file.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                os.killpg(process.pid, signal.SIGCONT)
 
 
 def children(pid):
