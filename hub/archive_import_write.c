@@ -5,6 +5,7 @@
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/query.h"
+#include "hub/task.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include "hub/task.h"
 #include "hub/task_class.h"
 
-#define TASK_SOURCES_MOST 4096
+#define TASK_SOURCES_MOST 400
 
 /* NULL-ended lists; labels may be NULL. */
 struct task_serves {

@@ -192,8 +192,8 @@ static void *run(void *data)
     pthread_mutex_lock(&heartbeat->mutex);
     while (!heartbeat->quit) {
         int64_t now = clock_boot_ms();
-        /* While no beat is answered, a flush would only delay the next. */
-        bool points = heartbeat->watching && heartbeat->answered && has_points(heartbeat);
+        /* While no beat is answered, or the main thread writes them, a flush would only delay the next beat. */
+        bool points = heartbeat->watching && heartbeat->answered && !heartbeat->flushing && has_points(heartbeat);
         if (!heartbeat->watching)
             pthread_cond_wait(&heartbeat->changed, &heartbeat->mutex);
         else if (now >= heartbeat->next_beat_ms)

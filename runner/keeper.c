@@ -165,7 +165,9 @@ static void *run(void *data)
             break;
         if (asked)
             keeper_watch(keeper);
-        if (now >= look_ms)
+        if (now >= keeper_refresh_due(keeper))
+            keeper_refresh(keeper);
+        else if (now >= look_ms)
             keeper_look(keeper);
         else if (now >= beat_ms)
             beat(keeper);
@@ -174,7 +176,7 @@ static void *run(void *data)
         else if (now >= keeper->sweep_ms)
             sweep(keeper);
         else
-            sleep_until(keeper, earlier(earlier(ending_ms, look_ms),
+            sleep_until(keeper, earlier(earlier(earlier(ending_ms, look_ms), keeper_refresh_due(keeper)),
                                         earlier(beat_ms, earlier(keeper->promote_ms, keeper->sweep_ms))), asked);
     }
     store_watch_close(keeper->watch);

@@ -77,6 +77,9 @@ void keeper_free_endings(struct keeper *keeper);
 bool keeper_serve(struct keeper *keeper, const struct keeper_options *options);
 void keeper_unserve(struct keeper *keeper);
 void keeper_look(struct keeper *keeper);
+/* When the classes are to be looked for again, and that. */
+int64_t keeper_refresh_due(const struct keeper *keeper);
+void keeper_refresh(struct keeper *keeper);
 /* Opens the wake-up where it is worth it, and closes one that has ended. */
 void keeper_watch(struct keeper *keeper);
 void keeper_take_watch(struct keeper *keeper);

@@ -153,19 +153,29 @@ static int nothing_left(struct keeper *keeper, bson_error_t *error)
     return 1;
 }
 
+int64_t keeper_refresh_due(const struct keeper *keeper)
+{
+    return keeper->serves.labels[0] ? keeper->refresh_ms : INT64_MAX;
+}
+
+/* Also while all workers have plenty to do: a class that is new must get its turns. The longer all are idle, the
+ * rarer. */
+void keeper_refresh(struct keeper *keeper)
+{
+    bson_error_t error = {0};
+    pthread_mutex_lock(&keeper->mutex);
+    int64_t idle_ms = keeper->question.all_idle ? clock_boot_ms() - keeper->pace.since_ms : 0;
+    pthread_mutex_unlock(&keeper->mutex);
+    int64_t wait = idle_ms / 2 > REFRESH_MOST_MS ? REFRESH_MOST_MS : idle_ms / 2;
+    keeper_heard(keeper, refresh(keeper, wait < REFRESH_MS ? REFRESH_MS : wait, &error), &error);
+}
+
 void keeper_look(struct keeper *keeper)
 {
     struct keeper_question question;
     bson_error_t error = {0};
     bool *asked, *ready = NULL, empty = false;
     int found = 0;
-    pthread_mutex_lock(&keeper->mutex);
-    int64_t idle_ms = clock_boot_ms() - keeper->pace.since_ms;
-    pthread_mutex_unlock(&keeper->mutex);
-    if (clock_boot_ms() >= keeper->refresh_ms && keeper->serves.labels[0]) {
-        int64_t wait = idle_ms / 2 > REFRESH_MOST_MS ? REFRESH_MOST_MS : idle_ms / 2;
-        keeper_heard(keeper, refresh(keeper, wait < REFRESH_MS ? REFRESH_MS : wait, &error), &error);
-    }
     bool current = take_question(keeper, &question, &asked);
     if (current) {
         ready = bson_malloc0(keeper->source_count + 1);

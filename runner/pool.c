@@ -146,7 +146,7 @@ int pool_worker_start(struct pool_worker *worker, const char *program, const bso
     if (BSON_APPEND_UTF8(&message, "say", "configure") && BSON_APPEND_INT32(&message, "index", worker->index) &&
         BSON_APPEND_UTF8(&message, "worker", worker->id) &&
         bson_concat(&message, configuration))
-        message_send(worker->socket, &message, true); /* one that is gone already is reaped later */
+        message_send(worker->socket, &message, true); /* it fits: see TASK_SOURCES_MOST; one that is gone is reaped later */
     bson_destroy(&message);
     return 0;
 }

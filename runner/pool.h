@@ -20,6 +20,7 @@ struct pool_worker {
     int failures;         /* deaths since it last did a task */
     int early_deaths;     /* deaths in a row before it was ready */
     bool ready, idle, wants, granted, told_to_leave;
+    bool behind;          /* its socket was full when the sources changed: they are sent when it speaks next */
     bool worked;          /* it has ended a task since it was idle last */
     bool given_up;        /* it dies whenever it starts */
     bool busy;            /* it holds a claim: */

@@ -254,6 +254,8 @@ static int supervise(struct runner *runner, void (*tick)(void *data), bson_error
             take_news(runner);
         if (ready[0].revents)
             take_signals(runner);
+        if (runner->leaving)
+            runner_leave(runner); /* those who could not be told before */
         kill_late(runner);
         if (tick && clock_boot_ms() >= next_tick) {
             tick(runner->data);
@@ -376,6 +378,9 @@ out:
     bson_destroy(&record);
     bson_free(runner.sources);
     serving_destroy(&serving);
+    struct signalfd_siginfo late; /* one that came meanwhile must not end the process in another way */
+    while (runner.signals >= 0 && read(runner.signals, &late, sizeof late) > 0)
+        continue;
     if (runner.signals >= 0)
         close(runner.signals);
     sigaction(SIGCHLD, &child_before, NULL);

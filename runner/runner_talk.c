@@ -47,25 +47,31 @@ void runner_emit_text(struct runner *runner, enum runner_event_kind kind, const 
 
 /* ---- telling workers ---- */
 
+/* The supervisor never waits for a worker that does not read (it trains): 0 where its socket is full. */
+static int say_now(const struct pool_worker *worker, const char *word)
+{
+    bson_t message = BSON_INITIALIZER;
+    int sent = BSON_APPEND_UTF8(&message, "say", word) ? message_send(worker->socket, &message, false) : -1;
+    bson_destroy(&message);
+    return sent;
+}
+
 void runner_leave(struct runner *runner)
 {
     runner->leaving = true;
     for (int i = 0; i < runner->count; i++) {
         struct pool_worker *worker = &runner->workers[i];
-        if (worker->pid && !worker->told_to_leave) {
-            worker->told_to_leave = true;
-            message_say(worker->socket, "leave");
-        }
+        if (worker->pid && !worker->told_to_leave)
+            worker->told_to_leave = say_now(worker, "leave") != 0;
     }
 }
 
 static void wake(struct runner *runner, struct pool_worker *worker, size_t source)
 {
     bson_t message = BSON_INITIALIZER;
-    worker->empty[source] = false;
     if (BSON_APPEND_UTF8(&message, "say", "poll") && BSON_APPEND_INT64(&message, "list", runner->number) &&
-        BSON_APPEND_INT64(&message, "source", (int64_t)source))
-        message_send(worker->socket, &message, true);
+        BSON_APPEND_INT64(&message, "source", (int64_t)source) && message_send(worker->socket, &message, false) != 0)
+        worker->empty[source] = false; /* else it is told at the next look */
     bson_destroy(&message);
 }
 
@@ -89,7 +95,7 @@ void runner_send_sources(struct runner *runner, struct pool_worker *worker)
     bson_t message = BSON_INITIALIZER;
     if (BSON_APPEND_UTF8(&message, "say", "sources") &&
         turns_append(&message, runner->sources, runner->source_count, runner->number))
-        message_send(worker->socket, &message, true);
+        worker->behind = message_send(worker->socket, &message, false) == 0;
     bson_destroy(&message);
 }
 
@@ -305,6 +311,8 @@ void runner_take_all(struct runner *runner, struct pool_worker *worker)
             take(runner, worker, &message);
         bson_destroy(&message);
     } while (result > 0);
+    if (worker->behind && worker->socket >= 0)
+        runner_send_sources(runner, worker);
     if (result < 0 && worker->socket >= 0) { /* closed: the process is about to end */
         close(worker->socket);
         worker->socket = -1;

@@ -33,7 +33,7 @@ enum work_stop work_stopping(struct work *work)
     if (verdict == HEARTBEAT_LOST)
         return WORK_LOST;
     say_answered(work);
-    if (worker_stopping())
+    if (worker_stopping() && verdict != HEARTBEAT_STOP) /* a stop ends soon, and with results */
         return WORK_STOPPING;
     switch (verdict) {
     case HEARTBEAT_CANCEL: return WORK_CANCEL;
@@ -199,7 +199,7 @@ static int try_end(struct work *work, struct end *end, bson_error_t *error)
     case END_FAIL: return task_fail(hub, work->fence, end->message, end->output, error);
     case END_RELEASE: return task_release(hub, work->fence, error);
     case END_CANCEL: return task_end(hub, work->fence, "cancelled", NULL, error);
-    case END_PAUSE: return task_end(hub, work->fence, "paused", NULL, error);
+    case END_PAUSE: return task_release(hub, work->fence, error); /* pauses, unless it was resumed meanwhile */
     }
     return -1;
 }

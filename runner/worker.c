@@ -258,7 +258,7 @@ static void wait_idle(struct claimer *claimer)
 static int work_until_told(struct claimer *claimer)
 {
     struct worker *worker = &claimer->worker;
-    int64_t wait = RETRY_MS;
+    int64_t wait = RETRY_MS, refused_ms = 0;
     bool noted = false;
 
     for (take_all(worker); !stopping && !worker->leave; take_all(worker)) {
@@ -277,6 +277,7 @@ static int work_until_told(struct claimer *claimer)
         int result = claim(claimer, source, &error);
         if (result >= 0) {
             wait = RETRY_MS;
+            refused_ms = 0;
             noted = false;
             if (result == 0) {
                 turns_missed(&claimer->turns, (size_t)source);
@@ -284,10 +285,13 @@ static int work_until_told(struct claimer *claimer)
             }
             continue;
         }
-        if (!noted)
-            say_error(worker, work_is_transient(&error) ? "note" : "fatal",
-                      work_is_transient(&error) ? "message" : "error", &error);
-        if (!work_is_transient(&error))
+        bool refused = hub_error_code(&error) == HUB_ERROR_UNAUTHORIZED;
+        refused_ms = !refused ? 0 : refused_ms ? refused_ms : clock_boot_ms();
+        /* "Not authorised" may be a password that is being changed; for a whole lease it is an answer. */
+        bool ends = !work_is_transient(&error) || (refused && clock_boot_ms() - refused_ms > worker->lease_ms);
+        if (!noted || ends)
+            say_error(worker, ends ? "fatal" : "note", ends ? "error" : "message", &error);
+        if (ends)
             return 1;
         noted = true;
         int64_t until = clock_boot_ms() + clock_jitter(wait);

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
@@ -136,6 +137,7 @@ def main(build):
         client.drop_database(database)
         client.close()
         subprocess.run([server, "stop", str(folder / "server")], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ Test(outage, of_the_reply_to_a_checkpoint)
 
 /* ---- a worker that slept: on SQLite, where the order of events is known ---- */
 
-TestSuite(zombie, .init = open_hub, .fini = close_hub, .timeout = 120);
+TestSuite(zombie, .init = open_hub, .fini = close_hub, .timeout = 300);
 
 static pid_t worker_of(pid_t runner)
 {

@@ -4,7 +4,7 @@
 
 #include <dirent.h>
 
-TestSuite(runner, .init = open_hub, .fini = close_hub, .timeout = 90);
+TestSuite(runner, .init = open_hub, .fini = close_hub, .timeout = 300);
 
 /* The workers of a runner's process. */
 static int workers_of(pid_t runner, pid_t *pids, int most)
@@ -48,7 +48,7 @@ Test(runner, sigusr1_finishes_what_runs_and_leaves)
     wait_for("tasks", "{'state': 'running'}", 1, 20);
     add_task("waits", "'epochs': 1", "");
     kill(runner, SIGUSR1);
-    cr_expect_eq(wait_runner(runner, 60), 0);
+    cr_expect_eq(wait_runner(runner, 200), 0);
     cr_expect_eq(count("tasks", "{'name': 'runs', 'state': 'done'}"), 1);
     cr_expect_eq(count("tasks", "{'name': 'waits', 'state': 'ready'}"), 1);
 }
@@ -88,7 +88,7 @@ Test(runner, a_task_that_kills_its_worker_too_often_is_dead)
 Test(runner, a_task_that_kills_at_once_is_dead_after_three_with_what_was_said)
 {
     struct heard heard = {0};
-    setenv("TL_TEST_POISON", "400", 1);
+    setenv("TL_TEST_POISON", "900", 1);
     add_task("poison", LONG, "");
     struct runner_summary summary = run((struct runner_options){.workers = 1, .until_empty = true}, &heard);
     unsetenv("TL_TEST_POISON");

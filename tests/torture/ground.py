@@ -236,7 +236,10 @@ class Ground:
     def leave(self, keep):
         for process in self.processes:
             if process.poll() is None:
-                process.kill()
+                if os.getpgid(process.pid) == process.pid: # a runner and its workers, who may be stopped
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.kill()
                 process.send_signal(signal.SIGCONT)
         for process in self.processes:
             process.wait()

@@ -120,7 +120,7 @@ def leave_running(ground, name, fault):
 
 def kill_sweeper(ground, points, count):
     """The elected sweeper dies at its work; the next one does it."""
-    lease, runs = 200, each(points, count)
+    lease, runs = 600, each(points, count)
     for point, _, name in runs:
         leave_running(ground, name, "beat.after" if point.startswith("take_back") else "commit.after")
         ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill"), point)
@@ -129,7 +129,7 @@ def kill_sweeper(ground, points, count):
 
 def kill_leader(ground, points, count):
     """At its first and second word as the leader."""
-    lease, runs = 150, each(points, count)
+    lease, runs = 600, each(points, count)
     for point, i, name in runs:
         ground.killed_at(ground.sweeper(lease, fault=f"{point}:kill:{1 + i % 2}"), point)
         leave_running(ground, name, "beat.after")
