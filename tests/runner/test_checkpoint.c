@@ -135,16 +135,18 @@ static void stops_leave_no_trace(const char *hyper_parameters, const char *more)
 }
 
 #define LONGER "'epochs': 3000, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
-#define LONGER_SGD "'epochs': 3000, 'batch_size': 7, 'seed': 5, 'optimizer': 'sgd', 'learning_rate': 0.01, 'momentum': 0.9"
+/* Long enough to be stopped three times after more than a second each, on a fast machine too. */
+#define LONGEST "'epochs': 9000, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
+#define LONGEST_SGD "'epochs': 9000, 'batch_size': 7, 'seed': 5, 'optimizer': 'sgd', 'learning_rate': 0.01, 'momentum': 0.9"
 
 Test(checkpoint, of_a_run_stopped_thrice_with_points_of_epochs)
 {
-    stops_leave_no_trace(LONGER, "");
+    stops_leave_no_trace(LONGEST, "");
 }
 
 Test(checkpoint, of_a_run_stopped_thrice_with_points_of_batches)
 {
-    stops_leave_no_trace(LONGER_SGD, "'log_every': 10");
+    stops_leave_no_trace(LONGEST_SGD, "'log_every': 10");
 }
 
 /* The only worker of a runner's process. */
