@@ -8,7 +8,7 @@
 enum {
     SOURCES = 8,   /* queues that one claimer goes round */
     SHORTEST = 4,
-    LONGEST = 64,
+    LONGEST = 256,
     FAST_MS = 250, /* between two claims of one source */
     GOOD_MS = 1000 /* a list's age */
 };
