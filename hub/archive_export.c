@@ -184,7 +184,7 @@ static int read_last(struct exporter *exporter, const char *project, int64_t *la
     bson_reinit(&filter);
     BSON_APPEND_UTF8(&filter, "project", project);
     BSON_APPEND_INT32(&sort, "seq", -1);
-    struct store_find_options options = {.sort = &sort, .limit = 1, .any_tie = true};
+    struct store_find_options options = {.sort = &sort};
     if (result >= 0) {
         result = store_find_one(hub_store(exporter->hub), "tasks", &filter, &options, &document, error);
         int64_t highest = hub_number(&document, "seq", 0);

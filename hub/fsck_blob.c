@@ -237,7 +237,7 @@ static int look_at_chunk(struct fsck *fsck, const bson_oid_t *files_id, bson_err
     bson_t filter = BSON_INITIALIZER, sort = BSON_INITIALIZER, chunk;
     BSON_APPEND_OID(&filter, "files_id", files_id);
     BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = 1, .any_tie = true};
+    struct store_find_options options = {.sort = &sort};
     int result = store_find_one(hub_store(fsck->hub), BLOB_CHUNKS, &filter, &options, &chunk, error);
     if (result > 0) {
         result = fsck_look(fsck, BLOB_CHUNKS, check_lost, &chunk, error);

@@ -268,7 +268,7 @@ int fsck_check_project(struct fsck *fsck, const bson_t *document, struct fsck_li
     /* The counter is read after the tasks: it only goes up. */
     BSON_APPEND_UTF8(&filter, "project", name);
     BSON_APPEND_INT32(&sort, "seq", -1);
-    struct store_find_options options = {.sort = &sort, .limit = 1, .any_tie = true};
+    struct store_find_options options = {.sort = &sort};
     int result = store_find_one(hub_store(fsck->hub), TASKS, &filter, &options, &task, error);
     int64_t highest = hub_number(&task, "seq", 0);
     bson_destroy(&task);

@@ -173,7 +173,7 @@ int gc_next_chunks(struct gc *gc, bson_oid_t *last, struct gc_batch *batch, bson
     batch->count = 0;
     BSON_APPEND_INT32(&sort, "files_id", 1);
     BSON_APPEND_INT32(&projection, "files_id", 1);
-    struct store_find_options options = {.sort = &sort, .projection = &projection, .limit = 1, .any_tie = true};
+    struct store_find_options options = {.sort = &sort, .projection = &projection};
     while (result > 0 && batch->count < GC_PAGE) {
         bson_t filter, chunk;
         bson_iter_t iter;
@@ -237,7 +237,7 @@ int gc_next_log_tasks(struct gc *gc, bson_t *last, bson_t *gone, bson_error_t *e
     bson_init(gone);
     BSON_APPEND_INT32(&sort, "task", 1);
     BSON_APPEND_INT32(&projection, "task", 1);
-    struct store_find_options options = {.sort = &sort, .projection = &projection, .limit = 1, .any_tie = true};
+    struct store_find_options options = {.sort = &sort, .projection = &projection};
     while (result > 0 && count < GC_PAGE) {
         bson_t filter, log;
         bson_iter_t iter;

@@ -292,11 +292,6 @@ struct hub *hub_reopen(const struct hub *hub, bson_error_t *error)
     return hub_open(hub->uri, hub->project, HUB_OPEN_EXISTING, error);
 }
 
-struct hub *hub_reopen_with_timeout(const struct hub *hub, int64_t limit_ms, bson_error_t *error)
-{
-    return hub_open_with_timeout(hub->uri, hub->project, limit_ms, error);
-}
-
 struct store *hub_store(struct hub *hub)
 {
     return hub->store;

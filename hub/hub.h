@@ -44,9 +44,7 @@ int hub_check_project(struct hub *hub, const char *project, bson_error_t *error)
 void hub_set_project(struct hub *hub, const char *project);
 /* Another hub object on the same URI and project, for another thread. */
 struct hub *hub_reopen(const struct hub *hub, bson_error_t *error);
-/* The same with store_open_with_timeout's limit on every wait. */
-struct hub *hub_reopen_with_timeout(const struct hub *hub, int64_t limit_ms, bson_error_t *error);
-/* hub_open of a hub that exists, with that limit. */
+/* hub_open of a hub that exists, with store_open_with_timeout's limit on every wait. */
 struct hub *hub_open_with_timeout(const char *uri, const char *project, int64_t limit_ms, bson_error_t *error);
 
 /* Fills out with 32 hex digits from the system's random source. */

@@ -315,6 +315,18 @@ static inline void wait_for(const char *collection, const char *filter, int64_t 
     }
 }
 
+/* The one worker of a runner. */
+static inline pid_t worker_of(pid_t runner)
+{
+    char path[64];
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)runner, (int)runner);
+    FILE *file = fopen(path, "r");
+    cr_assert(file && fscanf(file, "%d", &found) == 1, "the runner has no worker");
+    fclose(file);
+    return found;
+}
+
 static inline double number(const bson_t *document, const char *path)
 {
     double value = -1;

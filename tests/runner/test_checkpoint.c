@@ -3,7 +3,6 @@
  * same logs, each point once. */
 #include "fixture.h"
 
-#include <dirent.h>
 
 TestSuite(checkpoint, .init = open_hub, .fini = close_hub, .timeout = 120);
 
@@ -147,26 +146,6 @@ Test(checkpoint, of_a_run_stopped_thrice_with_points_of_epochs)
 Test(checkpoint, of_a_run_stopped_thrice_with_points_of_batches)
 {
     stops_leave_no_trace(LONGEST_SGD, "'log_every': 10");
-}
-
-/* The only worker of a runner's process. */
-static pid_t worker_of(pid_t runner)
-{
-    pid_t found = 0;
-    DIR *directory = opendir("/proc");
-    for (struct dirent *entry; directory && !found && (entry = readdir(directory));) {
-        char path[300], name[64];
-        int pid = atoi(entry->d_name), parent = 0;
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
-        if (file && fscanf(file, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == runner)
-            found = pid;
-        if (file)
-            fclose(file);
-    }
-    closedir(directory);
-    cr_assert(found > 0, "the runner has no worker");
-    return found;
 }
 
 Test(checkpoint, of_a_run_that_was_killed_behind_it)

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 
+
 TEST_USES_SERVER;
 
 static struct proxy proxy;
@@ -276,25 +277,6 @@ Test(outage, of_the_reply_to_a_checkpoint)
 
 TestSuite(zombie, .init = open_hub, .fini = close_hub, .timeout = 300);
 
-static pid_t worker_of(pid_t runner)
-{
-    pid_t found = 0;
-    DIR *directory = opendir("/proc");
-    for (struct dirent *entry; directory && !found && (entry = readdir(directory));) {
-        char path[300], name[64];
-        int pid = atoi(entry->d_name), parent = 0;
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
-        if (file && fscanf(file, "%*d (%63[^)]) %*c %d", name, &parent) == 2 && parent == runner)
-            found = pid;
-        if (file)
-            fclose(file);
-    }
-    closedir(directory);
-    cr_assert(found > 0, "the runner has no worker");
-    return found;
-}
-
 /* Everything that the collection holds, as text. */
 static char *dump(const char *collection)
 {
@@ -313,16 +295,39 @@ static char *dump(const char *collection)
     return bson_string_free(text, false);
 }
 
+/* A signal is only on its way at first: until its thread's turn comes, the process's other threads run on. */
+static bool all_stopped(pid_t pid)
+{
+    char path[300];
+    bool stopped = true;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *threads = opendir(path);
+    cr_assert_not_null(threads, "%s", path);
+    for (struct dirent *entry; (entry = readdir(threads));) {
+        char state = 'T';
+        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", (int)pid, entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1 && state != 'T')
+            stopped = false;
+        if (file)
+            fclose(file);
+    }
+    closedir(threads);
+    return stopped;
+}
+
 /* Stops both where they do not hold the file's lock: nobody could go on without them then, by SQLite's nature. */
 static void put_to_sleep(pid_t worker, pid_t runner)
 {
-    struct hub *impatient = hub_reopen_with_timeout(hub, 200, error);
+    struct hub *impatient = hub_open_with_timeout(hub_uri(hub), NULL, 200, error);
     int64_t first;
     cr_assert_not_null(impatient, "%s", error->message);
     for (int i = 0; i < 50; i++) {
         usleep(20000);
         kill(runner, SIGSTOP);
         kill(worker, SIGSTOP);
+        for (int j = 0; !(all_stopped(runner) && all_stopped(worker)); j++, usleep(5000))
+            cr_assert_lt(j, 4000, "SIGSTOP does not stop them");
         if (store_counter_add(hub_store(impatient), "asleep", 1, &first, error) > 0)
             break;
         kill(worker, SIGCONT);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real runner, supervisor and workers, with real training: killed, stopped, told to leave, cut off."""
 import contextlib
+import fcntl
 import os
+import pathlib
 import signal
 import sqlite3
 import subprocess
@@ -115,19 +117,38 @@ def runner_stopped(ground, times):
 
 
 def stop_without_lock(ground, process):
-    """On SQLite one who is stopped while it reads or writes keeps the file's lock, and nobody could follow it: not then."""
+    """On SQLite one who is stopped while it reads or writes keeps the file's lock, or its place in the queue of writers, and
+    nobody could follow it: not then."""
     while True:
         time.sleep(ground.random.uniform(0.2, 0.4))
         os.killpg(process.pid, signal.SIGSTOP)
-        if ground.engine != "sqlite":
+        ground.until(lambda: is_stopped(process.pid), 20, "SIGSTOP does not stop it")
+        if ground.engine != "sqlite" or is_free(ground.uri.removeprefix("sqlite:")):
             return
-        with contextlib.closing(sqlite3.connect(ground.uri.removeprefix("sqlite:"), timeout=2, isolation_level=None)) as file:
-            try:
-                file.execute("BEGIN EXCLUSIVE")
-                file.execute("ROLLBACK")
-                return
-            except sqlite3.OperationalError:
-                os.killpg(process.pid, signal.SIGCONT)
+        os.killpg(process.pid, signal.SIGCONT)
+
+
+def is_stopped(pid):
+    """A signal is only on its way at first: until its thread's turn comes, the other threads of a process run on."""
+    threads = [thread for one in {pid} | children(pid) for thread in pathlib.Path(f"/proc/{one}/task").iterdir()]
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] in "TZ" for thread in threads)
+
+
+def is_free(path):
+    """Whether nobody has the file, or a place before it."""
+    with open(path + ".lock", "rb+") as queue:
+        try:
+            fcntl.lockf(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(queue, fcntl.LOCK_UN)
+        except OSError:
+            return False
+    with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as file:
+        try:
+            file.execute("BEGIN EXCLUSIVE")
+            file.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def children(pid):
