@@ -100,27 +100,20 @@ int net_weights_write(const struct net *net, const struct safetensors_pair *meta
 int net_weights_read(struct net *net, net_read_function *read, void *context, struct kernel_error *error);
 int net_weights_read_memory(struct net *net, const uint8_t *data, size_t length, struct kernel_error *error);
 
-/* A checkpoint is the weights plus the optimiser's state (tensors "optimizer.m" …, metadata "optimizer", "steps",
- * "net_steps", "seed") plus the caller's metadata (epoch, position in the data, shuffle state …): with it, a run goes on
- * with the same bits. */
-int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, const struct safetensors_pair *metadata,
-                         size_t metadata_count, net_write_function *write, void *context, struct kernel_error *error);
-/* *header (NULL allowed) is the parsed header, for the caller's metadata (safetensors_free); NULL on error. */
-int net_checkpoint_read(struct net *net, struct optimizer *optimizer, net_read_function *read, void *context,
-                        struct safetensors **header, struct kernel_error *error);
-
 /* One more block of the net's size (net_parameter_floats) in a checkpoint, such as the best parameters so far: its tensors
  * are named PREFIX + name. */
 struct net_block {
     const char *prefix; /* "best.": at most 31 bytes */
     float *data;
 };
-/* The same with `more` (NULL: none); reading needs what writing had. */
-int net_checkpoint_write_with(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
-                              const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
-                              void *context, struct kernel_error *error);
-int net_checkpoint_read_with(struct net *net, struct optimizer *optimizer, const struct net_block *more,
-                             net_read_function *read, void *context, struct safetensors **header,
-                             struct kernel_error *error);
+/* A checkpoint is the weights plus the optimiser's state (tensors "optimizer.m" …, metadata "optimizer", "steps",
+ * "net_steps", "seed") plus `more` (NULL: none) plus the caller's metadata (epoch, position in the data, shuffle state …):
+ * with it, a run goes on with the same bits. Reading needs the blocks that writing had. */
+int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                         const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
+                         void *context, struct kernel_error *error);
+/* *header (NULL allowed) is the parsed header, for the caller's metadata (safetensors_free); NULL on error. */
+int net_checkpoint_read(struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                        net_read_function *read, void *context, struct safetensors **header, struct kernel_error *error);
 
 #endif

@@ -224,15 +224,9 @@ int net_weights_write(const struct net *net, const struct safetensors_pair *meta
     return write_with(net, &blocks, own, 1, metadata, metadata_count, write, context, error);
 }
 
-int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, const struct safetensors_pair *metadata,
-                         size_t metadata_count, net_write_function *write, void *context, struct kernel_error *error)
-{
-    return net_checkpoint_write_with(net, optimizer, NULL, metadata, metadata_count, write, context, error);
-}
-
-int net_checkpoint_write_with(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
-                              const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
-                              void *context, struct kernel_error *error)
+int net_checkpoint_write(const struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                         const struct safetensors_pair *metadata, size_t metadata_count, net_write_function *write,
+                         void *context, struct kernel_error *error)
 {
     struct blocks blocks = list_blocks(net, optimizer);
     list_more(&blocks, more);
@@ -430,15 +424,8 @@ static int number_of(const struct safetensors *file, const char *key, uint64_t *
     return 0;
 }
 
-int net_checkpoint_read(struct net *net, struct optimizer *optimizer, net_read_function *read, void *context,
-                        struct safetensors **header, struct kernel_error *error)
-{
-    return net_checkpoint_read_with(net, optimizer, NULL, read, context, header, error);
-}
-
-int net_checkpoint_read_with(struct net *net, struct optimizer *optimizer, const struct net_block *more,
-                             net_read_function *read, void *context, struct safetensors **header,
-                             struct kernel_error *error)
+int net_checkpoint_read(struct net *net, struct optimizer *optimizer, const struct net_block *more,
+                        net_read_function *read, void *context, struct safetensors **header, struct kernel_error *error)
 {
     int result = -1;
     if (header != NULL) {

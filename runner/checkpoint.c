@@ -191,8 +191,8 @@ static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_e
     source.reader = blob_reader_open(hub_store(checkpoint->work->worker->hub), id, error);
     if (!source.reader)
         return -1;
-    int result = net_checkpoint_read_with(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL,
-                                          read_blob, &source, NULL, &why);
+    int result = net_checkpoint_read(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, read_blob,
+                                     &source, NULL, &why);
     /* To the end, for only there the digest is known to be right. */
     for (int64_t count = 1; result == 0 && !source.failed && count > 0;)
         count = read_blob(&source, rest, sizeof rest);
@@ -258,8 +258,8 @@ static int write_file(void *data, int (*sink)(void *to, const void *bytes, size_
     struct kernel_error why = {0};
     struct net_block best = best_block(checkpoint);
     struct safetensors_pair metadata = {"architecture", checkpoint->recipe->architecture_json};
-    if (net_checkpoint_write_with(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, &metadata, 1,
-                                  write_piece, &target, &why))
+    if (net_checkpoint_write(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, &metadata, 1,
+                             write_piece, &target, &why))
         return work_kernel_error(error, &why, "checkpoint");
     return 0;
 }

@@ -210,14 +210,15 @@ Test(net, a_run_resumed_from_a_checkpoint_ends_with_the_same_bits)
         struct file *file = &files[o];
         train(through, optimizer, 0, 13, &metrics);
         struct safetensors_pair pairs[] = {{"epoch", "1"}, {"position", "96"}};
-        cr_assert_eq(net_checkpoint_write(through, optimizer, pairs, 2, write_file, file, &error), 0, "%s",
+        cr_assert_eq(net_checkpoint_write(through, optimizer, NULL, pairs, 2, write_file, file, &error), 0, "%s",
                      error.message);
         train(through, optimizer, 13, 20, &metrics);
 
         struct net *resumed = make_net(text, device, "cross_entropy", 1234);
         struct optimizer *other = make_optimizer(optimisers[o], 0.003, resumed);
         struct safetensors *header = NULL;
-        cr_assert_eq(net_checkpoint_read(resumed, other, read_file, file, &header, &error), 0, "%s", error.message);
+        cr_assert_eq(net_checkpoint_read(resumed, other, NULL, read_file, file, &header, &error), 0, "%s",
+                     error.message);
         cr_expect_str_eq(safetensors_metadata(header, "position"), "96");
         cr_expect_eq(net_steps(resumed), 13);
         safetensors_free(header);
@@ -228,7 +229,7 @@ Test(net, a_run_resumed_from_a_checkpoint_ends_with_the_same_bits)
         cr_expect_eq(net_weights_read_memory(resumed, file->bytes, file->length, &error), 0, "%s", error.message);
         struct optimizer *wrong = make_optimizer(optimisers[1 - o], 0.003, resumed);
         file->read = 0;
-        cr_expect_eq(net_checkpoint_read(resumed, wrong, read_file, file, NULL, &error), -1);
+        cr_expect_eq(net_checkpoint_read(resumed, wrong, NULL, read_file, file, NULL, &error), -1);
         optimizer_free(wrong);
         optimizer_free(optimizer);
         optimizer_free(other);
