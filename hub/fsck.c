@@ -159,15 +159,6 @@ int fsck_look_again(struct fsck *fsck, bson_error_t *error)
 
 /* ---- looking up ---- */
 
-int fsck_find(struct fsck *fsck, const char *collection, const bson_iter_t *id, bson_t *out, bson_error_t *error)
-{
-    bson_t filter = BSON_INITIALIZER;
-    bson_append_iter(&filter, "_id", 3, id);
-    int result = store_find_one(hub_store(fsck->hub), collection, &filter, NULL, out, error);
-    bson_destroy(&filter);
-    return result;
-}
-
 int fsck_find_text(struct fsck *fsck, const char *collection, const char *id, bson_t *out, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER;

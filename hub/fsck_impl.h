@@ -72,7 +72,6 @@ void fsck_report(struct fsck *fsck, enum fsck_severity severity, const char *che
 void fsck_tell(struct fsck *fsck, const char *collection, int64_t done, int64_t total);
 
 /* One document by _id: 1, 0, -1. *out is initialised always. */
-int fsck_find(struct fsck *fsck, const char *collection, const bson_iter_t *id, bson_t *out, bson_error_t *error);
 int fsck_find_text(struct fsck *fsck, const char *collection, const char *id, bson_t *out, bson_error_t *error);
 /* The blob that a document points to: there, of this length (below 0: any) and digest (NULL: any)? */
 int fsck_check_blob(struct fsck *fsck, const bson_oid_t *id, int64_t length, const char *sha256, const char *where,

@@ -72,13 +72,14 @@ struct task_claim_options {
 
 /* One findAndModify. 1 with *task (the claimed document) and *fence filled, 0 when there is nothing ready, -1. A lost
  * reply is resolved by asking for the claim id just made. Delayed tasks that are due by the server's time, and waiting
- * tasks whose `after` have all ended well, are made ready by task_promote, which runners call when idle. */
+ * tasks whose `after` have all ended well, are made ready by task_promote_all: one runner of the fleet calls it for all. */
 int task_claim(struct hub *hub, const struct task_claim_options *options, bson_t *task, struct task_fence *fence,
                bson_error_t *error);
-int64_t task_promote(struct hub *hub, bson_error_t *error);
 /* How the engine would find the task of a claim (NULL: with the defaults), as store_explain says it. */
 int task_explain_claim(struct hub *hub, const struct task_claim_options *options, bson_t *out, bson_error_t *error);
+/* The number that changed, -1. */
 int64_t task_promote_all(struct hub *hub, bson_error_t *error); /* of every project */
+int64_t task_promote(struct hub *hub, bson_error_t *error);     /* of the hub's project */
 
 /* ---- fenced writes: 1 applied (also when found applied after a lost reply), 0 the lease is lost: stop and write
  * nothing more, -1 error (the outcome of the last try was an error, not a loss) ---- */
