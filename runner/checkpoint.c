@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/checkpoint.h"
-#include "hub/blob.h"
+#include "runner/blob_source.h"
 #include "runner/clock.h"
 #include "runner/document.h"
 
@@ -163,20 +163,6 @@ static bool append_logs(bson_t *to, const bson_t *before, const char *claim, con
 
 /* ---- reading ---- */
 
-struct source {
-    struct blob_reader *reader;
-    bson_error_t error;
-    bool failed;
-};
-
-static int64_t read_blob(void *context, void *buffer, size_t size)
-{
-    struct source *source = context;
-    int64_t count = blob_reader_read(source->reader, buffer, size, &source->error);
-    source->failed = source->failed || count < 0;
-    return count;
-}
-
 static struct net_block best_block(const struct checkpoint *checkpoint)
 {
     return (struct net_block){.prefix = "best.", .data = checkpoint->best};
@@ -184,24 +170,15 @@ static struct net_block best_block(const struct checkpoint *checkpoint)
 
 static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_error_t *error)
 {
-    struct source source = {0};
+    struct blob_source source;
     struct kernel_error why = {0};
     struct net_block best = best_block(checkpoint);
-    char rest[4096];
-    source.reader = blob_reader_open(hub_store(checkpoint->work->worker->hub), id, error);
-    if (!source.reader)
+    if (blob_source_open(&source, hub_store(checkpoint->work->worker->hub), id, error))
         return -1;
-    int result = net_checkpoint_read(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, read_blob,
-                                     &source, NULL, &why);
-    /* To the end, for only there the digest is known to be right. */
-    for (int64_t count = 1; result == 0 && !source.failed && count > 0;)
-        count = read_blob(&source, rest, sizeof rest);
-    blob_reader_close(source.reader);
-    if (source.failed) {
-        if (error)
-            *error = source.error;
+    int result = net_checkpoint_read(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL,
+                                     blob_source_read, &source, NULL, &why);
+    if (blob_source_close(&source, result == 0, error))
         return -1;
-    }
     return result ? hub_error(error, HUB_ERROR_INVALID, "%s", why.message) : 0;
 }
 
