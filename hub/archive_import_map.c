@@ -59,13 +59,8 @@ static void read_segments(struct import_project *project, const bson_t *record)
     bson_iter_t iter;
     bool more = hub_view(record, "segments", &list) && bson_iter_init(&iter, &list);
     while (more && bson_iter_next(&iter)) {
-        uint32_t length;
-        const uint8_t *data;
-        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-            bson_iter_document(&iter, &length, &data);
-            if (bson_init_static(&segment, data, length)) {
-                add_segment(project, hub_number(&segment, "from", 1), hub_number(&segment, "offset", 0));
-            }
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter) && hub_item(&iter, &segment)) {
+            add_segment(project, hub_number(&segment, "from", 1), hub_number(&segment, "offset", 0));
         }
     }
 }
@@ -268,12 +263,7 @@ static int raise_versions(struct importer *importer, const struct import_project
     }
     while (result > 0 && bson_iter_next(&iter)) {
         bson_t one;
-        const uint8_t *data = NULL;
-        uint32_t length = 0;
-        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-            bson_iter_document(&iter, &length, &data);
-        }
-        const char *name = data != NULL && bson_init_static(&one, data, length) ? hub_text(&one, "name") : NULL;
+        const char *name = BSON_ITER_HOLDS_DOCUMENT(&iter) && hub_item(&iter, &one) ? hub_text(&one, "name") : NULL;
         int64_t last = name != NULL ? hub_number(&one, "last", 0) : 0;
         if (name == NULL || last < 0 || last > INT32_MAX) {
             return hub_error(error, HUB_ERROR_CORRUPT, "%s: a dataset without name and version", importer->reader.name);

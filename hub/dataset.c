@@ -117,13 +117,7 @@ static bool find_existing(const bson_t *newest, struct part *part)
         return false;
     }
     while (bson_iter_next(&iter)) {
-        uint32_t length;
-        const uint8_t *data;
-        if (!BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-            continue;
-        }
-        bson_iter_document(&iter, &length, &data);
-        if (!bson_init_static(&one, data, length)) {
+        if (!BSON_ITER_HOLDS_DOCUMENT(&iter) || !hub_item(&iter, &one)) {
             continue;
         }
         const char *sha256 = hub_text(&one, "sha256");
@@ -251,12 +245,7 @@ void dataset_digest(const bson_t *dataset, char out[65])
     bson_iter_t iter;
     bool more = hub_view(dataset, "parts", &parts) && bson_iter_init(&iter, &parts);
     while (more && bson_iter_next(&iter)) {
-        uint32_t length = 0;
-        const uint8_t *data = NULL;
-        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-            bson_iter_document(&iter, &length, &data);
-        }
-        if (data != NULL && bson_init_static(&part, data, length)) {
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter) && hub_item(&iter, &part)) {
             const char *split = hub_text(&part, "split"), *sha256 = hub_text(&part, "sha256");
             digest_part(text, split != NULL ? split : "", hub_number(&part, "rows", 0), sha256 != NULL ? sha256 : "");
         }

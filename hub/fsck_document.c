@@ -70,12 +70,7 @@ static int check_parts(struct fsck *fsck, const bson_t *parts, int64_t *rows, st
     size_t number = 0;
     bool more = bson_iter_init(&iter, parts);
     while (more && bson_iter_next(&iter)) {
-        uint32_t length = 0;
-        const uint8_t *data = NULL;
-        if (BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-            bson_iter_document(&iter, &length, &data);
-        }
-        if (data != NULL && bson_init_static(&part, data, length)) {
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter) && hub_item(&iter, &part)) {
             *rows += hub_number(&part, "rows", 0);
             if (check_part(fsck, &part, number, found, error) < 0) {
                 return -1;

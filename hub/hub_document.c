@@ -118,20 +118,22 @@ int64_t hub_number(const bson_t *document, const char *path, int64_t fallback)
     return fallback;
 }
 
+bool hub_item(const bson_iter_t *iter, bson_t *view)
+{
+    const uint8_t *data = NULL;
+    uint32_t length = 0;
+    if (BSON_ITER_HOLDS_DOCUMENT(iter)) {
+        bson_iter_document(iter, &length, &data);
+    } else if (BSON_ITER_HOLDS_ARRAY(iter)) {
+        bson_iter_array(iter, &length, &data);
+    }
+    return data != NULL && bson_init_static(view, data, length);
+}
+
 bool hub_view(const bson_t *document, const char *path, bson_t *view)
 {
     bson_iter_t value;
-    const uint8_t *data = NULL;
-    uint32_t length = 0;
-    if (!find(document, path, &value)) {
-        return false;
-    }
-    if (BSON_ITER_HOLDS_DOCUMENT(&value)) {
-        bson_iter_document(&value, &length, &data);
-    } else if (BSON_ITER_HOLDS_ARRAY(&value)) {
-        bson_iter_array(&value, &length, &data);
-    }
-    return data != NULL && bson_init_static(view, data, length);
+    return find(document, path, &value) && hub_item(&value, view);
 }
 
 bool hub_unknown(const bson_error_t *error)

@@ -25,6 +25,8 @@ int64_t hub_number(const bson_t *document, const char *path, int64_t fallback);
 bool hub_double(const bson_t *document, const char *path, double *value);
 /* A document or array field as a read-only view into the parent; false when it is neither. */
 bool hub_view(const bson_t *document, const char *path, bson_t *view);
+/* The same of the value that an iterator is at. */
+bool hub_item(const bson_iter_t *iter, bson_t *view);
 /* Whether the error says that a write may or may not have been applied. */
 bool hub_unknown(const bson_error_t *error);
 /* Appends a filter {$gte: prefix, $lt: …} for strings that begin with prefix. */

@@ -106,10 +106,7 @@ static int64_t counted_by_models(const struct reading *reading, const char *clai
     }
     while (bson_iter_next(&iter) && most < INT64_MAX) {
         bson_t model;
-        const uint8_t *data;
-        uint32_t length;
-        bson_iter_document(&iter, &length, &data);
-        if (!bson_init_static(&model, data, length)) {
+        if (!hub_item(&iter, &model)) {
             continue;
         }
         const char *id = hub_text(&model, "_id");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/schema.h"
 
+#include "hub/hub_impl.h"
 #include "hub/schema_impl.h"
 
 #include <math.h>
@@ -103,18 +104,6 @@ static const regex_t *compiled(const char *text)
 
 /* ---- reading the schema ---- */
 
-static bool view_of(const bson_iter_t *iter, bson_t *view)
-{
-    const uint8_t *data = NULL;
-    uint32_t length = 0;
-    if (BSON_ITER_HOLDS_DOCUMENT(iter)) {
-        bson_iter_document(iter, &length, &data);
-    } else if (BSON_ITER_HOLDS_ARRAY(iter)) {
-        bson_iter_array(iter, &length, &data);
-    }
-    return data != NULL && bson_init_static(view, data, length);
-}
-
 static bool keyword(const bson_t *schema, const char *name, bson_iter_t *iter)
 {
     return bson_iter_init_find(iter, schema, name);
@@ -123,7 +112,7 @@ static bool keyword(const bson_t *schema, const char *name, bson_iter_t *iter)
 static bool keyword_view(const bson_t *schema, const char *name, bson_t *view)
 {
     bson_iter_t iter;
-    return keyword(schema, name, &iter) && view_of(&iter, view);
+    return keyword(schema, name, &iter) && hub_item(&iter, view);
 }
 
 bool schema_knows(const char *name, const char *key)
@@ -170,7 +159,7 @@ static bool check_type(const bson_iter_t *wanted, const bson_iter_t *value, char
         snprintf(names, size, "%s", bson_iter_utf8(wanted, NULL));
         return is_type(value, bson_iter_utf8(wanted, NULL));
     }
-    if (!view_of(wanted, &list) || !bson_iter_init(&iter, &list)) {
+    if (!hub_item(wanted, &list) || !bson_iter_init(&iter, &list)) {
         return true;
     }
     while (bson_iter_next(&iter)) {
@@ -276,7 +265,7 @@ static int check_array(const bson_t *schema, const bson_iter_t *value, const cha
     bson_iter_t limit, iter, other;
     bson_t list, items;
     char inner[PATH_SIZE];
-    if (!view_of(value, &list) || !bson_iter_init(&iter, &list)) {
+    if (!hub_item(value, &list) || !bson_iter_init(&iter, &list)) {
         return hub_error(error, HUB_ERROR_INVALID, "%s: it cannot be read", path);
     }
     int64_t count = 0;
@@ -321,12 +310,12 @@ static int check_properties(const bson_t *schema, const bson_t *document, const 
         const char *key = bson_iter_key(&iter);
         snprintf(inner, sizeof inner, "%.250s.%.120s", path, key);
         if (has_properties && bson_iter_init_find(&found, &properties, key)) {
-            if (view_of(&found, &property) && check_value(&property, &iter, inner, error) < 0) {
+            if (hub_item(&found, &property) && check_value(&property, &iter, inner, error) < 0) {
                 return -1;
             }
         } else if (has_additional && BSON_ITER_HOLDS_BOOL(&additional) && !bson_iter_bool(&additional)) {
             return hub_error(error, HUB_ERROR_INVALID, "%s: there is no such field", inner);
-        } else if (has_additional && view_of(&additional, &rest) && check_value(&rest, &iter, inner, error) < 0) {
+        } else if (has_additional && hub_item(&additional, &rest) && check_value(&rest, &iter, inner, error) < 0) {
             return -1;
         }
     }
@@ -359,7 +348,7 @@ static int check_any(const bson_t *alternatives, const bson_iter_t *value, const
         return 1;
     }
     while (bson_iter_next(&iter)) {
-        if (!view_of(&iter, &schema) || check_value(&schema, value, path, &inner) > 0) {
+        if (!hub_item(&iter, &schema) || check_value(&schema, value, path, &inner) > 0) {
             return 1;
         }
         if (error != NULL && (!told || (keyword(&schema, "bsonType", &type) && check_type(&type, value, names, sizeof names)))) {
@@ -394,7 +383,7 @@ static int check_value(const bson_t *schema, const bson_iter_t *value, const cha
         return check_array(schema, value, path, error);
     }
     if (BSON_ITER_HOLDS_DOCUMENT(value)) {
-        return view_of(value, &view) ? check_fields(schema, &view, path, error)
+        return hub_item(value, &view) ? check_fields(schema, &view, path, error)
                                      : hub_error(error, HUB_ERROR_INVALID, "%s: it cannot be read", path);
     }
     return 1;
