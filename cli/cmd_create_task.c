@@ -98,39 +98,40 @@ static int append_architecture(struct cli *cli, bson_t *fields)
     return code;
 }
 
+/* The _id of the one task that text names, at the list's end. */
+static int append_named(struct cli *cli, const char *text, uint32_t index, bson_t *ids)
+{
+    bson_t task, condition;
+    bson_error_t error;
+    bson_iter_t id;
+    int code = CLI_DONE;
+    int found = task_resolve(cli->hub, text, &task, &error);
+    if (found < 0) {
+        code = cli_fail(&error);
+    } else if (found == 0) {
+        code = select_resolve(cli, &select_tasks, text, &condition);
+        code = code == CLI_DONE ? CLI_NOTHING : code;
+        bson_destroy(&condition);
+    } else if (bson_iter_init_find(&id, &task, "_id")) {
+        char digits[16];
+        const char *key;
+        bson_uint32_to_string(index, &key, digits, sizeof digits);
+        bson_append_iter(ids, key, -1, &id);
+    }
+    bson_destroy(&task);
+    return code;
+}
+
 /* --after 1,2 --after name as an array of ids. */
 static int append_after(struct cli *cli, bson_t *fields)
 {
-    bson_t texts = BSON_INITIALIZER, ids = BSON_INITIALIZER, list;
-    bson_iter_t iter;
-    uint32_t index = 0;
-    const uint8_t *data;
-    uint32_t length;
+    bson_t texts = BSON_INITIALIZER, ids = BSON_INITIALIZER;
+    bson_iter_t list, iter;
 
     int code = fields_append_list(cli, "after", "after", &texts);
-    if (code == CLI_DONE && bson_iter_init_find(&iter, &texts, "after")) {
-        bson_iter_array(&iter, &length, &data);
-        if (bson_init_static(&list, data, length) && bson_iter_init(&iter, &list)) {
-            while (code == CLI_DONE && bson_iter_next(&iter)) {
-                bson_t task, condition;
-                bson_error_t error;
-                bson_iter_t id;
-                const char *text = bson_iter_utf8(&iter, NULL);
-                int found = task_resolve(cli->hub, text, &task, &error);
-                if (found < 0) {
-                    code = cli_fail(&error);
-                } else if (found == 0) {
-                    code = select_resolve(cli, &select_tasks, text, &condition);
-                    code = code == CLI_DONE ? CLI_NOTHING : code;
-                    bson_destroy(&condition);
-                } else if (bson_iter_init_find(&id, &task, "_id")) {
-                    char digits[16];
-                    const char *key;
-                    bson_uint32_to_string(index++, &key, digits, sizeof digits);
-                    bson_append_iter(&ids, key, -1, &id);
-                }
-                bson_destroy(&task);
-            }
+    if (code == CLI_DONE && bson_iter_init_find(&list, &texts, "after") && bson_iter_recurse(&list, &iter)) {
+        for (uint32_t i = 0; code == CLI_DONE && bson_iter_next(&iter); i++) {
+            code = append_named(cli, bson_iter_utf8(&iter, NULL), i, &ids);
         }
         if (code == CLI_DONE) {
             BSON_APPEND_ARRAY(fields, "after", &ids);

@@ -113,16 +113,13 @@ static void print_list(const bson_t *report, const char *path, const char *label
                        void (*append)(bson_string_t *line, const bson_t *document))
 {
     bson_iter_t list, iter;
-    uint32_t length;
-    const uint8_t *data;
 
     if (!output_find(report, path, &list) || !bson_iter_recurse(&list, &iter)) {
         return;
     }
     while (bson_iter_next(&iter)) {
         bson_t document;
-        bson_iter_document(&iter, &length, &data);
-        if (bson_init_static(&document, data, length)) {
+        if (output_document(&iter, &document)) {
             bson_string_t *line = bson_string_new(label);
             append(line, &document);
             puts(line->str);

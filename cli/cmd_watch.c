@@ -39,16 +39,6 @@ struct watch {
 
 /* ---- lists in the picture ---- */
 
-static bool document_of(bson_iter_t *iter, bson_t *document)
-{
-    const uint8_t *data = NULL;
-    uint32_t length = 0;
-    if (BSON_ITER_HOLDS_DOCUMENT(iter)) {
-        bson_iter_document(iter, &length, &data);
-    }
-    return data != NULL && bson_init_static(document, data, length);
-}
-
 static uint32_t length_of(const bson_t *picture, const char *path)
 {
     bson_iter_t at, iter;
@@ -72,7 +62,7 @@ static void append_list(struct watch *watch, bson_string_t *out, const char *pat
     }
     while (shown < most && bson_iter_next(&iter)) {
         bson_t document;
-        if (document_of(&iter, &document)) {
+        if (output_document(&iter, &document)) {
             append(watch, out, &document, columns);
         }
         shown++;
@@ -336,7 +326,7 @@ static void remember_beats(struct watch *watch)
     }
     while (bson_iter_next(&iter)) {
         bson_t runner;
-        const char *id = document_of(&iter, &runner) ? output_text(&runner, "_id") : NULL;
+        const char *id = output_document(&iter, &runner) ? output_text(&runner, "_id") : NULL;
         struct sighting *sighting = (struct sighting *)sighting_of(watch, id);
         int64_t beat = id != NULL ? output_integer(&runner, "beat", 0) : 0;
         if (id == NULL) {

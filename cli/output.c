@@ -48,6 +48,16 @@ int64_t output_integer(const bson_t *document, const char *path, int64_t fallbac
     return output_find(document, path, &value) && BSON_ITER_HOLDS_INT(&value) ? bson_iter_as_int64(&value) : fallback;
 }
 
+bool output_document(const bson_iter_t *iter, bson_t *view)
+{
+    const uint8_t *data = NULL;
+    uint32_t length = 0;
+    if (BSON_ITER_HOLDS_DOCUMENT(iter)) {
+        bson_iter_document(iter, &length, &data);
+    }
+    return data != NULL && bson_init_static(view, data, length);
+}
+
 /* "a, b.c" as columns of their own. */
 static int take_columns(struct output *output, const char *text)
 {

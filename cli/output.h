@@ -50,5 +50,7 @@ bool output_find(const bson_t *document, const char *path, bson_iter_t *value);
 double output_number(const bson_t *document, const char *path);
 const char *output_text(const bson_t *document, const char *path);
 int64_t output_integer(const bson_t *document, const char *path, int64_t fallback);
+/* The document that an iterator is at, as a view that lives as long as what is iterated; false when it is none. */
+bool output_document(const bson_iter_t *iter, bson_t *view);
 
 #endif

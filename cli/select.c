@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/select.h"
 #include "cli/json.h"
+#include "cli/output.h"
 #include "cli/text.h"
 #include "cli/where.h"
 #include "hub/query.h"
@@ -95,11 +96,8 @@ void select_filter(const struct select_conditions *conditions, bson_t *filter)
     if (conditions->count > 1) {
         BSON_APPEND_ARRAY(filter, "$and", &conditions->list);
     } else if (conditions->count == 1 && bson_iter_init(&iter, &conditions->list) && bson_iter_next(&iter)) {
-        const uint8_t *data;
-        uint32_t length;
         bson_t only;
-        bson_iter_document(&iter, &length, &data);
-        if (bson_init_static(&only, data, length)) {
+        if (output_document(&iter, &only)) {
             bson_concat(filter, &only);
         }
     }
@@ -121,19 +119,14 @@ static int check_filter(struct cli *cli, const char *option, const char *text, c
 /* Lower-case words as hub_append_words keeps them, found by asking it. */
 static void add_keywords(struct select_conditions *conditions, const char *text)
 {
-    bson_t words = BSON_INITIALIZER, condition = BSON_INITIALIZER, all = BSON_INITIALIZER, list;
-    bson_iter_t iter;
+    bson_t words = BSON_INITIALIZER, condition = BSON_INITIALIZER, all = BSON_INITIALIZER;
+    bson_iter_t list, word;
 
-    if (hub_append_words(&words, text, NULL, NULL) >= 0 && bson_iter_init_find(&iter, &words, "words") &&
-        BSON_ITER_HOLDS_ARRAY(&iter)) {
-        const uint8_t *data;
-        uint32_t length;
-        bson_iter_array(&iter, &length, &data);
-        if (bson_init_static(&list, data, length) && !bson_empty(&list)) {
-            BSON_APPEND_ARRAY(&all, "$all", &list);
-            BSON_APPEND_DOCUMENT(&condition, "words", &all);
-            select_add(conditions, &condition);
-        }
+    if (hub_append_words(&words, text, NULL, NULL) >= 0 && bson_iter_init_find(&list, &words, "words") &&
+        bson_iter_recurse(&list, &word) && bson_iter_next(&word)) {
+        bson_append_iter(&all, "$all", -1, &list);
+        BSON_APPEND_DOCUMENT(&condition, "words", &all);
+        select_add(conditions, &condition);
     }
     bson_destroy(&all);
     bson_destroy(&condition);

@@ -42,16 +42,6 @@ static int64_t count_of(const struct counts *counts, const char *state)
     return counts->of[state_of(state)];
 }
 
-static bool group_at(bson_iter_t *iter, bson_t *group)
-{
-    const uint8_t *data = NULL;
-    uint32_t length = 0;
-    if (BSON_ITER_HOLDS_DOCUMENT(iter)) {
-        bson_iter_document(iter, &length, &data);
-    }
-    return data != NULL && bson_init_static(group, data, length);
-}
-
 static int take_counts(struct hub *hub, struct counts *counts, bson_t *out, bson_error_t *error)
 {
     static const char *const paths[] = {"queue", "resource_class", "state"};
@@ -63,7 +53,7 @@ static int take_counts(struct hub *hub, struct counts *counts, bson_t *out, bson
     bool more = result >= 0 && bson_iter_init(&iter, &counts->groups);
     while (more && bson_iter_next(&iter)) {
         bson_t group;
-        int64_t state = group_at(&iter, &group) ? state_of(output_text(&group, "values.2")) : -1;
+        int64_t state = output_document(&iter, &group) ? state_of(output_text(&group, "values.2")) : -1;
         if (state >= 0) {
             counts->of[state] += output_integer(&group, "count", 0);
         }
@@ -232,7 +222,7 @@ static bool is_served(const bson_t *out, const char *queue, const char *class)
     while (!served && bson_iter_next(&iter)) {
         bson_t runner;
         bson_iter_t silent;
-        served = group_at(&iter, &runner) && serves(&runner, queue, class) &&
+        served = output_document(&iter, &runner) && serves(&runner, queue, class) &&
                  !(output_find(&runner, "silent", &silent) && bson_iter_as_bool(&silent));
     }
     return served;
@@ -252,7 +242,7 @@ static int64_t append_unserved(const struct counts *counts, bson_t *out)
         bson_t group, one;
         char digits[16];
         const char *key;
-        if (!group_at(&iter, &group)) {
+        if (!output_document(&iter, &group)) {
             continue;
         }
         const char *state = output_text(&group, "values.2"), *queue = output_text(&group, "values.0"),
