@@ -107,10 +107,15 @@ struct device_operations {
                const float *gradients, float *momentum, struct kernel_error *error);
     int (*adam)(const struct device *device, const struct device_adam *adam, size_t count, float *parameters,
                 const float *gradients, float *m, float *v, struct kernel_error *error);
+
+    /* Optional, NULL where the loops in loss.c are good enough. As squared_error, of the loss of that name; t is from 0 to
+     * 1. */
+    int (*binary_cross_entropy)(const struct device *device, const struct tensor *z, const struct tensor *t,
+                                struct tensor *dz, double *loss_sum, struct kernel_error *error);
 };
 
 /* The module's one symbol, "tl_device_cpu": NULL where version is not the one that it was built for. */
-#define DEVICE_MODULE_VERSION 1
+#define DEVICE_MODULE_VERSION 2
 typedef const struct device_operations *device_module_function(int version);
 
 extern const struct device_operations device_ref_operations;

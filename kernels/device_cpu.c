@@ -272,6 +272,14 @@ static int squared_error(const struct device *device, const struct tensor *z, co
     return 0;
 }
 
+static int binary_cross_entropy(const struct device *device, const struct tensor *z, const struct tensor *t,
+                                struct tensor *dz, double *loss_sum, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->binary_cross_entropy(z, t, dz, loss_sum);
+    return 0;
+}
+
 static int sgd(const struct device *device, const struct device_sgd *step, size_t count, float *parameters,
                const float *gradients, float *momentum, struct kernel_error *error)
 {
@@ -305,6 +313,7 @@ static const struct device_operations operations = {
     .squared_error = squared_error,
     .sgd = sgd,
     .adam = adam,
+    .binary_cross_entropy = binary_cross_entropy,
 };
 
 __attribute__((visibility("default"))) const struct device_operations *tl_device_cpu(int version);

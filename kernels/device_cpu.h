@@ -30,6 +30,7 @@ struct cpu_kernels {
                           int64_t *correct);
     void (*softmax)(const struct tensor *z, struct tensor *p);
     void (*squared_error)(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum);
+    void (*binary_cross_entropy)(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum);
     void (*sgd)(const struct device_sgd *sgd, size_t count, float *parameters, const float *gradients,
                 float *momentum);
     void (*adam)(const struct device_adam *adam, size_t count, float *parameters, const float *gradients, float *m,

@@ -554,6 +554,7 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .cross_entropy = cross_entropy,
     .softmax = softmax,
     .squared_error = squared_error,
+    .binary_cross_entropy = binary_cross_entropy,
     .sgd = sgd,
     .adam = adam,
 };

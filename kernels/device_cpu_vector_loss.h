@@ -202,3 +202,47 @@ static void squared_error(const struct tensor *z, const struct tensor *t, struct
     }
     *loss_sum = total / (double)z->columns;
 }
+
+/* The product of many 1 + exp(-|z|), each from 1 to 2: one logarithm for so many of them. */
+enum { FACTORS = 64 };
+
+static void binary_cross_entropy(const struct tensor *z, const struct tensor *t, struct tensor *dz, double *loss_sum)
+{
+    const float scale = 1.0f / ((float)z->rows * (float)z->columns);
+    double total = 0.0;
+    vector product = splat(1.0f);
+    int factors = 0;
+    for (int64_t r = 0; r < z->rows; r++) {
+        const float *in = z->data + r * z->stride, *target = t->data + r * t->stride;
+        vector sum = {0};
+        for (int64_t c = 0; c < z->columns; c += LANES) {
+            int64_t left = z->columns - c;
+            vector x = left >= LANES ? load(in + c) : load_part(in + c, left, -200.0f); /* exp(-200) is nothing */
+            vector y = left >= LANES ? load(target + c) : load_part(target + c, left, 0.0f);
+            integers negative = x < splat(0.0f);
+            vector e = exp_vector(select_vector(negative, x, -x));
+            product *= 1.0f + e;
+            sum += select_vector(negative, (vector){0}, x) - x * y;
+            if (dz != NULL) {
+                vector slope = (select_vector(negative, e, splat(1.0f)) / (1.0f + e) - y) * scale;
+                if (left >= LANES) {
+                    store(dz->data + r * dz->stride + c, slope);
+                } else {
+                    store_part(dz->data + r * dz->stride + c, left, slope);
+                }
+            }
+            if (++factors == FACTORS) {
+                for (int lane = 0; lane < LANES; lane++) {
+                    total += log((double)product[lane]);
+                }
+                product = splat(1.0f);
+                factors = 0;
+            }
+        }
+        total += (double)sum_of(sum);
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        total += log((double)product[lane]);
+    }
+    *loss_sum = total / (double)z->columns;
+}

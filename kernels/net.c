@@ -245,7 +245,9 @@ struct net *net_new(const struct net_options *options, struct kernel_error *erro
     net->batch_size = options->batch_size;
     net->seed = options->seed;
     net->has_loss = options->loss != NULL;
+    net->huber_delta = options->huber_delta;
     if ((net->has_loss && loss_find(options->loss, &net->loss, error) < 0) ||
+        (options->huber_delta != 0.0 && loss_check_huber_delta(net->loss, options->huber_delta, error) < 0) ||
         copy_architecture(net, options->architecture, error) < 0 || measure(net, options, error) < 0 ||
         allocate_parameters(net, error) < 0 || allocate_activations(net, error) < 0) {
         net_free(net);
@@ -324,6 +326,9 @@ static int forward(struct net *net, bool training, struct kernel_error *error)
 
 static int check_labels(const struct net *net, const struct net_batch *batch, int output, struct kernel_error *error)
 {
+    if (loss_target(net->loss) == LOSS_OF_PAIRS) {
+        return 0;
+    }
     if (!loss_takes_classes(net->loss)) {
         return batch->targets[output] != NULL ? 0
                : kernel_error_set(error, KERNEL_ERROR_INVALID, "batch: targets of output %d are missing", output + 1);
@@ -396,20 +401,12 @@ static int forward_and_loss(struct net *net, const struct net_batch *batch, bool
     double loss_sum = 0.0;
     int64_t correct = 0;
     for (int i = 0; i < net->architecture.output_count; i++) {
-        const struct device_operations *operations = net->device->operations;
-        struct tensor *z = net->outputs[i];
-        struct tensor *dz = training ? &producer(net, net->architecture.outputs[i])->layer.output_gradient : NULL;
-        double sum = 0.0;
-        int64_t right = 0;
-        int done;
-        if (net->loss == LOSS_CROSS_ENTROPY) {
-            done = operations->cross_entropy(net->device, z, batch->labels[i], dz, &sum, &right, error);
-        } else {
-            struct tensor t = {.data = (float *)(uintptr_t)batch->targets[i], .rows = z->rows, .columns = z->columns,
-                               .stride = z->columns};
-            done = operations->squared_error(net->device, z, &t, dz, &sum, error);
-        }
-        if (done < 0) {
+        struct loss_batch of = {.z = net->outputs[i], .labels = batch->labels[i], .targets = batch->targets[i],
+                                .huber_delta = net->huber_delta};
+        of.dz = training ? &producer(net, net->architecture.outputs[i])->layer.output_gradient : NULL;
+        double sum;
+        int64_t right;
+        if (loss_run(net->loss, net->device, &of, &sum, &right, error) < 0) {
             return -1;
         }
         loss_sum += sum;
@@ -492,9 +489,9 @@ int net_predict(struct net *net, const struct net_batch *batch, float *out, stru
         return -1;
     }
     const struct tensor *z = net->outputs[0];
-    if (net->has_loss && net->loss == LOSS_CROSS_ENTROPY) {
+    if (net->has_loss) {
         struct tensor p = {.data = out, .rows = z->rows, .columns = z->columns, .stride = z->columns};
-        return net->device->operations->softmax(net->device, z, &p, error);
+        return loss_predict(net->loss, net->device, z, &p, error);
     }
     for (int64_t r = 0; r < z->rows; r++) {
         memcpy(out + r * z->columns, z->data + r * z->stride, (size_t)z->columns * sizeof(float));

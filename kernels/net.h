@@ -24,7 +24,8 @@ struct net_options {
     const struct architecture *architecture;            /* borrowed during net_new only */
     struct shape input_shapes[ARCHITECTURE_INPUTS];     /* rank 0: the architecture's own */
     int64_t outputs;                                    /* classes or targets per sample; 0: any */
-    const char *loss;                                   /* "cross_entropy", "mse"; NULL: only net_predict */
+    const char *loss;                                   /* one of loss.h's; NULL: only net_predict */
+    double huber_delta;                                 /* of the loss huber; 0: its default */
     int64_t batch_size;                                 /* the most rows of a batch: 1 … 2^20 */
     const struct device *device;                        /* borrowed for the net's life */
     uint64_t seed;                                      /* of the initial weights and the dropout masks */
@@ -35,10 +36,11 @@ struct net_batch {
     int64_t rows;                                       /* 1 … batch_size: the last batch may be smaller */
     const float *inputs[ARCHITECTURE_INPUTS];           /* (rows, input size) */
     const int32_t *labels[ARCHITECTURE_OUTPUTS];        /* (rows) class numbers, for cross_entropy */
-    const float *targets[ARCHITECTURE_OUTPUTS];         /* (rows, output size), for mse */
+    const float *targets[ARCHITECTURE_OUTPUTS];         /* (rows, output size), for losses of values */
 };
 
-/* Sums, so that batches add up; zero it before the first. Accuracy is correct / rows, loss is loss_sum / rows. */
+/* Sums, so that batches add up; zero it before the first. Accuracy is correct / rows (where the loss has one,
+ * loss_has_accuracy), loss is loss_sum / rows. */
 struct net_metrics {
     int64_t rows, correct;
     double loss_sum;
@@ -65,7 +67,7 @@ int net_gradient(struct net *net, const struct net_batch *batch, struct net_metr
 /* Without dropout; adds to *metrics. */
 int net_evaluate(struct net *net, const struct net_batch *batch, struct net_metrics *metrics,
                  struct kernel_error *error);
-/* Class probabilities (cross_entropy) or values of the first output into out (rows, outputs), without padding.
+/* Class probabilities (cross_entropy), probabilities (binary_cross_entropy) or values of the first output into out (rows, outputs), without padding.
  * Only batch->inputs are read. */
 int net_predict(struct net *net, const struct net_batch *batch, float *out, struct kernel_error *error);
 

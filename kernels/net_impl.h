@@ -28,6 +28,7 @@ struct net {
     const struct device *device;
     bool has_loss;
     enum loss_kind loss;
+    double huber_delta;                        /* 0: the default */
     int64_t batch_size;
     uint64_t seed, steps;
     int64_t rows;                              /* that tensors are set to */

@@ -31,6 +31,9 @@ static void setup(struct fixture *fixture, const char *text, const char *loss, c
     for (int i = 0; i < ROWS * OUTPUTS; i++) {
         fixture->t[i] = (float)random_normal(&random);
     }
+    for (int i = 0; strcmp(loss, "binary_cross_entropy") == 0 && i < ROWS * OUTPUTS; i++) {
+        fixture->t[i] = fixture->t[i] > 0.0f ? 1.0f : 0.0f;
+    }
     for (int i = 0; i < ROWS; i++) {
         fixture->labels[i] = (int32_t)random_below(&random, OUTPUTS);
     }
@@ -146,4 +149,14 @@ Test(gradients, every_layer_with_mean_squared_error)
         check(architectures[i], "mse", ROWS);
         check(architectures[i], "mse", 3);
     }
+}
+
+Test(gradients, every_layer_with_the_other_losses)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof architectures[0]; i++) {
+        check(architectures[i], "binary_cross_entropy", ROWS);
+        check(architectures[i], "huber", ROWS);
+        check(architectures[i], "bpr", 4);
+    }
+    check("dense:6:tanh dense:4", "mae", ROWS); /* differences must not cross its kinks */
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/device.h"
-#include "kernels/loss.h"
 #include "kernels/optimizer.h"
 
 #include <criterion/criterion.h>
@@ -92,18 +91,4 @@ Test(optimizer, values_out_of_range_are_refused_by_name)
     options.momentum = 0.9;
     cr_expect_null(optimizer_new(&options, SIZE_MAX / 2, &error));
     cr_expect_eq(error.code, KERNEL_ERROR_MEMORY);
-}
-
-Test(loss, names)
-{
-    enum loss_kind kind;
-    struct kernel_error error = {0};
-    cr_expect_eq(loss_find("cross_entropy", &kind, &error), 0);
-    cr_expect(kind == LOSS_CROSS_ENTROPY && loss_takes_classes(kind));
-    cr_expect_eq(loss_find("mse", &kind, &error), 0);
-    cr_expect(kind == LOSS_MSE && !loss_takes_classes(kind));
-    cr_expect_str_eq(loss_name(kind), "mse");
-    cr_expect_eq(loss_find("hinge", &kind, &error), -1);
-    cr_expect_not_null(strstr(error.message, "hinge"));
-    cr_expect_eq(loss_find(NULL, &kind, &error), -1);
 }
