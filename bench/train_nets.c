@@ -95,7 +95,7 @@ static int job_init(struct job *job, const struct work *work, const struct devic
         net_options.input_shapes[0] = work->input;
         job->nets[i] = net_new(&net_options, error);
         job->optimizers[i] = job->nets[i] == NULL ? NULL
-                             : optimizer_new(&options, net_parameter_floats(job->nets[i]), error);
+                             : optimizer_new(&options, net_trained_floats(job->nets[i]), error);
         if (job->optimizers[i] == NULL) {
             goto out;
         }

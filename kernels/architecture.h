@@ -29,7 +29,7 @@
 #define ARCHITECTURE_OUTPUTS 8
 #define ARCHITECTURE_DIMENSION (1 << 24)  /* one dimension, and the floats of one sample of one layer */
 #define ARCHITECTURE_PARAMETERS (1ll << 33)
-#define ARCHITECTURE_ATTRIBUTES 8         /* of one layer */
+#define ARCHITECTURE_ATTRIBUTES 12        /* of one layer */
 #define SHAPE_RANK 6
 
 /* A shape without the batch dimension: {784}, {1, 28, 28}. */

@@ -135,7 +135,7 @@ static int add_layer(const struct architecture_layer *layer, const struct layer_
                                     (long long)measured->parameters[i].rows,
                                     (long long)measured->parameters[i].columns, (long long)ARCHITECTURE_PARAMETERS);
         }
-        total->parameters += count;
+        total->parameters += measured->parameters[i].buffer ? 0 : count;
     }
     total->activations += output + measured->workspace;
     if (__builtin_add_overflow(total->flops, measured->flops, &total->flops)) {

@@ -37,6 +37,8 @@ enum device_operation {
 };
 
 struct device;
+struct layer;
+struct layer_code;
 
 struct device_dropout {
     uint64_t seed, stream; /* stream: of the layer */
@@ -101,6 +103,10 @@ struct device_operations {
     /* *loss_sum is the sum over rows of the mean over columns of (z - t)^2; dz = 2 (z - t) / (rows columns). */
     int (*squared_error)(const struct device *device, const struct tensor *z, const struct tensor *t,
                          struct tensor *dz, double *loss_sum, struct kernel_error *error);
+
+    /* Its own code for a layer (layer.h; description, size and input_shapes are set) where that is faster than the layer
+     * type's, or NULL. Decided by the layer's sizes and the device alone, so that it is the same on every run. May be NULL. */
+    const struct layer_code *(*layer_code)(const struct device *device, const struct layer *layer);
 
     /* One pass over blocks of count floats (optimizer.h has the formulas). */
     int (*sgd)(const struct device *device, const struct device_sgd *sgd, size_t count, float *parameters,

@@ -3,7 +3,9 @@
 #define TL_KERNELS_LAYER_H
 
 /* Layer types: one file each (layer_NAME.c), one entry in layer.c's table. A type declares its attributes, says what
- * shape and how many parameters a layer of it has, and runs it forward and backward on a device. */
+ * shape and how many parameters a layer of it has, and has code that runs it forward and backward: its formula in plain
+ * loops with sums in double, or a device's operations. A device may have faster code of its own for a layer
+ * (device_operations.layer_code); tests/kernels holds it to the type's. docs/kernels.md shows how to add one. */
 
 #include "kernels/architecture.h"
 #include "kernels/device.h"
@@ -30,9 +32,12 @@ struct layer_parameter {
     int64_t file_shape[SHAPE_RANK];
     enum initialiser initialiser;
     int64_t fan_in, fan_out;
+    int gates;                  /* the initialiser fills so many equal groups of columns each by itself; 0: 1 */
+    bool buffer;                /* kept with the weights but not trained (running statistics): without a gradient. Only
+                                 * backward changes it: a step that is refused has not been taken */
 };
 
-#define LAYER_PARAMETERS 16
+#define LAYER_PARAMETERS 32
 
 struct layer_size {
     struct shape output;
@@ -40,6 +45,25 @@ struct layer_size {
     int64_t workspace;          /* floats per sample beside the output */
     int parameter_count;
     struct layer_parameter parameters[LAYER_PARAMETERS];
+};
+
+struct layer;
+struct layer_pass;
+
+struct layer_build {
+    const struct device *device;
+    int64_t batch_size;         /* the most rows of a pass */
+    bool training;              /* backward will be called, too */
+};
+
+/* What runs a layer. */
+struct layer_code {
+    /* Makes layer->state once the net's memory is there, and sets state_bytes; may be NULL. After -1 destroy is called, too. */
+    int (*build)(struct layer *layer, const struct layer_build *build, struct kernel_error *error);
+    void (*destroy)(struct layer *layer);
+    int (*forward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
+    /* Sets (does not add to) the gradients of its parameters, and input_gradients where they are wanted. */
+    int (*backward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
 };
 
 /* One layer of a built net. Tensors are (rows, size) with padded strides; rows changes from batch to batch. */
@@ -53,8 +77,11 @@ struct layer {
     struct tensor output_gradient;                       /* may be used up by backward */
     struct tensor parameters[LAYER_PARAMETERS];          /* views into the net's blocks */
     struct tensor gradients[LAYER_PARAMETERS];
-    float *workspace;
+    float *workspace;                                    /* (batch_size, stride of size.workspace), from forward to backward */
     uint64_t stream;                                     /* of its random numbers */
+    const struct layer_code *code;                       /* the type's, or the device's own */
+    void *state;                                         /* the code's, from build to destroy; NULL at first */
+    size_t state_bytes;                                  /* its memory, for net_memory */
 };
 
 struct layer_pass {
@@ -72,8 +99,7 @@ struct layer_type {
     /* Fills *size; -1 with a message that says what does not fit (the caller puts "layer NAME: " before it). */
     int (*measure)(const struct architecture_layer *layer, const struct shape *inputs, struct layer_size *size,
                    struct kernel_error *error);
-    int (*forward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
-    int (*backward)(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error);
+    struct layer_code code;
 };
 
 /* Infers everything: shapes is (inputs + layers), measured (layers) or NULL. As architecture_check, which calls it. */

@@ -37,8 +37,8 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 
 #define ACTIVATION_LAYER(NAME) \
     const struct layer_type layer_##NAME = {.name = #NAME, .attributes = no_attributes, .minimum_inputs = 1, \
-                                            .maximum_inputs = 1, .measure = measure, .forward = forward, \
-                                            .backward = backward}
+                                            .maximum_inputs = 1, .measure = measure, .code = {.forward = forward, \
+                                            .backward = backward}}
 ACTIVATION_LAYER(relu);
 ACTIVATION_LAYER(tanh);
 ACTIVATION_LAYER(sigmoid);

@@ -47,5 +47,5 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 
 const struct layer_type layer_dropout = {
     .name = "dropout", .attributes = attributes, .minimum_inputs = 1, .maximum_inputs = 1,
-    .identity_in_predict = true, .measure = measure, .forward = forward, .backward = backward,
+    .identity_in_predict = true, .measure = measure, .code = {.forward = forward, .backward = backward},
 };

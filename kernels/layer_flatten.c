@@ -30,5 +30,5 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 
 const struct layer_type layer_flatten = {
     .name = "flatten", .attributes = no_attributes, .minimum_inputs = 1, .maximum_inputs = 1,
-    .measure = measure, .forward = forward, .backward = backward,
+    .measure = measure, .code = {.forward = forward, .backward = backward},
 };

@@ -1,274 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Running a net: forward, loss, backward, step. */
 #include "kernels/net_impl.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define BATCH_LIMIT (1 << 20)
-#define PARAMETER_STREAM (1ull << 63) /* random numbers of the initial weights; dropout's are (layer + 1) << 40 */
-
-const struct layer_parameter *net_parameter(const struct net *net, size_t index)
-{
-    const struct net_parameter *parameter = &net->parameters_of[index];
-    return &net->layers[parameter->layer].layer.size.parameters[parameter->index];
-}
-
-/* Floats on 64 bytes, zeroed; NULL without memory. Counts into net->memory. */
-static float *allocate(struct net *net, size_t floats)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(floats, sizeof(float), &bytes) || bytes > SIZE_MAX / 4) {
-        return NULL;
-    }
-    bytes = (bytes + 64) / 64 * 64;
-    float *block = aligned_alloc(64, bytes);
-    if (block != NULL) {
-        memset(block, 0, bytes);
-        net->memory += bytes;
-    }
-    return block;
-}
-
-static int copy_architecture(struct net *net, const struct architecture *architecture, struct kernel_error *error)
-{
-    size_t count = (size_t)architecture->layer_count;
-    net->architecture = *architecture;
-    net->architecture.layers = calloc(count, sizeof *architecture->layers);
-    net->layers = calloc(count, sizeof *net->layers);
-    if (net->architecture.layers == NULL || net->layers == NULL) {
-        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory for %zu layers", count);
-    }
-    memcpy(net->architecture.layers, architecture->layers, count * sizeof *architecture->layers);
-    return 0;
-}
-
-static struct net_layer *producer(struct net *net, int node)
-{
-    return node < net->architecture.input_count ? NULL : &net->layers[node - net->architecture.input_count];
-}
-
-/* Shapes into the layers and the net's inputs; the total into net->size. */
-static int measure(struct net *net, const struct net_options *options, struct kernel_error *error)
-{
-    int inputs = net->architecture.input_count, layers = net->architecture.layer_count, result = -1;
-    struct shape *shapes = calloc((size_t)(inputs + layers), sizeof *shapes);
-    struct layer_size *sizes = calloc((size_t)layers, sizeof *sizes);
-    if (shapes == NULL || sizes == NULL) {
-        kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory for %d layers", layers);
-        goto out;
-    }
-    if (architecture_check(&net->architecture, options->input_shapes, options->outputs, NULL, error) < 0 ||
-        architecture_measure(&net->architecture, options->input_shapes, shapes, sizes, &net->size, error) < 0) {
-        goto out;
-    }
-    for (int i = 0; i < inputs; i++) {
-        int64_t size = shape_size(&shapes[i]);
-        net->inputs[i] = (struct tensor){.columns = size, .stride = size};
-    }
-    for (int i = 0; i < layers; i++) {
-        struct net_layer *net_layer = &net->layers[i];
-        struct layer *layer = &net_layer->layer;
-        layer->description = &net->architecture.layers[i];
-        layer->size = sizes[i];
-        layer->stream = (uint64_t)i + 1;
-        net_layer->needs_gradient = sizes[i].parameter_count > 0;
-        for (int j = 0; j < layer->description->input_count; j++) {
-            struct net_layer *before = producer(net, layer->description->inputs[j]);
-            layer->input_shapes[j] = shapes[layer->description->inputs[j]];
-            if (before != NULL) {
-                before->consumers++;
-                net_layer->needs_gradient = net_layer->needs_gradient || before->needs_gradient;
-            }
-        }
-    }
-    for (int i = 0; i < net->architecture.output_count; i++) {
-        struct net_layer *layer = producer(net, net->architecture.outputs[i]);
-        layer->consumers++;
-        layer->is_output = true;
-    }
-    result = 0;
-out:
-    free(shapes);
-    free(sizes);
-    return result;
-}
-
-static int allocate_parameters(struct net *net, struct kernel_error *error)
-{
-    for (int i = 0; i < net->architecture.layer_count; i++) {
-        net->parameter_count += (size_t)net->layers[i].layer.size.parameter_count;
-    }
-    net->parameters_of = calloc(net->parameter_count + 1, sizeof *net->parameters_of);
-    if (net->parameters_of == NULL) {
-        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory");
-    }
-    size_t next = 0;
-    for (int i = 0; i < net->architecture.layer_count; i++) {
-        const struct layer_size *size = &net->layers[i].layer.size;
-        for (int j = 0; j < size->parameter_count; j++) {
-            net->parameters_of[next++] = (struct net_parameter){.layer = i, .index = j, .offset = net->floats};
-            net->floats += (size_t)(size->parameters[j].rows * tensor_stride(size->parameters[j].columns));
-        }
-    }
-    net->parameters = allocate(net, net->floats);
-    net->gradients = net->has_loss ? allocate(net, net->floats) : NULL;
-    if (net->parameters == NULL || (net->has_loss && net->gradients == NULL)) {
-        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory for %lld parameters",
-                                (long long)net->size.parameters);
-    }
-    for (size_t i = 0; i < net->parameter_count; i++) {
-        const struct net_parameter *at = &net->parameters_of[i];
-        const struct layer_parameter *parameter = net_parameter(net, i);
-        struct layer *layer = &net->layers[at->layer].layer;
-        struct tensor view = {.data = net->parameters + at->offset, .rows = parameter->rows,
-                              .columns = parameter->columns, .stride = tensor_stride(parameter->columns)};
-        layer->parameters[at->index] = view;
-        if (net->gradients != NULL) {
-            view.data = net->gradients + at->offset;
-            layer->gradients[at->index] = view;
-        }
-        struct random_state random;
-        random_init(&random, net->seed, PARAMETER_STREAM | i);
-        for (int64_t r = 0; r < parameter->rows; r++) {
-            random_initialise(&random, parameter->initialiser, parameter->fan_in, parameter->fan_out,
-                              layer->parameters[at->index].data + r * view.stride, (size_t)parameter->columns);
-        }
-    }
-    return 0;
-}
-
-/* Gives out the next rows x columns of the activations; only counts while there is no block yet. */
-static struct tensor take(const struct net *net, size_t *used, int64_t columns)
-{
-    struct tensor tensor = {.columns = columns, .stride = tensor_stride(columns)};
-    tensor.data = net->activations != NULL ? net->activations + *used : NULL;
-    *used += (size_t)(net->batch_size * tensor.stride);
-    return tensor;
-}
-
-static void place_activations(struct net *net, size_t *used)
-{
-    for (int i = 0; i < net->architecture.layer_count; i++) {
-        struct net_layer *net_layer = &net->layers[i];
-        struct layer *layer = &net_layer->layer;
-        int64_t columns = shape_size(&layer->size.output);
-        layer->output = take(net, used, columns);
-        if (layer->size.workspace > 0) {
-            layer->workspace = take(net, used, layer->size.workspace).data;
-        }
-        if (!net->has_loss) {
-            continue;
-        }
-        if (net_layer->needs_gradient || net_layer->is_output) {
-            layer->output_gradient = take(net, used, columns);
-        }
-        for (int j = 0; j < layer->description->input_count; j++) {
-            struct net_layer *before = producer(net, layer->description->inputs[j]);
-            layer->input_gradients[j] = NULL;
-            if (before == NULL || !before->needs_gradient) {
-                continue;
-            }
-            if (before->consumers > 1) {
-                net_layer->scratch[j] = take(net, used, shape_size(&before->layer.size.output));
-                layer->input_gradients[j] = &net_layer->scratch[j];
-            } else {
-                layer->input_gradients[j] = &before->layer.output_gradient;
-            }
-        }
-    }
-}
-
-static int allocate_activations(struct net *net, struct kernel_error *error)
-{
-    /* Cannot overflow: 2^20 rows of at most 2^24 floats, some ten times for each of 4096 layers. */
-    size_t floats = 0, used = 0;
-    place_activations(net, &floats);
-    net->activations = allocate(net, floats);
-    if (net->activations == NULL) {
-        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory for the activations of a batch of "
-                                "%lld rows (%zu bytes): use a smaller batch_size", (long long)net->batch_size,
-                                floats * sizeof(float));
-    }
-    place_activations(net, &used);
-    return 0;
-}
-
-/* Points every layer at its inputs; outside training, past the layers that are the identity then. */
-static void link_layers(struct net *net, bool training)
-{
-    int first = net->architecture.input_count;
-    for (int i = 0; i < net->architecture.layer_count + net->architecture.output_count; i++) {
-        bool is_layer = i < net->architecture.layer_count;
-        int output = i - net->architecture.layer_count;
-        int count = is_layer ? net->architecture.layers[i].input_count : 1;
-        for (int j = 0; j < count; j++) {
-            int node = is_layer ? net->architecture.layers[i].inputs[j] : net->architecture.outputs[output];
-            while (!training && node >= first &&
-                   net->architecture.layers[node - first].type->identity_in_predict) {
-                node = net->architecture.layers[node - first].inputs[0];
-            }
-            struct tensor *tensor = node < first ? &net->inputs[node] : &net->layers[node - first].layer.output;
-            if (is_layer) {
-                net->layers[i].layer.inputs[j] = tensor;
-            } else {
-                net->outputs[output] = tensor;
-            }
-        }
-    }
-    net->linked_for_training = training;
-}
-
-static int check_options(const struct net_options *options, struct kernel_error *error)
-{
-    if (options->architecture == NULL || options->device == NULL) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "net: needs an architecture and a device");
-    }
-    if (options->batch_size < 1 || options->batch_size > BATCH_LIMIT) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "batch_size: %lld is out of range: use 1 to %d",
-                                (long long)options->batch_size, BATCH_LIMIT);
-    }
-    return 0;
-}
-
-struct net *net_new(const struct net_options *options, struct kernel_error *error)
-{
-    if (check_options(options, error) < 0) {
-        return NULL;
-    }
-    struct net *net = calloc(1, sizeof *net);
-    if (net == NULL) {
-        kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory");
-        return NULL;
-    }
-    net->device = options->device;
-    net->batch_size = options->batch_size;
-    net->seed = options->seed;
-    net->has_loss = options->loss != NULL;
-    net->huber_delta = options->huber_delta;
-    if ((net->has_loss && loss_find(options->loss, &net->loss, error) < 0) ||
-        (options->huber_delta != 0.0 && loss_check_huber_delta(net->loss, options->huber_delta, error) < 0) ||
-        copy_architecture(net, options->architecture, error) < 0 || measure(net, options, error) < 0 ||
-        allocate_parameters(net, error) < 0 || allocate_activations(net, error) < 0) {
-        net_free(net);
-        return NULL;
-    }
-    link_layers(net, true);
-    return net;
-}
-
-void net_free(struct net *net)
-{
-    if (net != NULL) {
-        free(net->architecture.layers);
-        free(net->layers);
-        free(net->parameters_of);
-        free(net->parameters);
-        free(net->gradients);
-        free(net->activations);
-        free(net);
-    }
-}
 
 static int set_batch(struct net *net, const struct net_batch *batch, bool training, struct kernel_error *error)
 {
@@ -282,11 +17,12 @@ static int set_batch(struct net *net, const struct net_batch *batch, bool traini
                                     net->architecture.inputs[i].name);
         }
         /* Layers only read their inputs. */
-        net->inputs[i].data = (float *)(uintptr_t)batch->inputs[i];
-        net->inputs[i].rows = batch->rows;
+        net->inputs[i].tensor.data = (float *)(uintptr_t)batch->inputs[i];
+        net->inputs[i].tensor.rows = batch->rows;
+        net->inputs[i].gradient.rows = batch->rows;
     }
     if (net->linked_for_training != training) {
-        link_layers(net, training);
+        net_link_layers(net, training);
     }
     if (net->rows != batch->rows) {
         net->rows = batch->rows;
@@ -313,11 +49,10 @@ static int forward(struct net *net, bool training, struct kernel_error *error)
     struct layer_pass pass = make_pass(net, training);
     for (int i = 0; i < net->architecture.layer_count; i++) {
         struct layer *layer = &net->layers[i].layer;
-        const struct layer_type *type = layer->description->type;
-        if (!training && type->identity_in_predict) {
+        if (!training && layer->description->type->identity_in_predict) {
             continue;
         }
-        if (type->forward(layer, &pass, error) < 0) {
+        if (layer->code->forward(layer, &pass, error) < 0) {
             return -1;
         }
     }
@@ -355,11 +90,11 @@ static int check_labels(const struct net *net, const struct net_batch *batch, in
 static int not_finite(const struct net *net, struct kernel_error *error)
 {
     for (int i = 0; i < net->architecture.input_count; i++) {
-        for (int64_t k = 0; k < net->rows * net->inputs[i].columns; k++) {
-            if (!isfinite(net->inputs[i].data[k])) {
+        for (int64_t k = 0; k < net->rows * net->inputs[i].tensor.columns; k++) {
+            if (!isfinite(net->inputs[i].tensor.data[k])) {
                 return kernel_error_set(error, KERNEL_ERROR_NONFINITE, "loss is not finite at step %llu: input %s has "
                                         "NaN or infinity in row %lld of the batch", (unsigned long long)net->steps + 1,
-                                        net->architecture.inputs[i].name, (long long)(k / net->inputs[i].columns));
+                                        net->architecture.inputs[i].name, (long long)(k / net->inputs[i].tensor.columns));
             }
         }
     }
@@ -403,7 +138,7 @@ static int forward_and_loss(struct net *net, const struct net_batch *batch, bool
     for (int i = 0; i < net->architecture.output_count; i++) {
         struct loss_batch of = {.z = net->outputs[i], .labels = batch->labels[i], .targets = batch->targets[i],
                                 .huber_delta = net->huber_delta};
-        of.dz = training ? &producer(net, net->architecture.outputs[i])->layer.output_gradient : NULL;
+        of.dz = training ? &net_producer(net, net->architecture.outputs[i])->layer.output_gradient : NULL;
         double sum;
         int64_t right;
         if (loss_run(net->loss, net->device, &of, &sum, &right, error) < 0) {
@@ -433,6 +168,12 @@ static void add(struct tensor *sum, const struct tensor *x)
 static int backward(struct net *net, struct kernel_error *error)
 {
     struct layer_pass pass = make_pass(net, true);
+    for (int i = 0; net->has_input_gradients && i < net->architecture.input_count; i++) {
+        struct tensor *gradient = &net->inputs[i].gradient;
+        if (net->inputs[i].consumers != 1) {
+            memset(gradient->data, 0, (size_t)(net->rows * gradient->stride) * sizeof(float));
+        }
+    }
     for (int i = 0; i < net->architecture.layer_count; i++) {
         struct net_layer *layer = &net->layers[i];
         struct tensor *gradient = &layer->layer.output_gradient;
@@ -445,12 +186,14 @@ static int backward(struct net *net, struct kernel_error *error)
         if (!layer->needs_gradient) {
             continue;
         }
-        if (layer->layer.description->type->backward(&layer->layer, &pass, error) < 0) {
+        if (layer->layer.code->backward(&layer->layer, &pass, error) < 0) {
             return -1;
         }
         for (int j = 0; j < layer->layer.description->input_count; j++) {
+            int node = layer->layer.description->inputs[j];
+            struct net_layer *before = net_producer(net, node);
             if (layer->scratch[j].data != NULL) {
-                add(&producer(net, layer->layer.description->inputs[j])->layer.output_gradient, &layer->scratch[j]);
+                add(before != NULL ? &before->layer.output_gradient : &net->inputs[node].gradient, &layer->scratch[j]);
             }
         }
     }
@@ -469,12 +212,50 @@ int net_gradient(struct net *net, const struct net_batch *batch, struct net_metr
 int net_train_step(struct net *net, struct optimizer *optimizer, const struct net_batch *batch,
                    struct net_metrics *metrics, struct kernel_error *error)
 {
-    if (net_gradient(net, batch, metrics, error) < 0 ||
-        optimizer_step(optimizer, net->device, net->parameters, net->gradients, error) < 0) {
+    return net_gradient(net, batch, metrics, error) < 0 ? -1 : net_step(net, optimizer, error);
+}
+
+int net_step(struct net *net, struct optimizer *optimizer, struct kernel_error *error)
+{
+    if (optimizer_step(optimizer, net->device, net->parameters, net->gradients, error) < 0) {
         return -1;
     }
     net->steps++;
     return 0;
+}
+
+int net_forward(struct net *net, const struct net_batch *batch, bool training, struct kernel_error *error)
+{
+    return set_batch(net, batch, training, error) < 0 ? -1 : forward(net, training, error);
+}
+
+int net_backward(struct net *net, const struct tensor *output_gradients, struct kernel_error *error)
+{
+    if (!net->has_gradients || net->rows == 0 || !net->linked_for_training) {
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "net: a backward pass needs a forward pass in training");
+    }
+    for (int i = 0; i < net->architecture.output_count; i++) {
+        struct tensor *dz = &net_producer(net, net->architecture.outputs[i])->layer.output_gradient;
+        const struct tensor *given = &output_gradients[i];
+        if (given->rows != dz->rows || given->columns != dz->columns) {
+            return kernel_error_set(error, KERNEL_ERROR_INVALID, "net: the gradient of output %d is not (%lld, %lld)",
+                                    i + 1, (long long)dz->rows, (long long)dz->columns);
+        }
+        for (int64_t r = 0; r < dz->rows; r++) {
+            memcpy(dz->data + r * dz->stride, given->data + r * given->stride, (size_t)dz->columns * sizeof(float));
+        }
+    }
+    return backward(net, error);
+}
+
+const struct tensor *net_output(const struct net *net, int index)
+{
+    return net->outputs[index];
+}
+
+const struct tensor *net_input_gradient(const struct net *net, int index)
+{
+    return net->has_input_gradients ? &net->inputs[index].gradient : NULL;
 }
 
 int net_evaluate(struct net *net, const struct net_batch *batch, struct net_metrics *metrics,
@@ -517,6 +298,11 @@ size_t net_memory(const struct net *net)
 size_t net_parameter_floats(const struct net *net)
 {
     return net->floats;
+}
+
+size_t net_trained_floats(const struct net *net)
+{
+    return net->trained_floats;
 }
 
 float *net_parameters(struct net *net)

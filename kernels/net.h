@@ -29,6 +29,8 @@ struct net_options {
     int64_t batch_size;                                 /* the most rows of a batch: 1 … 2^20 */
     const struct device *device;                        /* borrowed for the net's life */
     uint64_t seed;                                      /* of the initial weights and the dropout masks */
+    bool trains;                                        /* without a loss: net_backward will be called */
+    bool input_gradients;                               /* net_input_gradient is wanted */
 };
 
 /* Rows of each input and target, one after the other, without padding. */
@@ -64,6 +66,19 @@ int net_train_step(struct net *net, struct optimizer *optimizer, const struct ne
 /* The same without the optimiser: gradients are left in net_gradients (of tests, and recipes with steps of their own). */
 int net_gradient(struct net *net, const struct net_batch *batch, struct net_metrics *metrics,
                  struct kernel_error *error);
+/* The optimiser's step alone, with the gradients that are there; counts as a step of training. */
+int net_step(struct net *net, struct optimizer *optimizer, struct kernel_error *error);
+
+/* The passes one by one, for recipes with losses of their own. The outputs stay until the next forward pass; rows are those
+ * of the batch, of which only inputs are read. */
+int net_forward(struct net *net, const struct net_batch *batch, bool training, struct kernel_error *error);
+const struct tensor *net_output(const struct net *net, int index);
+/* After net_forward in training: from the gradient of each output (rows, columns of net_output) to those of the parameters
+ * (set, not added to) and of the inputs. */
+int net_backward(struct net *net, const struct tensor *output_gradients, struct kernel_error *error);
+/* (rows, input size), padded, after a backward pass; NULL without net_options.input_gradients. */
+const struct tensor *net_input_gradient(const struct net *net, int index);
+
 /* Without dropout; adds to *metrics. */
 int net_evaluate(struct net *net, const struct net_batch *batch, struct net_metrics *metrics,
                  struct kernel_error *error);
@@ -72,8 +87,10 @@ int net_evaluate(struct net *net, const struct net_batch *batch, struct net_metr
 int net_predict(struct net *net, const struct net_batch *batch, float *out, struct kernel_error *error);
 
 /* The blocks: every matrix's rows are padded with zeros to multiples of TENSOR_ALIGN; dense weights are (in, out).
- * net_parameter_floats is the length with padding (optimizer_new takes it). */
+ * net_parameter_floats is the length with padding. The first net_trained_floats of them are trained (optimizer_new takes
+ * it, and it is the length of the gradients); buffers (running statistics) stand behind them. */
 size_t net_parameter_floats(const struct net *net);
+size_t net_trained_floats(const struct net *net);
 float *net_parameters(struct net *net);
 float *net_gradients(struct net *net);
 

@@ -16,6 +16,13 @@ struct net_layer {
     struct tensor scratch[ARCHITECTURE_INPUTS]; /* gradients of inputs that others use too; data NULL: direct */
 };
 
+/* What the net is given. */
+struct net_input {
+    struct tensor tensor;
+    struct tensor gradient; /* where has_input_gradients */
+    int consumers;
+};
+
 /* One parameter of one layer, where it is in the blocks. */
 struct net_parameter {
     int layer, index;     /* of layers, of its parameters */
@@ -26,24 +33,29 @@ struct net {
     struct architecture architecture;          /* a copy; layers are owned */
     struct architecture_size size;
     const struct device *device;
-    bool has_loss;
+    bool has_loss, has_gradients, has_input_gradients;
     enum loss_kind loss;
     double huber_delta;                        /* 0: the default */
     int64_t batch_size;
     uint64_t seed, steps;
     int64_t rows;                              /* that tensors are set to */
     bool linked_for_training;
-    struct tensor inputs[ARCHITECTURE_INPUTS];
+    struct net_input inputs[ARCHITECTURE_INPUTS];
     struct tensor *outputs[ARCHITECTURE_OUTPUTS];
     struct net_layer *layers;
     size_t parameter_count;
     struct net_parameter *parameters_of;
-    size_t floats;                             /* of each of the two blocks */
-    float *parameters, *gradients;
+    size_t floats, trained_floats;             /* of the parameters, and of the trained ones among them, which come first */
+    float *parameters;                         /* (floats) */
+    float *gradients;                          /* (trained_floats) */
     float *activations;
     size_t memory;
 };
 
+/* Points every layer at its inputs; outside training, past the layers that are the identity then. */
+void net_link_layers(struct net *net, bool training);
+/* The layer that makes node `node` (counted like inputs of a layer); NULL for an input of the net. */
+struct net_layer *net_producer(struct net *net, int node);
 const struct layer_parameter *net_parameter(const struct net *net, size_t index);
 
 #endif

@@ -99,6 +99,7 @@ struct blocks {
     struct {
         char prefix[32];
         float *data;
+        bool trained; /* it has the trained parameters only, without the buffers */
     } block[BLOCKS];
 };
 
@@ -109,6 +110,7 @@ static struct blocks list_blocks(const struct net *net, struct optimizer *optimi
     for (size_t i = 0; optimizer != NULL && i < optimizer_state_count(optimizer) && blocks.count < BLOCKS - 1; i++) {
         const char *name;
         blocks.block[blocks.count].data = optimizer_state(optimizer, i, &name);
+        blocks.block[blocks.count].trained = true;
         snprintf(blocks.block[blocks.count].prefix, sizeof blocks.block[0].prefix, "optimizer.%s.", name);
         blocks.count++;
     }
@@ -124,7 +126,13 @@ static void list_more(struct blocks *blocks, const struct net_block *more)
     }
 }
 
-/* Describes tensor t of the file (block t / parameters, parameter t % parameters); name is (NAME_BYTES). */
+/* Tensors are counted by block and parameter: t is parameter t % parameters of block t / parameters. */
+static bool has_tensor(const struct net *net, const struct blocks *blocks, size_t t)
+{
+    return !blocks->block[t / net->parameter_count].trained || !net_parameter(net, t % net->parameter_count)->buffer;
+}
+
+/* Describes tensor t of the file; name is (NAME_BYTES). */
 static void describe_tensor(const struct net *net, const struct blocks *blocks, size_t t, char *name,
                             struct safetensors_tensor *tensor)
 {
@@ -144,6 +152,9 @@ static int write_tensors(const struct net *net, const struct blocks *blocks, net
     }
     int result = 0;
     for (size_t t = 0; t < blocks->count * net->parameter_count && result == 0; t++) {
+        if (!has_tensor(net, blocks, t)) {
+            continue;
+        }
         size_t index = t % net->parameter_count, left = parameter_size(net, index);
         struct walk walk = walk_start(net, index, blocks->block[t / net->parameter_count].data);
         while (left > 0 && result == 0) {
@@ -162,17 +173,20 @@ static int write_tensors(const struct net *net, const struct blocks *blocks, net
 static int write_file(const struct net *net, const struct blocks *blocks, const struct safetensors_pair *metadata,
                       size_t metadata_count, net_write_function *write, void *context, struct kernel_error *error)
 {
-    size_t count = blocks->count * net->parameter_count, length = 0;
+    size_t most = blocks->count * net->parameter_count, count = 0, length = 0;
     int result = -1;
     uint8_t *header = NULL;
-    struct safetensors_tensor *tensors = calloc(count + 1, sizeof *tensors);
-    char *names = calloc(count + 1, NAME_BYTES);
+    struct safetensors_tensor *tensors = calloc(most + 1, sizeof *tensors);
+    char *names = calloc(most + 1, NAME_BYTES);
     if (tensors == NULL || names == NULL) {
         kernel_error_set(error, KERNEL_ERROR_MEMORY, "weights: out of memory");
         goto out;
     }
-    for (size_t t = 0; t < count; t++) {
-        describe_tensor(net, blocks, t, names + t * NAME_BYTES, &tensors[t]);
+    for (size_t t = 0; t < most; t++) {
+        if (has_tensor(net, blocks, t)) {
+            describe_tensor(net, blocks, t, names + count * NAME_BYTES, &tensors[count]);
+            count++;
+        }
     }
     header = safetensors_header_new(tensors, count, metadata, metadata_count, &length, error);
     if (header == NULL) {
@@ -291,6 +305,9 @@ static int match_tensors(const struct net *net, const struct blocks *blocks, con
     for (size_t t = 0; t < blocks->count * net->parameter_count; t++) {
         char name[NAME_BYTES];
         struct safetensors_tensor wanted;
+        if (!has_tensor(net, blocks, t)) {
+            continue;
+        }
         describe_tensor(net, blocks, t, name, &wanted);
         const struct safetensors_tensor *found = safetensors_find(file, name);
         if (found == NULL) {

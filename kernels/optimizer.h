@@ -41,7 +41,7 @@ int optimizer_options_set(struct optimizer_options *options, const char *field, 
 int optimizer_options_check(const struct optimizer_options *options, struct kernel_error *error);
 const char *optimizer_name(enum optimizer_kind kind);
 
-/* For a block of count floats (net_parameter_floats). NULL on error. */
+/* For a block of count floats (net_trained_floats). NULL on error. */
 struct optimizer *optimizer_new(const struct optimizer_options *options, size_t count, struct kernel_error *error);
 void optimizer_free(struct optimizer *optimizer);
 const struct optimizer_options *optimizer_options(const struct optimizer *optimizer);

@@ -2,6 +2,8 @@
 #include "kernels/random.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 
 /* Philox4x32-10: ten rounds of two 32 x 32 -> 64 bit products; constants from the paper. */
 #define MULTIPLIER_0 0xD2511F53u
@@ -108,8 +110,50 @@ void random_order(struct random_state *state, int64_t *order, size_t n)
     random_shuffle(state, order, n);
 }
 
-void random_initialise(struct random_state *state, enum initialiser initialiser, int64_t fan_in, int64_t fan_out,
-                       float *values, size_t n)
+/* Rows of numbers from N(0, 1), each made orthogonal to those before it, twice (modified Gram-Schmidt; once is not enough
+ * where two are nearly parallel: Giraud, Langou, Rozloznik 2005), and of length 1. Of a tall matrix the transpose. */
+static int fill_orthogonal(struct random_state *state, int64_t rows, int64_t columns, float *values, int64_t stride)
+{
+    const bool tall = rows > columns;
+    const size_t vectors = (size_t)(tall ? columns : rows), length = (size_t)(tall ? rows : columns);
+    double *q = calloc(vectors * length + 1, sizeof *q);
+    if (q == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < vectors; i++) {
+        double *own = q + i * length, norm = 0.0;
+        while (norm < 1e-6) {
+            for (size_t k = 0; k < length; k++) {
+                own[k] = random_normal(state);
+            }
+            for (size_t j = 0; j < 2 * i; j++) {
+                const double *other = q + j % i * length;
+                double product = 0.0;
+                for (size_t k = 0; k < length; k++) {
+                    product += own[k] * other[k];
+                }
+                for (size_t k = 0; k < length; k++) {
+                    own[k] -= product * other[k];
+                }
+            }
+            norm = 0.0;
+            for (size_t k = 0; k < length; k++) {
+                norm += own[k] * own[k];
+            }
+            norm = sqrt(norm);
+        }
+        for (size_t k = 0; k < length; k++) {
+            own[k] /= norm;
+            int64_t row = (int64_t)(tall ? k : i), column = (int64_t)(tall ? i : k);
+            values[row * stride + column] = (float)own[k];
+        }
+    }
+    free(q);
+    return 0;
+}
+
+int random_initialise_matrix(struct random_state *state, enum initialiser initialiser, int64_t fan_in, int64_t fan_out,
+                             int64_t rows, int64_t columns, float *values, int64_t stride)
 {
     double in = fan_in > 0 ? (double)fan_in : 1.0, both = in + (fan_out > 0 ? (double)fan_out : 1.0);
     double uniform = 0.0, normal = 0.0;
@@ -119,15 +163,23 @@ void random_initialise(struct random_state *state, enum initialiser initialiser,
     case INITIALISER_GLOROT_UNIFORM: uniform = sqrt(6.0 / both); break;
     case INITIALISER_GLOROT_NORMAL: normal = sqrt(2.0 / both); break;
     case INITIALISER_LECUN_UNIFORM: uniform = 1.0 / sqrt(in); break;
-    case INITIALISER_ZERO: break;
+    case INITIALISER_NORMAL: normal = 1.0; break;
+    case INITIALISER_ORTHOGONAL: return fill_orthogonal(state, rows, columns, values, stride);
+    case INITIALISER_ZERO:
+    case INITIALISER_ONE: break;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (normal > 0.0) {
-            values[i] = (float)(normal * random_normal(state));
-        } else if (uniform > 0.0) {
-            values[i] = (float)(uniform * (2.0 * (double)random_uniform(state) - 1.0));
-        } else {
-            values[i] = 0.0f;
+    const float fixed = initialiser == INITIALISER_ONE ? 1.0f : 0.0f;
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < columns; c++) {
+            float *value = &values[r * stride + c];
+            if (normal > 0.0) {
+                *value = (float)(normal * random_normal(state));
+            } else if (uniform > 0.0) {
+                *value = (float)(uniform * (2.0 * (double)random_uniform(state) - 1.0));
+            } else {
+                *value = fixed;
+            }
         }
     }
+    return 0;
 }

@@ -44,11 +44,16 @@ enum initialiser {
     INITIALISER_GLOROT_UNIFORM, /* U(-b, b), b = sqrt(6 / (fan_in + fan_out)): Glorot, Bengio 2010 */
     INITIALISER_GLOROT_NORMAL,  /* N(0, 2 / (fan_in + fan_out)) */
     INITIALISER_LECUN_UNIFORM,  /* U(-b, b), b = 1 / sqrt(fan_in): LeCun et al. 1998; what PyTorch's Linear does */
-    INITIALISER_ZERO
+    INITIALISER_ZERO,
+    INITIALISER_ONE,
+    INITIALISER_NORMAL,         /* N(0, 1): what PyTorch's Embedding does */
+    INITIALISER_ORTHOGONAL      /* orthonormal rows or columns, whichever are fewer: Saxe, McClelland, Ganguli 2014; of a
+                                 * matrix only */
 };
 
-/* values is (n). */
-void random_initialise(struct random_state *state, enum initialiser initialiser, int64_t fan_in, int64_t fan_out,
-                       float *values, size_t n);
+/* values is (rows, columns) with rows stride floats apart; between them nothing is written. 0, or -1 without memory (only
+ * INITIALISER_ORTHOGONAL needs some). */
+int random_initialise_matrix(struct random_state *state, enum initialiser initialiser, int64_t fan_in, int64_t fan_out,
+                             int64_t rows, int64_t columns, float *values, int64_t stride);
 
 #endif

@@ -83,7 +83,7 @@ static int build(struct training *training, bool initial, bson_error_t *error)
     training->net = net_new(&options, &why);
     if (!training->net)
         return work_kernel_error(error, &why, "architecture");
-    training->optimizer = optimizer_new(&recipe->optimizer, net_parameter_floats(training->net), &why);
+    training->optimizer = optimizer_new(&recipe->optimizer, net_trained_floats(training->net), &why);
     if (!training->optimizer)
         return work_kernel_error(error, &why, "hyper_parameters");
     if (initial && document_has(training->work->task, "initial_model") &&

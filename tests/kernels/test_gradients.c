@@ -71,7 +71,7 @@ static void check(const char *text, const char *loss, int64_t rows)
     struct fixture fixture;
     setup(&fixture, text, loss, "ref", rows);
     loss_of(&fixture);
-    size_t count = net_parameter_floats(fixture.net);
+    size_t count = net_trained_floats(fixture.net);
     float *gradients = malloc(count * sizeof *gradients), *parameters = net_parameters(fixture.net);
     cr_assert_not_null(gradients);
     memcpy(gradients, net_gradients(fixture.net), count * sizeof *gradients);
@@ -159,4 +159,56 @@ Test(gradients, every_layer_with_the_other_losses)
         check(architectures[i], "bpr", 4);
     }
     check("dense:6:tanh dense:4", "mae", ROWS); /* differences must not cross its kinks */
+}
+
+/* The same gradients from passes one by one, with the loss computed here; and those of the inputs by differences. */
+Test(gradients, passes_one_by_one_give_those_of_parameters_and_inputs)
+{
+    static const char text[] = "{\"layers\":[{\"type\":\"dense\",\"units\":6,\"activation\":\"tanh\"},"
+                               "{\"name\":\"left\",\"type\":\"dense\",\"units\":4,\"inputs\":[\"dense_1\"]},"
+                               "{\"name\":\"right\",\"type\":\"dense\",\"units\":4,\"inputs\":[\"input\"]}],"
+                               "\"outputs\":[\"left\",\"right\"]}";
+    struct fixture fixture;
+    struct kernel_error error = {0};
+    setup(&fixture, text, "mse", "ref", ROWS);
+    loss_of(&fixture);
+    struct architecture *architecture = architecture_parse(text, &error);
+    struct net_options options = {.architecture = architecture, .batch_size = ROWS, .device = fixture.device, .seed = 5,
+                                  .trains = true, .input_gradients = true};
+    options.input_shapes[0] = (struct shape){1, {FEATURES}};
+    struct net *net = net_new(&options, &error);
+    cr_assert_not_null(net, "%s", error.message);
+    architecture_free(architecture);
+    struct tensor none[2] = {{0}}, dz[2];
+    float values[2][ROWS * OUTPUTS];
+    cr_expect_eq(net_backward(net, none, &error), -1, "without a forward pass");
+    cr_assert_eq(net_forward(net, &fixture.batch, true, &error), 0, "%s", error.message);
+    for (int k = 0; k < 2; k++) {
+        const struct tensor *z = net_output(net, k);
+        dz[k] = (struct tensor){.data = values[k], .rows = ROWS, .columns = OUTPUTS, .stride = OUTPUTS};
+        for (int i = 0; i < ROWS * OUTPUTS; i++) {
+            values[k][i] = 2 * (z->data[i / OUTPUTS * z->stride + i % OUTPUTS] - fixture.t[i]) / (ROWS * OUTPUTS);
+        }
+    }
+    cr_assert_eq(net_backward(net, dz, &error), 0, "%s", error.message);
+    for (size_t i = 0; i < net_trained_floats(net); i++) {
+        cr_assert(fabsf(net_gradients(net)[i] - net_gradients(fixture.net)[i]) < 1e-6f);
+    }
+    const struct tensor *gradient = net_input_gradient(net, 0);
+    cr_expect_null(net_input_gradient(fixture.net, 0));
+    cr_assert(gradient->rows == ROWS && gradient->columns == FEATURES);
+    for (int i = 0; i < ROWS * FEATURES; i++) {
+        float kept = fixture.x[i];
+        fixture.x[i] = kept + 1e-2f;
+        double high = loss_of(&fixture);
+        fixture.x[i] = kept - 1e-2f;
+        double numeric = (high - loss_of(&fixture)) / 2e-2;
+        fixture.x[i] = kept;
+        double own = (double)gradient->data[i / FEATURES * gradient->stride + i % FEATURES];
+        cr_assert(fabs(own - numeric) < 1e-3 * (1 + fabs(numeric)), "input %d: %g, not %g", i, own, numeric);
+    }
+    dz[1].columns = OUTPUTS - 1;
+    cr_expect_eq(net_backward(net, dz, &error), -1, "a gradient of another shape");
+    net_free(net);
+    teardown(&fixture);
 }

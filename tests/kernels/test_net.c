@@ -58,7 +58,7 @@ static struct optimizer *make_optimizer(const char *name, double rate, const str
     struct optimizer_options options;
     cr_assert_eq(optimizer_options_init(&options, name, &error), 0);
     cr_assert_eq(optimizer_options_set(&options, "learning_rate", rate, &error), 1);
-    struct optimizer *optimizer = optimizer_new(&options, net_parameter_floats(net), &error);
+    struct optimizer *optimizer = optimizer_new(&options, net_trained_floats(net), &error);
     cr_assert_not_null(optimizer, "%s", error.message);
     return optimizer;
 }

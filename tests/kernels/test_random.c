@@ -96,12 +96,39 @@ Test(random, initialisers_keep_their_bounds)
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         random_init(&state, 1, k);
-        random_initialise(&state, cases[k].kind, 100, 50, values, 10000);
+        cr_assert_eq(random_initialise_matrix(&state, cases[k].kind, 100, 50, 100, 100, values, 100), 0);
         double square = 0;
         for (int i = 0; i < 10000; i++) {
             cr_assert(fabs((double)values[i]) <= cases[k].bound + 1e-7);
             square += (double)values[i] * (double)values[i] / 10000;
         }
         cr_expect(fabs(sqrt(square) - cases[k].deviation) < 0.005, "%zu: %g", k, sqrt(square));
+    }
+}
+
+Test(random, orthogonal_rows_or_columns_are_orthonormal)
+{
+    static const struct { int64_t rows, columns; } cases[] = {{40, 40}, {7, 40}, {40, 7}, {1, 5}, {5, 1}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        const int64_t rows = cases[k].rows, columns = cases[k].columns, stride = 48;
+        const bool tall = rows > columns;
+        struct random_state state;
+        float values[40 * 48];
+        memset(values, 0x7f, sizeof values);
+        random_init(&state, 1, k);
+        cr_assert_eq(random_initialise_matrix(&state, INITIALISER_ORTHOGONAL, 0, 0, rows, columns, values, stride), 0);
+        for (int64_t i = 0; i < (tall ? columns : rows); i++) {
+            for (int64_t j = 0; j < (tall ? columns : rows); j++) {
+                double product = 0;
+                for (int64_t l = 0; l < (tall ? rows : columns); l++) {
+                    product += tall ? (double)values[l * stride + i] * (double)values[l * stride + j]
+                                    : (double)values[i * stride + l] * (double)values[j * stride + l];
+                }
+                cr_assert(fabs(product - (i == j)) < 1e-6, "%zu: %lld, %lld: %g", k, (long long)i, (long long)j, product);
+            }
+        }
+        int untouched = 0;
+        memcpy(&untouched, &values[columns], sizeof untouched);
+        cr_expect_eq(untouched, 0x7f7f7f7f, "%zu: between the rows", k);
     }
 }
