@@ -55,8 +55,13 @@ struct device_sgd {
 
 struct device_adam {
     float beta1, beta2, epsilon, weight_decay;
+    float keep;       /* of the parameters, before the step: 1 - learning_rate * decoupled decay; 1 without */
     float step_size;  /* learning_rate / (1 - beta1^t) */
     float root_scale; /* 1 / sqrt(1 - beta2^t) */
+};
+
+struct device_rmsprop {
+    float learning_rate, alpha, epsilon, momentum, weight_decay;
 };
 
 /* Every operation returns 0, or -1 with *error. Strides are those of the tensors. x, y, z … are (rows, columns). */
@@ -113,6 +118,15 @@ struct device_operations {
                const float *gradients, float *momentum, struct kernel_error *error);
     int (*adam)(const struct device *device, const struct device_adam *adam, size_t count, float *parameters,
                 const float *gradients, float *m, float *v, struct kernel_error *error);
+    /* momentum: NULL without. */
+    int (*rmsprop)(const struct device *device, const struct device_rmsprop *rmsprop, size_t count, float *parameters,
+                   const float *gradients, float *square, float *momentum, struct kernel_error *error);
+    /* The sum of squares of a block, always in the same order; values beyond 1e18 may make it infinite. */
+    int (*squared_norm)(const struct device *device, size_t count, const float *values, double *sum,
+                        struct kernel_error *error);
+    /* values *= scale, and then to [-limit, limit]. */
+    int (*clip)(const struct device *device, float scale, float limit, size_t count, float *values,
+                struct kernel_error *error);
 
     /* Optional, NULL where the loops in loss.c are good enough. As squared_error, of the loss of that name; t is from 0 to
      * 1. */
@@ -121,7 +135,7 @@ struct device_operations {
 };
 
 /* The module's one symbol, "tl_device_cpu": NULL where version is not the one that it was built for. */
-#define DEVICE_MODULE_VERSION 2
+#define DEVICE_MODULE_VERSION 3
 typedef const struct device_operations *device_module_function(int version);
 
 extern const struct device_operations device_ref_operations;

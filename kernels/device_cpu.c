@@ -296,6 +296,30 @@ static int adam(const struct device *device, const struct device_adam *step, siz
     return 0;
 }
 
+static int rmsprop(const struct device *device, const struct device_rmsprop *step, size_t count, float *parameters,
+                   const float *gradients, float *square, float *momentum, struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->rmsprop(step, count, parameters, gradients, square, momentum);
+    return 0;
+}
+
+static int squared_norm(const struct device *device, size_t count, const float *values, double *sum,
+                        struct kernel_error *error)
+{
+    (void)error;
+    *sum = ((const struct state *)device->state)->kernels->squared_norm(count, values);
+    return 0;
+}
+
+static int clip(const struct device *device, float scale, float limit, size_t count, float *values,
+                struct kernel_error *error)
+{
+    (void)error;
+    ((const struct state *)device->state)->kernels->clip(scale, limit, count, values);
+    return 0;
+}
+
 static const struct device_operations operations = {
     .name = "cpu",
     .open = open_device,
@@ -313,6 +337,9 @@ static const struct device_operations operations = {
     .squared_error = squared_error,
     .sgd = sgd,
     .adam = adam,
+    .rmsprop = rmsprop,
+    .squared_norm = squared_norm,
+    .clip = clip,
     .binary_cross_entropy = binary_cross_entropy,
 };
 

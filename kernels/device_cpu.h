@@ -35,6 +35,10 @@ struct cpu_kernels {
                 float *momentum);
     void (*adam)(const struct device_adam *adam, size_t count, float *parameters, const float *gradients, float *m,
                  float *v);
+    void (*rmsprop)(const struct device_rmsprop *rmsprop, size_t count, float *parameters, const float *gradients,
+                    float *square, float *momentum);
+    double (*squared_norm)(size_t count, const float *values);
+    void (*clip)(float scale, float limit, size_t count, float *values);
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;

@@ -246,7 +246,51 @@ static int adam(const struct device *device, const struct device_adam *step, siz
         v[i] = (float)square;
         double change = (double)step->step_size * mean / (sqrt(square) * (double)step->root_scale +
                                                           (double)step->epsilon);
-        parameters[i] = (float)((double)parameters[i] - change);
+        parameters[i] = (float)((double)parameters[i] * (double)step->keep - change);
+    }
+    return 0;
+}
+
+static int rmsprop(const struct device *device, const struct device_rmsprop *step, size_t count, float *parameters,
+                   const float *gradients, float *square, float *momentum, struct kernel_error *error)
+{
+    (void)device;
+    (void)error;
+    double alpha = (double)step->alpha;
+    for (size_t i = 0; i < count; i++) {
+        double g = (double)gradients[i] + (double)step->weight_decay * (double)parameters[i];
+        double s = alpha * (double)square[i] + (1.0 - alpha) * g * g;
+        double d = g / (sqrt(s) + (double)step->epsilon);
+        square[i] = (float)s;
+        if (momentum != NULL) {
+            d += (double)step->momentum * (double)momentum[i];
+            momentum[i] = (float)d;
+        }
+        parameters[i] = (float)((double)parameters[i] - (double)step->learning_rate * d);
+    }
+    return 0;
+}
+
+static int squared_norm(const struct device *device, size_t count, const float *values, double *sum,
+                        struct kernel_error *error)
+{
+    (void)device;
+    (void)error;
+    *sum = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        *sum += (double)values[i] * (double)values[i];
+    }
+    return 0;
+}
+
+static int clip(const struct device *device, float scale, float limit, size_t count, float *values,
+                struct kernel_error *error)
+{
+    (void)device;
+    (void)error;
+    for (size_t i = 0; i < count; i++) {
+        float v = values[i] * scale;
+        values[i] = v > limit ? limit : v < -limit ? -limit : v;
     }
     return 0;
 }
@@ -266,4 +310,7 @@ const struct device_operations device_ref_operations = {
     .squared_error = squared_error,
     .sgd = sgd,
     .adam = adam,
+    .rmsprop = rmsprop,
+    .squared_norm = squared_norm,
+    .clip = clip,
 };

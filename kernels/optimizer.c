@@ -4,6 +4,7 @@
 #include "kernels/device.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,12 @@ struct optimizer {
     float *states[2]; /* (count) each, on 64 bytes */
 };
 
-enum { FOR_SGD = 1 << OPTIMIZER_SGD, FOR_ADAM = 1 << OPTIMIZER_ADAM };
+enum {
+    FOR_SGD = 1 << OPTIMIZER_SGD,
+    FOR_ADAM = 1 << OPTIMIZER_ADAM | 1 << OPTIMIZER_ADAMW,
+    FOR_RMSPROP = 1 << OPTIMIZER_RMSPROP,
+    FOR_ALL = FOR_SGD | FOR_ADAM | FOR_RMSPROP
+};
 
 static const struct field {
     const char *name;
@@ -26,39 +32,72 @@ static const struct field {
     double minimum, maximum;
     bool minimum_excluded, maximum_excluded;
     const char *range;
+    bool zero_is_none; /* left out it is 0, which cannot be given */
 } fields[] = {
-    {"learning_rate", FOR_SGD | FOR_ADAM, offsetof(struct optimizer_options, learning_rate), 0, 1000, true, false,
-     "above 0 and at most 1000"},
-    {"momentum", FOR_SGD, offsetof(struct optimizer_options, momentum), 0, 1, false, true, "at least 0 and below 1"},
-    {"beta1", FOR_ADAM, offsetof(struct optimizer_options, beta1), 0, 1, false, true, "at least 0 and below 1"},
-    {"beta2", FOR_ADAM, offsetof(struct optimizer_options, beta2), 0, 1, false, true, "at least 0 and below 1"},
-    {"epsilon", FOR_ADAM, offsetof(struct optimizer_options, epsilon), 0, 1, true, false, "above 0 and at most 1"},
-    {"weight_decay", FOR_SGD | FOR_ADAM, offsetof(struct optimizer_options, weight_decay), 0, 1, false, false,
-     "from 0 to 1"},
+    {"learning_rate", FOR_ALL, offsetof(struct optimizer_options, learning_rate), 0, 1000, true, false,
+     "above 0 and at most 1000", false},
+    {"momentum", FOR_SGD | FOR_RMSPROP, offsetof(struct optimizer_options, momentum), 0, 1, false, true,
+     "at least 0 and below 1", false},
+    {"beta1", FOR_ADAM, offsetof(struct optimizer_options, beta1), 0, 1, false, true, "at least 0 and below 1", false},
+    {"beta2", FOR_ADAM, offsetof(struct optimizer_options, beta2), 0, 1, false, true, "at least 0 and below 1", false},
+    {"alpha", FOR_RMSPROP, offsetof(struct optimizer_options, alpha), 0, 1, false, true, "at least 0 and below 1", false},
+    {"epsilon", FOR_ADAM | FOR_RMSPROP, offsetof(struct optimizer_options, epsilon), 0, 1, true, false,
+     "above 0 and at most 1", false},
+    {"weight_decay", FOR_ALL, offsetof(struct optimizer_options, weight_decay), 0, 1, false, false, "from 0 to 1", false},
+    {"clip_norm", FOR_ALL, offsetof(struct optimizer_options, clip_norm), 0, 1e9, true, false,
+     "above 0 and at most 1e9", true},
+    {"clip_value", FOR_ALL, offsetof(struct optimizer_options, clip_value), 0, 1e9, true, false,
+     "above 0 and at most 1e9", true},
 };
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
 
-static const char *const names[] = {[OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam"};
+static const char *const names[OPTIMIZER_COUNT] = {
+    [OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam", [OPTIMIZER_ADAMW] = "adamw", [OPTIMIZER_RMSPROP] = "rmsprop"};
 
 const char *optimizer_name(enum optimizer_kind kind)
 {
     return names[kind];
 }
 
+const char *optimizer_names(void)
+{
+    return "sgd, adam, adamw or rmsprop";
+}
+
 int optimizer_options_init(struct optimizer_options *options, const char *name, struct kernel_error *error)
 {
     *options = (struct optimizer_options){.kind = OPTIMIZER_ADAM, .learning_rate = 0.001, .beta1 = 0.9,
-                                          .beta2 = 0.999, .epsilon = 1e-8};
-    if (name != NULL && strcmp(name, names[OPTIMIZER_ADAM]) == 0) {
-        return 0;
+                                          .beta2 = 0.999, .alpha = 0.99, .epsilon = 1e-8};
+    int kind = 0;
+    while (kind < OPTIMIZER_COUNT && (name == NULL || strcmp(name, names[kind]) != 0)) {
+        kind++;
     }
-    if (name != NULL && strcmp(name, names[OPTIMIZER_SGD]) == 0) {
-        options->kind = OPTIMIZER_SGD;
+    if (kind == OPTIMIZER_COUNT) {
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "optimizer: \"%.40s\" is not known: use %s",
+                                name != NULL ? name : "", optimizer_names());
+    }
+    options->kind = (enum optimizer_kind)kind;
+    if (kind == OPTIMIZER_SGD || kind == OPTIMIZER_RMSPROP) {
         options->learning_rate = 0.01;
-        return 0;
     }
-    return kernel_error_set(error, KERNEL_ERROR_INVALID, "optimizer: \"%.40s\" is not known: use sgd or adam",
-                            name != NULL ? name : "");
+    if (kind == OPTIMIZER_ADAMW) {
+        options->weight_decay = 0.01;
+    }
+    return 0;
+}
+
+static int refuse(const struct optimizer_options *options, const char *field, unsigned optimizers,
+                  struct kernel_error *error)
+{
+    char others[64] = "";
+    for (int kind = 0; kind < OPTIMIZER_COUNT; kind++) {
+        size_t used = strlen(others);
+        if ((optimizers & 1u << kind) != 0) {
+            snprintf(others + used, sizeof others - used, "%s%s", used > 0 ? " or " : "", names[kind]);
+        }
+    }
+    return kernel_error_set(error, KERNEL_ERROR_INVALID, "%s: %s has no such hyper-parameter: leave it out or use %s", field,
+                            names[options->kind], others);
 }
 
 static int check_field(const struct field *field, double value, struct kernel_error *error)
@@ -78,8 +117,7 @@ int optimizer_options_set(struct optimizer_options *options, const char *field, 
     unsigned mine = 1u << options->kind;
     if (strcmp(field, "nesterov") == 0) {
         if (options->kind != OPTIMIZER_SGD) {
-            return kernel_error_set(error, KERNEL_ERROR_INVALID, "nesterov: %s has no such hyper-parameter: "
-                                    "leave it out or use sgd", names[options->kind]);
+            return refuse(options, field, FOR_SGD, error);
         }
         if (value != 0.0 && value != 1.0) { /* true for NaN */
             return kernel_error_set(error, KERNEL_ERROR_INVALID, "nesterov: %g is not true or false", value);
@@ -92,9 +130,7 @@ int optimizer_options_set(struct optimizer_options *options, const char *field, 
             continue;
         }
         if ((fields[i].optimizers & mine) == 0) {
-            return kernel_error_set(error, KERNEL_ERROR_INVALID, "%s: %s has no such hyper-parameter: leave it out "
-                                    "or use %s", field, names[options->kind],
-                                    names[options->kind == OPTIMIZER_SGD ? OPTIMIZER_ADAM : OPTIMIZER_SGD]);
+            return refuse(options, field, fields[i].optimizers, error);
         }
         if (check_field(&fields[i], value, error) < 0) {
             return -1;
@@ -107,20 +143,36 @@ int optimizer_options_set(struct optimizer_options *options, const char *field, 
 
 int optimizer_options_check(const struct optimizer_options *options, struct kernel_error *error)
 {
-    if (options->kind != OPTIMIZER_SGD && options->kind != OPTIMIZER_ADAM) {
+    if ((unsigned)options->kind >= OPTIMIZER_COUNT) {
         return kernel_error_set(error, KERNEL_ERROR_INVALID, "optimizer: unknown kind %d", (int)options->kind);
     }
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         double value;
         memcpy(&value, (const char *)options + fields[i].offset, sizeof value);
-        if ((fields[i].optimizers & 1u << options->kind) != 0 && check_field(&fields[i], value, error) < 0) {
+        bool none = fields[i].zero_is_none && value == 0.0;
+        if (!none && (fields[i].optimizers & 1u << options->kind) != 0 && check_field(&fields[i], value, error) < 0) {
             return -1;
         }
     }
     if (options->kind == OPTIMIZER_SGD && options->nesterov && options->momentum <= 0.0) {
         return kernel_error_set(error, KERNEL_ERROR_INVALID, "nesterov: needs a momentum above 0");
     }
+    if (options->clip_norm > 0.0 && options->clip_value > 0.0) {
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "clip_value: there is a clip_norm too: leave one out");
+    }
     return 0;
+}
+
+static size_t count_states(const struct optimizer_options *options)
+{
+    size_t momentum = options->momentum > 0.0 ? 1 : 0;
+    switch (options->kind) {
+    case OPTIMIZER_SGD: return momentum;
+    case OPTIMIZER_RMSPROP: return 1 + momentum;
+    case OPTIMIZER_ADAM:
+    case OPTIMIZER_ADAMW: break;
+    }
+    return 2;
 }
 
 struct optimizer *optimizer_new(const struct optimizer_options *options, size_t count, struct kernel_error *error)
@@ -139,11 +191,7 @@ struct optimizer *optimizer_new(const struct optimizer_options *options, size_t 
     }
     optimizer->options = *options;
     optimizer->count = count;
-    if (options->kind == OPTIMIZER_ADAM) {
-        optimizer->state_count = 2;
-    } else {
-        optimizer->state_count = options->momentum > 0.0 ? 1 : 0;
-    }
+    optimizer->state_count = count_states(options);
     size_t bytes = count * sizeof(float) + 64;
     bytes = bytes / 64 * 64;
     for (size_t i = 0; i < optimizer->state_count; i++) {
@@ -175,36 +223,96 @@ const struct optimizer_options *optimizer_options(const struct optimizer *optimi
 
 int optimizer_set_learning_rate(struct optimizer *optimizer, double learning_rate, struct kernel_error *error)
 {
+    if (learning_rate == 0.0) { /* a schedule may end there */
+        optimizer->options.learning_rate = 0.0;
+        return 0;
+    }
     return optimizer_options_set(&optimizer->options, "learning_rate", learning_rate, error) < 0 ? -1 : 0;
 }
 
-int optimizer_step(struct optimizer *optimizer, const struct device *device, float *parameters, const float *gradients,
-                   struct kernel_error *error)
+/* Nothing to do, or the gradients changed: 0. */
+static int clip(const struct optimizer *optimizer, const struct device *device, float *gradients,
+                struct kernel_error *error)
+{
+    const struct optimizer_options *options = &optimizer->options;
+    if (options->clip_norm <= 0.0 && options->clip_value <= 0.0) {
+        return 0;
+    }
+    double squares = 0.0;
+    if (device->operations->squared_norm(device, optimizer->count, gradients, &squares, error) < 0) {
+        return -1;
+    }
+    if (!isfinite(squares)) {
+        return kernel_error_set(error, KERNEL_ERROR_NONFINITE, "the gradient is not finite at step %lld: try a smaller "
+                                "learning_rate", (long long)optimizer->steps + 1);
+    }
+    double scale = options->clip_norm > 0.0 ? options->clip_norm / (sqrt(squares) + 1e-6) : 1.0;
+    float limit = options->clip_value > 0.0 ? (float)options->clip_value : INFINITY;
+    if (scale >= 1.0 && squares <= (double)limit * (double)limit) {
+        return 0; /* no element can be beyond the limit */
+    }
+    return device->operations->clip(device, scale < 1.0 ? (float)scale : 1.0f, limit, optimizer->count, gradients, error);
+}
+
+static int step_adam(struct optimizer *optimizer, const struct device *device, float *parameters,
+                     const float *gradients, struct kernel_error *error)
 {
     const struct optimizer_options *options = &optimizer->options;
     double t = (double)(optimizer->steps + 1);
-    int done;
-    if (options->kind == OPTIMIZER_ADAM) {
-        struct device_adam adam = {
-            .beta1 = (float)options->beta1,
-            .beta2 = (float)options->beta2,
-            .epsilon = (float)options->epsilon,
-            .weight_decay = (float)options->weight_decay,
-            .step_size = (float)(options->learning_rate / (1.0 - pow(options->beta1, t))),
-            .root_scale = (float)(1.0 / sqrt(1.0 - pow(options->beta2, t))),
-        };
-        done = device->operations->adam(device, &adam, optimizer->count, parameters, gradients, optimizer->states[0],
-                                        optimizer->states[1], error);
-    } else {
-        struct device_sgd sgd = {
-            .learning_rate = (float)options->learning_rate,
-            .momentum = (float)options->momentum,
-            .weight_decay = (float)options->weight_decay,
-            .nesterov = options->nesterov,
-            .first = optimizer->steps == 0,
-        };
-        done = device->operations->sgd(device, &sgd, optimizer->count, parameters, gradients, optimizer->states[0],
-                                       error);
+    bool decoupled = options->kind == OPTIMIZER_ADAMW;
+    struct device_adam adam = {
+        .beta1 = (float)options->beta1,
+        .beta2 = (float)options->beta2,
+        .epsilon = (float)options->epsilon,
+        .weight_decay = decoupled ? 0.0f : (float)options->weight_decay,
+        .keep = decoupled ? (float)(1.0 - options->learning_rate * options->weight_decay) : 1.0f,
+        .step_size = (float)(options->learning_rate / (1.0 - pow(options->beta1, t))),
+        .root_scale = (float)(1.0 / sqrt(1.0 - pow(options->beta2, t))),
+    };
+    return device->operations->adam(device, &adam, optimizer->count, parameters, gradients, optimizer->states[0],
+                                    optimizer->states[1], error);
+}
+
+static int step_rmsprop(struct optimizer *optimizer, const struct device *device, float *parameters,
+                        const float *gradients, struct kernel_error *error)
+{
+    const struct optimizer_options *options = &optimizer->options;
+    struct device_rmsprop rmsprop = {
+        .learning_rate = (float)options->learning_rate,
+        .alpha = (float)options->alpha,
+        .epsilon = (float)options->epsilon,
+        .momentum = (float)options->momentum,
+        .weight_decay = (float)options->weight_decay,
+    };
+    return device->operations->rmsprop(device, &rmsprop, optimizer->count, parameters, gradients, optimizer->states[0],
+                                       optimizer->states[1], error);
+}
+
+static int step_sgd(struct optimizer *optimizer, const struct device *device, float *parameters, const float *gradients,
+                    struct kernel_error *error)
+{
+    const struct optimizer_options *options = &optimizer->options;
+    struct device_sgd sgd = {
+        .learning_rate = (float)options->learning_rate,
+        .momentum = (float)options->momentum,
+        .weight_decay = (float)options->weight_decay,
+        .nesterov = options->nesterov,
+        .first = optimizer->steps == 0,
+    };
+    return device->operations->sgd(device, &sgd, optimizer->count, parameters, gradients, optimizer->states[0], error);
+}
+
+int optimizer_step(struct optimizer *optimizer, const struct device *device, float *parameters, float *gradients,
+                   struct kernel_error *error)
+{
+    int done = clip(optimizer, device, gradients, error);
+    if (done == 0) {
+        switch (optimizer->options.kind) {
+        case OPTIMIZER_SGD: done = step_sgd(optimizer, device, parameters, gradients, error); break;
+        case OPTIMIZER_RMSPROP: done = step_rmsprop(optimizer, device, parameters, gradients, error); break;
+        case OPTIMIZER_ADAM:
+        case OPTIMIZER_ADAMW: done = step_adam(optimizer, device, parameters, gradients, error); break;
+        }
     }
     if (done < 0) {
         return -1;
@@ -230,11 +338,13 @@ size_t optimizer_state_count(const struct optimizer *optimizer)
 
 float *optimizer_state(struct optimizer *optimizer, size_t index, const char **name)
 {
-    static const char *const adam_names[] = {"m", "v"};
+    static const char *const state_names[OPTIMIZER_COUNT][2] = {
+        [OPTIMIZER_SGD] = {"momentum", NULL}, [OPTIMIZER_ADAM] = {"m", "v"}, [OPTIMIZER_ADAMW] = {"m", "v"},
+        [OPTIMIZER_RMSPROP] = {"square", "momentum"}};
     if (index >= optimizer->state_count) {
         *name = NULL;
         return NULL;
     }
-    *name = optimizer->options.kind == OPTIMIZER_ADAM ? adam_names[index] : "momentum";
+    *name = state_names[optimizer->options.kind][index];
     return optimizer->states[index];
 }

@@ -342,7 +342,7 @@ Test(devices, optimisers)
         struct tensor p = tensor_packed(1, 1003), g = tensor_packed(1, 1003), m = tensor_packed(1, 1003);
         struct tensor s = tensor_packed(1, 1003), p2 = tensor_packed(1, 1003), m2 = tensor_packed(1, 1003);
         struct tensor s2 = tensor_packed(1, 1003);
-        for (int kind = 0; kind < 5; kind++) {
+        for (int kind = 0; kind < 7; kind++) {
             for (int64_t i = 0; i < 1003; i++) {
                 p2.data[i] = p.data[i];
                 m2.data[i] = m.data[i];
@@ -352,10 +352,17 @@ Test(devices, optimisers)
             const struct device_operations *ref = pair.ref->operations, *cpu = pair.cpu->operations;
             if (kind == 0) {
                 struct device_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0.01f,
-                                           .step_size = 0.05f, .root_scale = 3.0f};
+                                           .keep = 0.99f, .step_size = 0.05f, .root_scale = 3.0f};
                 cr_assert_eq(ref->adam(pair.ref, &adam, 1003, p.data, g.data, m.data, s.data, NULL), 0);
                 cr_assert_eq(cpu->adam(pair.cpu, &adam, 1003, p2.data, g.data, m2.data, s2.data, NULL), 0);
                 expect_same("v", &s2, &s, 1e-6, false);
+            } else if (kind >= 5) {
+                struct device_rmsprop rmsprop = {.learning_rate = 0.01f, .alpha = 0.9f, .epsilon = 1e-3f, .momentum = 0.7f,
+                                                 .weight_decay = 0.01f};
+                float *one = kind == 5 ? NULL : m.data, *other = kind == 5 ? NULL : m2.data;
+                cr_assert_eq(ref->rmsprop(pair.ref, &rmsprop, 1003, p.data, g.data, s.data, one, NULL), 0);
+                cr_assert_eq(cpu->rmsprop(pair.cpu, &rmsprop, 1003, p2.data, g.data, s2.data, other, NULL), 0);
+                expect_same("square", &s2, &s, 1e-6, false);
             } else {
                 struct device_sgd sgd = {.learning_rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f,
                                          .nesterov = kind == 3, .first = kind == 2};
@@ -368,6 +375,35 @@ Test(devices, optimisers)
         float *blocks[] = {p.data, g.data, m.data, s.data, p2.data, m2.data, s2.data};
         for (size_t i = 0; i < 7; i++) {
             free(blocks[i]);
+        }
+        close_pair(&pair);
+    }
+}
+
+Test(devices, clipping)
+{
+    for (size_t v = 0; v < VARIANTS; v++) {
+        struct pair pair;
+        if (!open_pair(&pair, variants[v])) {
+            continue;
+        }
+        static const int64_t counts[] = {1, 7, 64, 1003, 9001};
+        for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+            struct tensor g = tensor_packed(1, counts[i]), g2 = tensor_packed(1, counts[i]);
+            memcpy(g2.data, g.data, (size_t)counts[i] * sizeof(float));
+            double norm, norm2;
+            size_t count = (size_t)counts[i];
+            cr_assert_eq(pair.ref->operations->squared_norm(pair.ref, count, g.data, &norm, NULL), 0);
+            cr_assert_eq(pair.cpu->operations->squared_norm(pair.cpu, count, g.data, &norm2, NULL), 0);
+            cr_expect(fabs(norm2 - norm) <= 1e-6 * norm, "%g %g", norm2, norm);
+            cr_assert_eq(pair.ref->operations->clip(pair.ref, 0.7f, 0.5f, count, g.data, NULL), 0);
+            cr_assert_eq(pair.cpu->operations->clip(pair.cpu, 0.7f, 0.5f, count, g2.data, NULL), 0);
+            cr_expect_arr_eq(g2.data, g.data, count * sizeof(float));
+            g.data[counts[i] - 1] = NAN;
+            cr_assert_eq(pair.cpu->operations->squared_norm(pair.cpu, count, g.data, &norm2, NULL), 0);
+            cr_expect(isnan(norm2));
+            free(g.data);
+            free(g2.data);
         }
         close_pair(&pair);
     }

@@ -52,6 +52,71 @@ Test(optimizer, formulas)
     cr_expect_float_eq(three_steps(&options), p, 1e-5);
 }
 
+/* Five steps on f(p) = (p0^2 + 3 p1^2) / 2 from (1, -2). */
+static void expect_as_pytorch(const char *name, const char *const *fields, const double *values, double p0, double p1)
+{
+    static const char *const devices[] = {"ref", "cpu"};
+    struct kernel_error error = {0};
+    struct optimizer_options options;
+    cr_assert_eq(optimizer_options_init(&options, name, &error), 0);
+    for (size_t i = 0; fields[i] != NULL; i++) {
+        cr_assert_eq(optimizer_options_set(&options, fields[i], values[i], &error), 1, "%s", error.message);
+    }
+    for (size_t d = 0; d < 2; d++) {
+        struct device *device = device_open(devices[d], 1, &error);
+        struct optimizer *optimizer = optimizer_new(&options, 2, &error);
+        cr_assert(device != NULL && optimizer != NULL, "%s", error.message);
+        float p[] = {1.0f, -2.0f};
+        for (int i = 0; i < 5; i++) {
+            float g[] = {p[0], 3.0f * p[1]};
+            cr_assert_eq(optimizer_step(optimizer, device, p, g, &error), 0, "%s", error.message);
+        }
+        cr_expect_float_eq((double)p[0], p0, 1e-5, "%s on %s: %.9g", name, devices[d], (double)p[0]);
+        cr_expect_float_eq((double)p[1], p1, 1e-5, "%s on %s: %.9g", name, devices[d], (double)p[1]);
+        optimizer_free(optimizer);
+        device_close(device);
+    }
+}
+
+#define FIELDS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define VALUES(...) (const double[]){__VA_ARGS__}
+
+/* The expected values are what PyTorch 2 computes in double with the same options. */
+Test(optimizer, steps_are_those_of_pytorch)
+{
+    expect_as_pytorch("rmsprop", FIELDS(NULL), NULL, 0.696465799281033, -1.685481581109753);
+    expect_as_pytorch("rmsprop", FIELDS("learning_rate", "alpha", "momentum", "weight_decay"), VALUES(0.02, 0.9, 0.8, 0.1),
+                      0.49575550824049236, -1.4796425352303808);
+    expect_as_pytorch("adamw", FIELDS(NULL), NULL, 0.9949505414563626, -1.9949003236845813);
+    expect_as_pytorch("adamw", FIELDS("learning_rate", "weight_decay"), VALUES(0.1, 0.2), 0.4337381616739022,
+                      -1.3319075575021182);
+    expect_as_pytorch("adam", FIELDS("learning_rate", "weight_decay"), VALUES(0.1, 0.2), 0.5079636610395944,
+                      -1.5029557808082719);
+    expect_as_pytorch("sgd", FIELDS("learning_rate", "clip_norm"), VALUES(0.1, 0.5), 0.9574956391901762,
+                      -1.753641930679364);
+    expect_as_pytorch("sgd", FIELDS("learning_rate", "clip_value", "momentum", "nesterov"), VALUES(0.1, 0.3, 0.9, 1),
+                      0.4951092999999999, -1.4951093);
+}
+
+Test(optimizer, gradients_that_are_not_finite_are_not_clipped_into_good_ones)
+{
+    struct kernel_error error = {0};
+    struct optimizer_options options;
+    struct device *device = device_open("cpu", 1, &error);
+    static const char *const clips[] = {"clip_norm", "clip_value"};
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(optimizer_options_init(&options, "sgd", NULL), 0);
+        cr_assert_eq(optimizer_options_set(&options, clips[i], 1.0, NULL), 1);
+        struct optimizer *optimizer = optimizer_new(&options, 2, &error);
+        float p[] = {1.0f, 2.0f}, g[] = {NAN, INFINITY};
+        cr_expect_eq(optimizer_step(optimizer, device, p, g, &error), -1);
+        cr_expect_eq(error.code, KERNEL_ERROR_NONFINITE);
+        cr_expect(p[0] == 1.0f && p[1] == 2.0f && optimizer_steps(optimizer) == 0);
+        optimizer_free(optimizer);
+    }
+    device_close(device);
+}
+
 static void expect_refused(const char *name, const char *field, double value)
 {
     struct kernel_error error = {0};
@@ -71,11 +136,20 @@ Test(optimizer, values_out_of_range_are_refused_by_name)
         expect_refused("adam", "epsilon", bad[i]);
         expect_refused("adam", "weight_decay", bad[i]);
         expect_refused("sgd", "momentum", bad[i]);
+        expect_refused("rmsprop", "alpha", bad[i]);
+        expect_refused("rmsprop", "momentum", bad[i]);
+        expect_refused("adamw", "weight_decay", bad[i]);
+        expect_refused("adam", "clip_norm", bad[i]);
+        expect_refused("sgd", "clip_value", bad[i]);
         expect_refused("sgd", "nesterov", bad[i]);
     }
     expect_refused("adam", "learning_rate", 0.0);
     expect_refused("adam", "beta1", 1.0);
     expect_refused("adam", "momentum", 0.5);
+    expect_refused("adam", "alpha", 0.5);
+    expect_refused("rmsprop", "nesterov", 1.0);
+    expect_refused("rmsprop", "beta1", 0.5);
+    expect_refused("sgd", "clip_norm", 0.0);
     expect_refused("adam", "nesterov", 1.0);
     expect_refused("sgd", "beta1", 0.5);
     struct kernel_error error = {0};
@@ -89,6 +163,10 @@ Test(optimizer, values_out_of_range_are_refused_by_name)
     cr_expect_not_null(strstr(error.message, "nesterov"));
     options.nesterov = false;
     options.momentum = 0.9;
+    options.clip_norm = options.clip_value = 1.0;
+    cr_expect_null(optimizer_new(&options, 4, &error));
+    cr_expect_not_null(strstr(error.message, "clip_value"));
+    options.clip_norm = 0.0;
     cr_expect_null(optimizer_new(&options, SIZE_MAX / 2, &error));
     cr_expect_eq(error.code, KERNEL_ERROR_MEMORY);
 }
