@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bar.h"
 #include "cli/commands.h"
-#include "cli/json.h"
-#include "cli/select.h"
+#include "cli/output.h"
+#include "cli/select_model.h"
 #include "cli/text.h"
-#include "hub/model.h"
+#include "hub/blob.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,79 +103,13 @@ static int write_file(struct cli *cli, const bson_oid_t *id, const char *path)
     return code;
 }
 
-/* The best by a key is one that has it: without this, a key that no model has would give just any model. */
-static void require_key(struct cli *cli, const bson_t *sort, struct select_conditions *conditions)
-{
-    bson_t condition = BSON_INITIALIZER, inner;
-    bson_iter_t key;
-
-    if (cli_text(cli, "sort") != NULL && bson_iter_init(&key, sort) && bson_iter_next(&key)) {
-        BSON_APPEND_DOCUMENT_BEGIN(&condition, bson_iter_key(&key), &inner);
-        BSON_APPEND_NULL(&inner, "$ne");
-        bson_append_document_end(&condition, &inner);
-        select_add(conditions, &condition);
-    }
-    bson_destroy(&condition);
-}
-
-static int say_nothing_found(struct cli *cli, const bson_t *all, const bson_t *sort)
-{
-    bson_iter_t key;
-    int64_t others = select_count(cli, &select_models, all);
-
-    if (others > 0 && bson_iter_init(&key, sort) && bson_iter_next(&key)) {
-        char text[64];
-        return cli_say(CLI_NOTHING, "--sort: none of %s has '%s'",
-                       cli_plural(text, sizeof text, others, "matching model"), bson_iter_key(&key));
-    }
-    return others < 0 ? CLI_FAILED : cli_say(CLI_NOTHING, "no models found");
-}
-
-static int find_model(struct cli *cli, bson_t *model)
-{
-    struct select_conditions conditions;
-    bson_t filter, all, sort;
-    bson_error_t error;
-
-    bson_init(model);
-    select_init(&conditions);
-    int code = select_sort(cli, "created_at:desc", &sort);
-    if (code == CLI_DONE) {
-        code = select_take_options(cli, &conditions);
-    }
-    if (code == CLI_DONE && cli->argument_count == 0 && conditions.count == 0 && cli_text(cli, "sort") == NULL) {
-        code = cli_usage(cli, "which model? Name it, or use --where and --sort accuracy:desc");
-    }
-    if (code == CLI_DONE) {
-        code = cli_open(cli, HUB_OPEN_EXISTING);
-    }
-    if (code == CLI_DONE) {
-        code = select_take_arguments(cli, &select_models, &conditions);
-    }
-    if (code == CLI_DONE) {
-        select_filter(&conditions, &all);
-        require_key(cli, &sort, &conditions);
-        select_filter(&conditions, &filter);
-        bson_destroy(model);
-        int found = model_find_one(cli->hub, &filter, &sort, model, &error);
-        bson_destroy(&filter);
-        if (found <= 0) {
-            code = found < 0 ? cli_fail(&error) : say_nothing_found(cli, &all, &sort);
-        }
-        bson_destroy(&all);
-    }
-    bson_destroy(&sort);
-    select_destroy(&conditions);
-    return code;
-}
-
 static int run(struct cli *cli)
 {
     bson_t model;
     bson_iter_t blob;
     char *path = NULL;
 
-    int code = find_model(cli, &model);
+    int code = select_model(cli, cli->argument_count > 0 ? cli->arguments[0] : NULL, &model);
     if (code != CLI_DONE) {
         goto out;
     }
