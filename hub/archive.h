@@ -49,8 +49,8 @@ struct archive_export_options {
 };
 
 /* Writes the archive to file (from where it stands; flushed, not synced). Consistent beside runners, saves and gc: tasks
- * are read first, then what they lead to, and every document comes after its blobs. What is deleted meanwhile is left out
- * with what points to it. */
+ * are read first, then what they lead to, and every document comes after its blobs. What is deleted meanwhile is left out;
+ * a task whose model was, goes in as a task without one. */
 int archive_export(struct hub *hub, FILE *file, const struct archive_export_options *options,
                    struct archive_summary *summary, bson_error_t *error);
 

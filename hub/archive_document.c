@@ -75,6 +75,32 @@ int archive_normalize(const char *collection, const bson_t *document, bson_t *ou
     return 1;
 }
 
+/* As task_forget_model leaves a result; nothing is left to publish of it. */
+static void reduce_result(const bson_t *result, bson_t *out)
+{
+    hub_copy_without(result, out, "blob_id", "model", "deleted", NULL);
+    BSON_APPEND_BOOL(out, "deleted", true);
+}
+
+void archive_reduce_task(const bson_t *task, bool without_checkpoint, bool without_weights, bson_t *out)
+{
+    bson_iter_t iter;
+    bson_t result, inner;
+    bool more = bson_iter_init(&iter, task);
+    while (more && bson_iter_next(&iter)) {
+        const char *key = bson_iter_key(&iter);
+        if (without_weights && strcmp(key, "result") == 0 && hub_view(task, "result", &result)) {
+            BSON_APPEND_DOCUMENT_BEGIN(out, "result", &inner);
+            reduce_result(&result, &inner);
+            bson_append_document_end(out, &inner);
+        } else if (without_weights && strcmp(key, "published") == 0) {
+            BSON_APPEND_BOOL(out, "published", true);
+        } else if (!(without_checkpoint && strcmp(key, "checkpoint") == 0)) {
+            bson_append_iter(out, key, -1, &iter);
+        }
+    }
+}
+
 /* ---- pointers ---- */
 
 static void add_pointer(const bson_iter_t *iter, bson_oid_t **list, size_t *count, size_t *capacity)

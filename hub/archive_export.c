@@ -259,9 +259,9 @@ static int write_numbers(struct exporter *exporter, bson_error_t *error)
 
 /* ---- documents ---- */
 
-/* Whether the hub still has the document and it still points to the blob. */
+/* Whether the document still points to the blob: 1, 0, -1. *there: whether the hub still has it. */
 static int still_points(struct exporter *exporter, const char *collection, const bson_t *document, const bson_oid_t *blob,
-                        bson_error_t *error)
+                        bool *there, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, now;
     bson_iter_t iter;
@@ -278,6 +278,7 @@ static int still_points(struct exporter *exporter, const char *collection, const
     bson_free(list);
     bson_destroy(&now);
     bson_destroy(&filter);
+    *there = result > 0;
     return result < 0 ? -1 : points;
 }
 
@@ -288,24 +289,38 @@ static bool is_checkpoint(const bson_t *task, const bson_oid_t *blob)
            BSON_ITER_HOLDS_OID(&value) && bson_oid_equal(bson_iter_oid(&value), blob);
 }
 
-/* A blob could not be had. 1 go on without the document, 2 without the task's checkpoint, -1. */
+/* What of a task is left behind, where the rest of it goes in. */
+enum { WITHOUT_CHECKPOINT = 1, WITHOUT_WEIGHTS = 2 };
+
+/* A task stopped pointing to the blob after it was read: it was claimed, restarted, or its model was deleted. */
+static int handle_changed_task(struct exporter *exporter, const char *id, bool checkpoint, unsigned *dropped)
+{
+    if (!checkpoint) {
+        exporter_note(exporter, "tasks %s: its model was deleted meanwhile: it goes in without", id);
+    }
+    *dropped |= checkpoint ? WITHOUT_CHECKPOINT : WITHOUT_WEIGHTS;
+    return 1;
+}
+
+/* A blob could not be had. 1 go on without what *dropped says of the task, 0 without the document, -1. */
 static int handle_missing(struct exporter *exporter, const char *collection, const bson_t *document,
-                          const bson_oid_t *blob, const char *why, bson_error_t *error)
+                          const bson_oid_t *blob, const char *why, unsigned *dropped, bson_error_t *error)
 {
     char id[160], oid[25];
+    bool there;
     archive_id_text(document, id, sizeof id);
     bson_oid_to_string(blob, oid);
-    int points = still_points(exporter, collection, document, blob, error);
+    int points = still_points(exporter, collection, document, blob, &there, error);
     if (points < 0) {
         return -1;
     }
-    bool checkpoint = strcmp(collection, "tasks") == 0 && is_checkpoint(document, blob);
-    if (points == 0 && checkpoint) {
-        return 2; /* the work has gone on; from this one it begins anew */
+    bool task = strcmp(collection, "tasks") == 0, checkpoint = task && is_checkpoint(document, blob);
+    if (points == 0 && task && there) {
+        return handle_changed_task(exporter, id, checkpoint, dropped);
     }
     if (points == 0) {
         exporter_note(exporter, "%s %s was deleted meanwhile: left out", collection, id);
-        return 1;
+        return 0;
     }
     if (!exporter->options->skip_damaged) {
         return hub_error(error, HUB_ERROR_CORRUPT,
@@ -314,28 +329,27 @@ static int handle_missing(struct exporter *exporter, const char *collection, con
     }
     exporter_note(exporter, "%s %s: blob %s: %s: left out%s", collection, id, oid, why,
                   checkpoint ? " (the checkpoint; the task begins anew)" : "");
-    return checkpoint ? 2 : 1;
+    *dropped |= checkpoint ? WITHOUT_CHECKPOINT : 0;
+    return checkpoint;
 }
 
-/* The document's blobs: 1, 0 leave the document out, 2 leave its checkpoint out, -1. */
-static int write_blobs(struct exporter *exporter, const char *collection, const bson_t *document, bson_error_t *error)
+/* The document's blobs: 1, with what is to be left out of it in *dropped; 0 leave the document out; -1. */
+static int write_blobs(struct exporter *exporter, const char *collection, const bson_t *document, unsigned *dropped,
+                       bson_error_t *error)
 {
     const char *project = hub_text(document, "project");
     bson_oid_t *blobs;
     char why[200];
     int result = 1;
-    bool without_checkpoint = false;
     size_t found = archive_pointers(collection, document, &blobs);
     for (size_t i = 0; i < found && result > 0; i++) {
         result = exporter_write_blob(exporter, project != NULL ? project : "", &blobs[i], why, error);
         if (result == 0) {
-            result = handle_missing(exporter, collection, document, &blobs[i], why, error);
-            without_checkpoint = without_checkpoint || result == 2;
-            result = result == 1 ? 0 : result;
+            result = handle_missing(exporter, collection, document, &blobs[i], why, dropped, error);
         }
     }
     bson_free(blobs);
-    return result > 0 && without_checkpoint ? 2 : result;
+    return result;
 }
 
 /* What no import would take (nested too deeply, an array that begins elsewhere than at 0): 1, 0 left out, -1. */
@@ -358,14 +372,14 @@ static int check_sound(struct exporter *exporter, int collection, const bson_t *
 static int write_document(struct exporter *exporter, int collection, const bson_t *document, bson_error_t *error)
 {
     bson_t own = BSON_INITIALIZER;
+    unsigned dropped = 0;
     int result = check_sound(exporter, collection, document, error);
     if (result > 0) {
-        result = write_blobs(exporter, archive_collections[collection], document, error);
+        result = write_blobs(exporter, archive_collections[collection], document, &dropped, error);
     }
-    if (result == 2) {
-        hub_copy_without(document, &own, "checkpoint", NULL);
+    if (result > 0 && dropped != 0) {
+        archive_reduce_task(document, (dropped & WITHOUT_CHECKPOINT) != 0, (dropped & WITHOUT_WEIGHTS) != 0, &own);
         document = &own;
-        result = 1;
     }
     char id[128];
     if (result == 0 && task_document_id(document, id)) {

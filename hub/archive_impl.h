@@ -25,6 +25,8 @@ int archive_collection_index(const char *collection);
 /* The document as an archive holds it, into *out (initialised always): running tasks as ready, without claim, request,
  * progress and stamps; files documents without gc's mark. 1; 0: archives leave it out (a runner that lives). */
 int archive_normalize(const char *collection, const bson_t *document, bson_t *out);
+/* Appends the task to *out, as it is once its checkpoint is taken off, or its model (and with it the weights) was deleted. */
+void archive_reduce_task(const bson_t *task, bool without_checkpoint, bool without_weights, bson_t *out);
 /* The blobs that the document points to, in order (bson_free *list). */
 size_t archive_pointers(const char *collection, const bson_t *document, bson_oid_t **list);
 /* Whether the bytes are BSON throughout, of at most 200 levels. */

@@ -249,6 +249,56 @@ HUB_TEST(archive, what_is_deleted_meanwhile_is_left_out)
     bson_free(copied);
 }
 
+/* As the user does it, and gc after that. */
+static void delete_model_meanwhile(void *data, const struct archive_progress *progress)
+{
+    struct meddling *meddling = data;
+    struct gc_report collected;
+    if (meddling->done || progress->documents == 0) {
+        return;
+    }
+    meddling->done = true;
+    struct hub *hub = hub_open(meddling->uri, NULL, HUB_OPEN_EXISTING, NULL);
+    bson_t *filter = json("%s", meddling->filter);
+    cr_assert_eq(GOOD(model_delete(hub, filter, error)), 1);
+    cr_assert_eq(GOOD(gc_run(hub, 100, false, &collected, error)), 1);
+    cr_assert_eq(collected.blobs_deleted, 1);
+    bson_destroy(filter);
+    hub_close(hub);
+}
+
+HUB_TEST(archive, a_task_whose_model_is_deleted_meanwhile_goes_in_without_it)
+{
+    struct meddling meddling = {.uri = uri, .collection = "models", .filter = "{'name': 'three chunks'}"};
+    struct archive_export_options options = {
+        .live = true, .progress = delete_model_meanwhile, .note = keep_note, .data = &meddling};
+    struct archive_summary summary;
+    bson_t model, task;
+    char *copied, *filter;
+    fill_hub(hub);
+    read_one(hub, "models", meddling.filter, &model);
+    filter = bson_strdup_printf("{'_id': '%s'}", text_of(&model, "task"));
+    bson_destroy(&model);
+    FILE *file = tmpfile();
+    GOOD(archive_export(hub, file, &options, &summary, error));
+    cr_expect(meddling.done);
+    cr_expect_eq(meddling.notes, 1, "%s", meddling.note);
+    struct hub *copy = new_hub(false, &copied);
+    struct archive_import_report report = imported(copy, file, NULL, NULL);
+    cr_expect(report.digest_checked);
+    read_one(copy, "tasks", filter, &task);
+    cr_expect_str_eq(text_of(&task, "state"), "done");
+    cr_expect(has(&task, "result.metrics") && has(&task, "result.deleted"));
+    cr_expect_not(has(&task, "result.blob_id"));
+    cr_expect_eq(count_in(copy, "models", "{'name': 'three chunks'}"), 0);
+    expect_sound(copy);
+    bson_destroy(&task);
+    fclose(file);
+    hub_close(copy);
+    bson_free(filter);
+    bson_free(copied);
+}
+
 HUB_TEST(archive, a_damaged_blob_ends_the_export_or_is_left_out)
 {
     struct meddling meddling = {.uri = uri, .collection = "models", .filter = "{'name': 'by hand'}", .blobs = true};
