@@ -29,7 +29,7 @@ struct dataset_writer {
     char session[HUB_ID_SIZE];
     struct part *parts;
     size_t count, capacity;
-    int64_t beaten;
+    int64_t beaten, announced; /* announced: uploads of this session */
 };
 
 static int read_newest(struct hub *hub, const char *name, bson_t *dataset, bson_error_t *error)
@@ -131,13 +131,20 @@ static bool find_existing(const bson_t *newest, struct part *part)
     return false;
 }
 
+/* Beats; an upload that gc has taken goes no further. */
+static int hold(struct dataset_writer *writer, bson_error_t *error)
+{
+    int held = gc_session_hold(writer->hub, writer->session, writer->announced, error);
+    return held == 0 ? gc_session_lost(error) : held;
+}
+
 static int beat(struct dataset_writer *writer, bson_error_t *error)
 {
     if (hub_boottime() - writer->beaten < GC_BEAT_MS) {
         return 1;
     }
     writer->beaten = hub_boottime();
-    return gc_session_beat(writer->hub, writer->session, error);
+    return hold(writer, error);
 }
 
 static int upload(struct dataset_writer *writer, struct part *part, const uint8_t *data, size_t length,
@@ -152,8 +159,12 @@ static int upload(struct dataset_writer *writer, struct part *part, const uint8_
     snprintf(filename, sizeof filename, "%s-%s-%zu.safetensors", writer->session, part->split, writer->count);
     BSON_APPEND_UTF8(&metadata, "project", hub_project(writer->hub));
     BSON_APPEND_UTF8(&metadata, "kind", "dataset");
-    if (gc_announce_session(writer->hub, &part->blob_id, NULL, 0, NULL, writer->session, error) < 0 ||
-        (blob = blob_writer_open(hub_store(writer->hub), &part->blob_id, filename, &metadata, error)) == NULL) {
+    if (gc_announce_session(writer->hub, &part->blob_id, NULL, 0, NULL, writer->session, error) < 0) {
+        goto out;
+    }
+    writer->announced++;
+    blob = blob_writer_open(hub_store(writer->hub), &part->blob_id, filename, &metadata, error);
+    if (blob == NULL) {
         goto out;
     }
     for (size_t left = length; left > 0;) {
@@ -388,19 +399,18 @@ static int insert(struct dataset_writer *writer, const char *digest, bson_t *dat
     return hub_error(error, HUB_ERROR_CONFLICT, "dataset \"%.200s\": other writers keep saving versions of it; try again", name);
 }
 
-/* The manifest stands; are its blobs there? Else it is taken back. */
+/* The manifest stands; were its blobs still announced, and are they there? Else it is taken back. */
 static int keep_parts(struct dataset_writer *writer, const bson_t *dataset, bson_error_t *error)
 {
-    int result = 1;
+    int result = gc_session_hold(writer->hub, writer->session, writer->announced, error);
     for (size_t i = 0; i < writer->count && result > 0; i++) {
         result = gc_keep(writer->hub, &writer->parts[i].blob_id, error);
     }
     if (result == 0) {
         bson_t filter = BSON_INITIALIZER;
         BSON_APPEND_UTF8(&filter, "_id", hub_text(dataset, "_id"));
-        store_delete(hub_store(writer->hub), DATASETS, &filter, NULL);
+        result = store_delete(hub_store(writer->hub), DATASETS, &filter, error) < 0 ? -1 : gc_session_lost(error);
         bson_destroy(&filter);
-        result = hub_error(error, HUB_ERROR_CONFLICT, "parts of the dataset were collected while it was saved: save it again");
     }
     return result;
 }
@@ -413,7 +423,8 @@ int dataset_writer_finish(struct dataset_writer *writer, bson_t *dataset, bson_e
         return hub_error(error, HUB_ERROR_INVALID, "dataset.parts: it has no data");
     }
     compute_digest(writer, digest);
-    int result = insert(writer, digest, dataset, error);
+    int result = writer->announced > 0 ? hold(writer, error) : 1;
+    result = result < 0 ? -1 : insert(writer, digest, dataset, error);
     if (result > 0 && keep_parts(writer, dataset, error) < 0) {
         result = -1;
     }

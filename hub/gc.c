@@ -134,7 +134,108 @@ static int collect_blobs(struct gc *gc, bson_error_t *error)
     return more;
 }
 
+/* ---- what is left of uploads ---- */
+
+/* Takes the entry away if it is stale, and nobody has beaten since: 1, 0, -1. */
+static int remove_stale(struct gc *gc, const bson_t *upload, bson_error_t *error)
+{
+    static const char *const keys[] = {"_id", "claim", "beat"};
+    bson_t filter = BSON_INITIALIZER;
+    bson_iter_t iter;
+    int64_t deleted = gc_is_stale(gc, upload, error);
+    for (size_t i = 0; i < 3; i++) {
+        task_append_same(&filter, keys[i], bson_iter_init_find(&iter, upload, keys[i]) ? &iter : NULL);
+    }
+    if (deleted > 0 && !gc->dry_run) {
+        TL_FAULT("gc_upload.before");
+        deleted = store_delete(hub_store(gc->hub), GC_UPLOADS, &filter, error);
+    }
+    bson_destroy(&filter);
+    gc->report->uploads_removed += deleted > 0 ? deleted : 0;
+    return deleted < 0 ? -1 : deleted > 0;
+}
+
+static int collect_uploads(struct gc *gc, bson_error_t *error)
+{
+    const bson_t *upload;
+    int next;
+    struct store_cursor *cursor = store_find(hub_store(gc->hub), GC_UPLOADS, NULL, NULL, error);
+    if (cursor == NULL) {
+        return -1;
+    }
+    while ((next = store_cursor_next(cursor, &upload, error)) == 1) {
+        if (remove_stale(gc, upload, error) < 0) {
+            next = -1;
+            break;
+        }
+    }
+    store_cursor_close(cursor);
+    return next;
+}
+
 /* ---- chunks without a files document ---- */
+
+/* Whoever uploads without a claim asks for its entry after its document stands: so the entry goes before the chunks,
+ * and only while it stands still. 1 it is gone by our hand (or would be), 0 it moves, or somebody else saw to it, -1. */
+static int take_entry(struct gc *gc, const bson_oid_t *id, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, upload;
+    BSON_APPEND_OID(&filter, "_id", id);
+    int result = store_find_one(hub_store(gc->hub), GC_UPLOADS, &filter, NULL, &upload, error);
+    if (result > 0) {
+        /* A dry run leaves it to be counted with the others. */
+        result = gc->dry_run ? gc_is_stale(gc, &upload, error) : remove_stale(gc, &upload, error);
+    }
+    bson_destroy(&upload);
+    bson_destroy(&filter);
+    return result;
+}
+
+static int take_entries(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct gc_candidate *candidate = &batch->list[i];
+        int taken = candidate->announced && !candidate->pointed ? take_entry(gc, &candidate->id, error) : 1;
+        if (taken < 0) {
+            return -1;
+        }
+        candidate->pointed = candidate->pointed || taken == 0;
+    }
+    return 1;
+}
+
+static int read_chunk_length(struct gc *gc, const bson_oid_t *id, int order, int64_t *length, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, sort = BSON_INITIALIZER, chunk;
+    bson_iter_t iter;
+    bson_subtype_t subtype;
+    uint32_t bytes = 0;
+    const uint8_t *data;
+    BSON_APPEND_OID(&filter, "files_id", id);
+    BSON_APPEND_INT32(&sort, "n", order);
+    struct store_find_options options = {.sort = &sort, .limit = 1, .any_tie = true};
+    int result = store_find_one(hub_store(gc->hub), CHUNKS, &filter, &options, &chunk, error);
+    if (result > 0 && bson_iter_init_find(&iter, &chunk, "data") && BSON_ITER_HOLDS_BINARY(&iter)) {
+        bson_iter_binary(&iter, &subtype, &bytes, &data);
+    }
+    *length = bytes;
+    bson_destroy(&chunk);
+    bson_destroy(&sort);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* No files document says how long they are: all chunks but the last are as long as the first. */
+static int collect_orphan(struct gc *gc, const bson_oid_t *id, bson_error_t *error)
+{
+    int64_t first, last;
+    if (read_chunk_length(gc, id, 1, &first, error) < 0 || read_chunk_length(gc, id, -1, &last, error) < 0) {
+        return -1;
+    }
+    int64_t count = delete_chunks(gc, id, error);
+    gc->report->bytes_freed += count > 0 ? (count - 1) * first + last : 0;
+    return count < 0 ? -1 : 1;
+}
 
 static int collect_chunks(struct gc *gc, bson_error_t *error)
 {
@@ -144,50 +245,17 @@ static int collect_chunks(struct gc *gc, bson_error_t *error)
     memset(&last, 0, sizeof last);
     while ((more = gc_next_chunks(gc, &last, &batch, error)) > 0) {
         /* The announcement comes before the first chunk and goes after the files document is there: in this order. */
-        if (gc_find_uploads(gc, &batch, error) < 0 || gc_find_files(gc, &batch, error) < 0) {
+        if (gc_find_uploads(gc, &batch, error) < 0 || take_entries(gc, &batch, error) < 0 ||
+            gc_find_files(gc, &batch, error) < 0) {
             return -1;
         }
         for (size_t i = 0; i < batch.count; i++) {
-            if (!batch.list[i].pointed && delete_chunks(gc, &batch.list[i].id, error) < 0) {
+            if (!batch.list[i].pointed && collect_orphan(gc, &batch.list[i].id, error) < 0) {
                 return -1;
             }
         }
     }
     return more;
-}
-
-/* ---- what is left of uploads ---- */
-
-static int collect_uploads(struct gc *gc, bson_error_t *error)
-{
-    const bson_t *upload;
-    int next, stale;
-    struct store_cursor *cursor = store_find(hub_store(gc->hub), GC_UPLOADS, NULL, NULL, error);
-    if (cursor == NULL) {
-        return -1;
-    }
-    while ((next = store_cursor_next(cursor, &upload, error)) == 1) {
-        static const char *const keys[] = {"_id", "claim", "beat"};
-        bson_t filter = BSON_INITIALIZER;
-        bson_iter_t iter;
-        int64_t deleted = 0;
-        stale = gc_is_stale(gc, upload, error);
-        for (size_t i = 0; i < 3; i++) {
-            task_append_same(&filter, keys[i], bson_iter_init_find(&iter, upload, keys[i]) ? &iter : NULL);
-        }
-        if (stale > 0) {
-            TL_FAULT("gc_upload.before");
-            deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), GC_UPLOADS, &filter, error);
-        }
-        bson_destroy(&filter);
-        if (stale < 0 || deleted < 0) {
-            next = -1;
-            break;
-        }
-        gc->report->uploads_removed += deleted;
-    }
-    store_cursor_close(cursor);
-    return next;
 }
 
 /* ---- tombstones ---- */

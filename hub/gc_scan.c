@@ -370,6 +370,9 @@ int gc_find_uploads(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
         if (candidate != NULL && stale == 0) {
             candidate->pointed = true;
         }
+        if (candidate != NULL && stale > 0) {
+            candidate->announced = !has_claim(upload);
+        }
     }
     store_cursor_close(cursor);
     return next;

@@ -30,6 +30,7 @@ struct gc_candidate {
     bson_oid_t id;
     int64_t length;
     bool pointed;
+    bool announced; /* by an upload without a claim that stands still */
 };
 
 struct gc_batch {

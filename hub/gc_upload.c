@@ -57,7 +57,8 @@ int gc_announce(struct hub *hub, const bson_oid_t *blob_id, const char *task_id,
     return gc_announce_session(hub, blob_id, task_id, 0, claim_id, NULL, error);
 }
 
-static int beat(struct hub *hub, const bson_t *filter, bson_error_t *error)
+/* How many were there to beat. */
+static int64_t beat_all(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
     bson_t update = BSON_INITIALIZER, part;
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
@@ -65,6 +66,12 @@ static int beat(struct hub *hub, const bson_t *filter, bson_error_t *error)
     bson_append_document_end(&update, &part);
     int64_t result = store_update(hub_store(hub), GC_UPLOADS, filter, &update, error);
     bson_destroy(&update);
+    return result;
+}
+
+static int beat(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    int64_t result = beat_all(hub, filter, error);
     return result < 0 ? -1 : result > 0;
 }
 
@@ -84,6 +91,31 @@ int gc_session_beat(struct hub *hub, const char *session, bson_error_t *error)
     int result = beat(hub, &filter, error);
     bson_destroy(&filter);
     return result;
+}
+
+int gc_session_hold(struct hub *hub, const char *session, int64_t entries, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    bson_error_t inner;
+    int64_t result = entries > 0 ? -1 : 0;
+    BSON_APPEND_UTF8(&filter, "session", session);
+    for (int i = 0; i < TASK_WRITE_TRIES && result < 0; i++) {
+        result = beat_all(hub, &filter, &inner);
+        if (result < 0 && !hub_unknown(&inner)) {
+            break;
+        }
+    }
+    if (result < 0 && error != NULL) {
+        *error = inner;
+    }
+    bson_destroy(&filter);
+    return result < 0 ? -1 : result >= entries;
+}
+
+int gc_session_lost(bson_error_t *error)
+{
+    return hub_error(error, HUB_ERROR_CONFLICT,
+                     "the upload stood still for so long that gc collected it: nothing was saved; save it again");
 }
 
 int gc_upload_done(struct hub *hub, const bson_oid_t *blob_id, bson_error_t *error)

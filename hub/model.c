@@ -16,6 +16,13 @@
 
 /* ---- saving ---- */
 
+/* Beats; an upload that gc has taken goes no further. */
+static int hold(struct hub *hub, const char *session, bson_error_t *error)
+{
+    int held = gc_session_hold(hub, session, 1, error);
+    return held == 0 ? gc_session_lost(error) : held;
+}
+
 /* Streams the weights, beating on. */
 static int upload(struct hub *hub, const char *session, const bson_oid_t *blob_id, const bson_t *metadata,
                   const char *filename, int64_t (*read)(void *data, void *buffer, size_t size), void *data,
@@ -33,7 +40,7 @@ static int upload(struct hub *hub, const char *session, const bson_oid_t *blob_i
             goto out;
         }
         if (hub_boottime() - beaten >= GC_BEAT_MS) {
-            if (gc_session_beat(hub, session, error) < 0) {
+            if (hold(hub, session, error) < 0) {
                 goto out;
             }
             beaten = hub_boottime();
@@ -43,7 +50,7 @@ static int upload(struct hub *hub, const char *session, const bson_oid_t *blob_i
         hub_error(error, HUB_ERROR_IO, "the weights could not be read to their end");
         goto out;
     }
-    result = blob_writer_finish(writer, info, error);
+    result = hold(hub, session, error) < 0 ? -1 : blob_writer_finish(writer, info, error);
 out:
     blob_writer_close(writer);
     bson_free(buffer);
@@ -130,11 +137,13 @@ int model_save(struct hub *hub, const bson_t *fields, int64_t (*read)(void *data
         goto out;
     }
     TL_FAULT("save_model.after");
-    /* No claim protects this upload: is the blob still there now that the model points to it? */
-    result = gc_keep(hub, &blob_id, error);
+    /* No claim protects this upload: was it still announced, and is the blob there, now that the model points to it? */
+    result = gc_session_hold(hub, session, 1, error);
+    if (result > 0) {
+        result = gc_keep(hub, &blob_id, error);
+    }
     if (result == 0) {
-        delete_one(hub, &composed, NULL);
-        result = hub_error(error, HUB_ERROR_CONFLICT, "the weights were collected while they were saved: save them again");
+        result = delete_one(hub, &composed, error) < 0 ? -1 : gc_session_lost(error);
     }
     if (result > 0) {
         gc_session_done(hub, session, NULL); /* stale anyway once its beat stands still */

@@ -121,6 +121,7 @@ HUB_TEST(gc, an_upload_under_a_claim_lives_as_long_as_the_claim)
     struct gc_report report = collect(hub);
     cr_expect_eq(report.blobs_deleted, 1);
     cr_expect_eq(report.chunks_deleted, 2);
+    cr_expect_eq(report.bytes_freed, 3000 + 3, "a blob, and the chunk of one that was not finished");
     cr_expect_eq(report.uploads_removed, 2);
     cr_expect_eq(count_in(hub, "blobs.chunks", "{}"), 0);
     cr_expect_eq(count_in(hub, "uploads", "{}"), 0);
@@ -165,6 +166,86 @@ HUB_TEST(gc, an_upload_without_a_claim_lives_as_long_as_it_beats)
     report = collect(hub);
     cr_expect_eq(report.blobs_deleted, 1, "once it is silent it goes");
     bson_free(beater.uri);
+}
+
+/* ---- a save that stands still while gc runs ---- */
+
+struct stalled {
+    const char *uri;
+    int reads, stall_at;
+    bool stalled;
+};
+
+static void collect_meanwhile(const char *uri)
+{
+    struct hub *hub = hub_open(uri, NULL, HUB_OPEN_EXISTING, NULL);
+    cr_assert_eq(collect(hub).uploads_removed, 1);
+    hub_close(hub);
+}
+
+static int64_t read_and_stall(void *data, void *buffer, size_t size)
+{
+    struct stalled *stalled = data;
+    if (stalled->reads == stalled->stall_at) {
+        stalled->stalled = true;
+        collect_meanwhile(stalled->uri);
+    }
+    memset(buffer, 1, size);
+    return stalled->reads++ < 4 ? (int64_t)size : 0;
+}
+
+static void expect_told_to_save_again(struct hub *hub, const char *collection)
+{
+    cr_expect_eq(hub_error_code(error), HUB_ERROR_CONFLICT, "%s", error->message);
+    cr_expect_not_null(strstr(error->message, "save it again"), "%s", error->message);
+    cr_expect_eq(count_in(hub, collection, "{}"), 0);
+    collect(hub);
+    cr_expect_eq(count_in(hub, "blobs.chunks", "{}"), 0);
+    cr_expect_eq(count_in(hub, "blobs.files", "{}"), 0);
+}
+
+/* Before its first chunk, when nothing of it is missing but nothing protects it; and in the middle. */
+HUB_TEST(gc, a_model_whose_upload_was_collected_is_not_published)
+{
+    bson_t *fields = json("{'name': 'm'}"), model;
+    for (int at = 0; at <= 4; at += 2) {
+        struct stalled stalled = {.uri = uri, .stall_at = at};
+        memset(error, 0, sizeof *error);
+        cr_expect_eq(model_save(hub, fields, read_and_stall, &stalled, &model, error), -1, "stalled at %d", at);
+        cr_expect(stalled.stalled);
+        expect_told_to_save_again(hub, "models");
+        bson_destroy(&model);
+    }
+    bson_destroy(fields);
+}
+
+HUB_TEST(gc, a_dataset_whose_upload_was_collected_is_not_published)
+{
+    bson_t *fields = json("{'name': 'd', 'input_shape': [2]}"), dataset;
+    struct dataset_writer *writer = dataset_writer_open(hub, fields, error);
+    cr_assert_not_null(writer, "%s", error->message);
+    GOOD(dataset_writer_part(writer, "train", 1, "one", 3, error));
+    collect_meanwhile(uri);
+    cr_expect_eq(dataset_writer_finish(writer, &dataset, error), -1);
+    expect_told_to_save_again(hub, "datasets");
+    bson_destroy(&dataset);
+    dataset_writer_close(writer);
+    bson_destroy(fields);
+}
+
+/* Its blob is whole, but gc may be about to take chunks of what it saw unannounced. */
+HUB_TEST(gc, a_save_whose_entry_went_is_undone_though_its_blob_is_there)
+{
+    bson_t *fields = json("{'name': 'd', 'input_shape': [2]}"), dataset, *all = json("{}");
+    struct dataset_writer *writer = dataset_writer_open(hub, fields, error);
+    GOOD(dataset_writer_part(writer, "train", 1, "one", 3, error));
+    GOOD(store_delete(hub_store(hub), "uploads", all, error));
+    cr_expect_eq(dataset_writer_finish(writer, &dataset, error), -1);
+    expect_told_to_save_again(hub, "datasets");
+    bson_destroy(&dataset);
+    dataset_writer_close(writer);
+    bson_destroy(fields);
+    bson_destroy(all);
 }
 
 HUB_TEST(gc, an_upload_that_is_done_is_nothing_by_itself)
