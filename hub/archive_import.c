@@ -193,7 +193,9 @@ static int import_all(struct importer *importer, bson_error_t *error)
     if (id == NULL || strlen(id) >= HUB_ID_SIZE || !hub_is_hex(id)) {
         return hub_error(error, HUB_ERROR_CORRUPT, "%s: its header names no archive", importer->reader.name);
     }
-    memcpy(importer->session, id, strlen(id) + 1);
+    memcpy(importer->archive, id, strlen(id) + 1);
+    hub_random_id(importer->run);
+    snprintf(importer->session, sizeof importer->session, "%s.%s", importer->archive, importer->run);
     if (importer_start(importer, error) < 0 || import_frames(importer, error) < 0 || importer_end(importer, error) < 0 ||
         importer_complete(importer, error) < 0) {
         return -1;

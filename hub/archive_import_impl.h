@@ -2,7 +2,8 @@
 #ifndef TL_HUB_ARCHIVE_IMPORT_IMPL_H
 #define TL_HUB_ARCHIVE_IMPORT_IMPL_H
 
-/* Between archive_import.c (frames), archive_import_map.c (projects and numbers) and archive_import_write.c (batches). */
+/* Between archive_import.c (frames), archive_import_map.c (projects and numbers), archive_import_session.c
+ * (announcements and their beat) and archive_import_write.c (batches). */
 
 #include "hub/archive_impl.h"
 
@@ -24,6 +25,7 @@ struct import_blob {
     struct blob_info info;
     bson_t *files;
     bool there;     /* it was in the hub, whole: its chunks are passed over */
+    bool files_there; /* its files document was, though maybe not all of its chunks */
     bool announced; /* an entry of ours stands in uploads */
     bool streamed;  /* chunks of it were written before their seal came */
     bool verified;
@@ -34,13 +36,24 @@ struct import_document {
     bson_t *document;
 };
 
+/* An entry in uploads that was there at the start, of a run of the same archive that was killed or goes on. */
+struct import_resumed {
+    bson_oid_t id;
+    int64_t beat;
+};
+
+#define IMPORT_SESSION_SIZE (2 * HUB_ID_SIZE)
+
 struct importer {
     struct hub *hub;
     const struct archive_import_options *options;
     struct archive_reader reader;
     struct archive_import_report *report;
     struct archive_progress progress;
-    char session[HUB_ID_SIZE]; /* the archive's id: who imports it again takes up the same entries */
+    char archive[HUB_ID_SIZE];
+    char run[HUB_ID_SIZE];
+    char session[IMPORT_SESSION_SIZE]; /* ARCHIVE.RUN: who imports it again finds the entries, and tells them from its own */
+    int64_t announced;                 /* entries of this session */
     bool atomic;
     bool others; /* there are announcements that are not this run's: nothing is left unannounced, none removed before the end */
     int64_t beaten;
@@ -60,7 +73,7 @@ struct importer {
     size_t document_count, document_capacity;
     size_t pending_bytes; /* documents and files documents */
     struct archive_set written; /* blobs that are in the hub */
-    bson_oid_t *resumed; /* announced by a run that did not come to its end */
+    struct import_resumed *resumed;
     size_t resumed_count;
 };
 
@@ -82,9 +95,25 @@ int importer_beat_records(struct importer *importer, bson_error_t *error);
 int importer_complete(struct importer *importer, bson_error_t *error);
 void importer_projects_free(struct importer *importer);
 
-/* ---- archive_import_write.c ---- */
+/* ---- archive_import_session.c ---- */
 
 int importer_start(struct importer *importer, bson_error_t *error);
+/* Whether what this run has announced is still announced, and by it: 1, or -1 with HUB_ERROR_CONFLICT. */
+int importer_hold(struct importer *importer, bson_error_t *error);
+/* Whether the session has not stood still for too long; and beats when it is time. */
+int importer_check_gap(const struct importer *importer, bson_error_t *error);
+int importer_beat(struct importer *importer, bson_error_t *error);
+/* All that is announced is pointed to: the entries go. */
+int importer_end_session(struct importer *importer, bson_error_t *error);
+/* A blob's chunks, unless another upload may need them. */
+int importer_delete_chunks(struct importer *importer, const bson_oid_t *id, bson_error_t *error);
+/* After the last flush: announcements go, what a run before had begun is looked at once more. */
+int importer_end(struct importer *importer, bson_error_t *error);
+
+/* ---- archive_import_write.c ---- */
+
+/* The list, with room for one more entry of this size. */
+void *importer_more_room(void *list, size_t count, size_t *capacity, size_t size);
 int importer_begin_blob(struct importer *importer, const bson_t *files, bson_error_t *error);
 int importer_add_chunk(struct importer *importer, const bson_t *chunk, bson_error_t *error);
 int importer_end_blob(struct importer *importer, bson_error_t *error);
@@ -93,9 +122,6 @@ int importer_drop_blob(struct importer *importer, bson_error_t *error);
 void importer_add_document(struct importer *importer, bson_t *document);
 /* A seal has come: what is pending is written. */
 int importer_flush(struct importer *importer, bson_error_t *error);
-/* After the last flush: announcements go, what a run before had begun is looked at once more. */
-int importer_end(struct importer *importer, bson_error_t *error);
-int importer_beat(struct importer *importer, bson_error_t *error);
 void importer_pending_free(struct importer *importer);
 
 #endif

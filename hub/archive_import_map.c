@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define META "meta"
+#define RECORD_TRIES 20
 
 void importer_projects_free(struct importer *importer)
 {
@@ -81,14 +82,33 @@ static void append_segments(bson_t *set, const struct import_project *project)
     bson_append_array_end(set, &list);
 }
 
-static int write_record(struct importer *importer, const struct import_project *project, int64_t until,
+/* One that is not there yet: whoever comes first makes it, so that every write after this is a compare-and-set. */
+static int make_record(struct importer *importer, const struct import_project *project, bson_error_t *error)
+{
+    bson_t record;
+    record_filter(importer, project, &record);
+    BSON_APPEND_UTF8(&record, "run", "");
+    struct store_operation insert = {
+        .kind = STORE_INSERT, .collection = META, .document = &record, .ignore_duplicate = true};
+    int result = store_batch(hub_store(importer->hub), &insert, 1, NULL, error);
+    bson_destroy(&record);
+    return result;
+}
+
+/* While the record is that of `run` (NULL: it names none): 1, 0 another import has written it since, -1. */
+static int write_record(struct importer *importer, const struct import_project *project, const char *run, int64_t until,
                         const char *state, bson_error_t *error)
 {
     bson_t filter, update = BSON_INITIALIZER, set;
-    const struct store_modify_options options = {.upsert = true};
     record_filter(importer, project, &filter);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-    BSON_APPEND_UTF8(&set, "archive", importer->session);
+    if (run != NULL) {
+        BSON_APPEND_UTF8(&filter, "run", run);
+    } else {
+        BSON_APPEND_NULL(&filter, "run");
+    }
+    BSON_APPEND_UTF8(&set, "archive", importer->archive);
+    BSON_APPEND_UTF8(&set, "run", importer->run);
     BSON_APPEND_UTF8(&set, "state", state);
     if (until >= 0) {
         BSON_APPEND_INT64(&set, "until", until);
@@ -98,10 +118,10 @@ static int write_record(struct importer *importer, const struct import_project *
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &set);
     BSON_APPEND_BOOL(&set, "changed_at", true);
     bson_append_document_end(&update, &set);
-    int result = store_modify(hub_store(importer->hub), META, &filter, &update, &options, NULL, error);
+    int result = store_modify(hub_store(importer->hub), META, &filter, &update, NULL, NULL, error);
     bson_destroy(&update);
     bson_destroy(&filter);
-    return result < 0 ? -1 : 1;
+    return result;
 }
 
 int importer_beat_records(struct importer *importer, bson_error_t *error)
@@ -124,7 +144,8 @@ int importer_beat_records(struct importer *importer, bson_error_t *error)
 int importer_complete(struct importer *importer, bson_error_t *error)
 {
     for (size_t i = 0; i < importer->project_count; i++) {
-        if (write_record(importer, &importer->projects[i], -1, "complete", error) < 0) {
+        /* Another one that has begun since says so itself when it ends. */
+        if (write_record(importer, &importer->projects[i], importer->run, -1, "complete", error) < 0) {
             return -1;
         }
     }
@@ -177,7 +198,8 @@ static int place_numbers(struct importer *importer, struct import_project *proje
     return 1;
 }
 
-static int map_numbers(struct importer *importer, struct import_project *project, bson_error_t *error)
+/* One try: 1, 0 another import has written the record since it was read, -1. */
+static int try_map_numbers(struct importer *importer, struct import_project *project, bson_error_t *error)
 {
     int64_t last = project->last;
     bson_t filter, record;
@@ -185,13 +207,28 @@ static int map_numbers(struct importer *importer, struct import_project *project
     int result = store_find_one(hub_store(importer->hub), META, &filter, NULL, &record, error);
     int64_t known = hub_number(&record, "until", 0);
     known = known < 0 || known > INT64_MAX / 4 ? 0 : known;
+    project->count = 0;
     read_segments(project, &record);
-    bson_destroy(&record);
-    bson_destroy(&filter);
     if (result >= 0) {
         result = place_numbers(importer, project, known, last, error);
     }
-    return result < 0 ? -1 : write_record(importer, project, last > known ? last : known, "importing", error);
+    if (result >= 0) {
+        result = write_record(importer, project, hub_text(&record, "run"), last > known ? last : known, "importing", error);
+    }
+    bson_destroy(&record);
+    bson_destroy(&filter);
+    return result;
+}
+
+static int map_numbers(struct importer *importer, struct import_project *project, bson_error_t *error)
+{
+    int result = make_record(importer, project, error) < 0 ? -1 : 0;
+    for (int i = 0; i < RECORD_TRIES && result == 0; i++) {
+        result = try_map_numbers(importer, project, error);
+    }
+    return result != 0 ? result
+                       : hub_error(error, HUB_ERROR_CONFLICT, "project \"%.64s\": other imports keep beginning; try again",
+                                   project->target);
 }
 
 /* The project's name in the hub becomes part of documents and of the counter's name. */

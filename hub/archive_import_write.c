@@ -12,11 +12,10 @@
 #define CHUNK_BYTES (4 << 20)    /* of chunks kept back before they are written */
 #define PENDING_BYTES (64 << 20) /* of documents that wait for a seal: more is no archive of ours */
 #define TRIES 4
-#define RESUMED 100000
 
 /* ---- pending ---- */
 
-static void *more_room(void *list, size_t count, size_t *capacity, size_t size)
+void *importer_more_room(void *list, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity) {
         return list;
@@ -57,14 +56,15 @@ void importer_pending_free(struct importer *importer)
 
 void importer_add_document(struct importer *importer, bson_t *document)
 {
-    importer->documents = more_room(importer->documents, importer->document_count, &importer->document_capacity,
+    importer->documents = importer_more_room(importer->documents, importer->document_count, &importer->document_capacity,
                                     sizeof *importer->documents);
     importer->documents[importer->document_count++] =
         (struct import_document){.collection = importer->collection, .document = document};
     importer->pending_bytes += document->len;
 }
 
-/* A lost reply is answered by the same batch again: _ids make that harmless. */
+/* A lost reply is answered by the same batch again: _ids make that harmless. So is an announcement that met another
+ * import's, which came and went. */
 static int run_batch(struct importer *importer, const struct store_operation *operations, size_t count,
                      size_t *stopped_at, bson_error_t *error)
 {
@@ -72,7 +72,7 @@ static int run_batch(struct importer *importer, const struct store_operation *op
     int result = -1;
     for (int i = 0; i < TRIES; i++) {
         result = store_batch(hub_store(importer->hub), operations, count, stopped_at, &inner);
-        if (result >= 0 || !hub_unknown(&inner)) {
+        if (result >= 0 || (!hub_unknown(&inner) && hub_error_code(&inner) != HUB_ERROR_DUPLICATE)) {
             break;
         }
     }
@@ -83,66 +83,6 @@ static int run_batch(struct importer *importer, const struct store_operation *op
 }
 
 /* ---- announcements ---- */
-
-int importer_start(struct importer *importer, bson_error_t *error)
-{
-    bson_t filter = BSON_INITIALIZER;
-    const bson_t *upload;
-    bson_iter_t iter;
-    size_t capacity = 0;
-    int next = -1;
-    importer->atomic = store_batch_is_atomic(hub_store(importer->hub));
-    importer->beaten = hub_boottime();
-    BSON_APPEND_UTF8(&filter, "session", importer->session);
-    int64_t all = store_count(hub_store(importer->hub), GC_UPLOADS, NULL, error);
-    if (all < 0 || gc_session_beat(importer->hub, importer->session, error) < 0) {
-        bson_destroy(&filter);
-        return -1;
-    }
-    importer->others = all > 0;
-    struct store_cursor *cursor = store_find(hub_store(importer->hub), GC_UPLOADS, &filter, NULL, error);
-    while (cursor != NULL && (next = store_cursor_next(cursor, &upload, error)) > 0) {
-        if (bson_iter_init_find(&iter, upload, "_id") && BSON_ITER_HOLDS_OID(&iter) && importer->resumed_count < RESUMED) {
-            importer->resumed = more_room(importer->resumed, importer->resumed_count, &capacity, sizeof(bson_oid_t));
-            importer->resumed[importer->resumed_count++] = *bson_iter_oid(&iter);
-        }
-    }
-    store_cursor_close(cursor);
-    bson_destroy(&filter);
-    return next;
-}
-
-/* One whose announcements did not beat for half a lease (a pipe that stalled, a process that was stopped) cannot know
- * what gc has taken meanwhile, and its blobs are not yet pointed to: it ends, and is run again. */
-static int check_gap(const struct importer *importer, bson_error_t *error)
-{
-    int64_t gap = hub_boottime() - importer->beaten;
-    bool announced = false;
-    for (size_t i = 0; i < importer->blob_count; i++) {
-        announced = announced || importer->blobs[i].announced;
-    }
-    if (!announced || gap < TASK_LEASE_MS / 2) {
-        return 1;
-    }
-    return hub_error(error, HUB_ERROR_CONFLICT,
-                     "%s: the import stood still for %" PRId64 " s in the middle of a blob, which gc may have taken: import "
-                     "it again, it goes on where it was", importer->reader.name, gap / 1000);
-}
-
-int importer_beat(struct importer *importer, bson_error_t *error)
-{
-    if (check_gap(importer, error) < 0) {
-        return -1;
-    }
-    if (hub_boottime() - importer->beaten < GC_BEAT_MS) {
-        return 1;
-    }
-    importer->beaten = hub_boottime();
-    if (gc_session_beat(importer->hub, importer->session, error) < 0) {
-        return -1;
-    }
-    return importer_beat_records(importer, error);
-}
 
 /* Appends to two empty documents. An entry that somebody left there becomes ours, and moves. */
 static void announcement(const struct importer *importer, const bson_oid_t *id, int64_t now, bson_t *filter,
@@ -174,13 +114,13 @@ struct batch {
 
 static void batch_add(struct batch *batch, struct store_operation operation)
 {
-    batch->operations = more_room(batch->operations, batch->count, &batch->capacity, sizeof *batch->operations);
+    batch->operations = importer_more_room(batch->operations, batch->count, &batch->capacity, sizeof *batch->operations);
     batch->operations[batch->count++] = operation;
 }
 
 static bson_t *batch_own(struct batch *batch)
 {
-    batch->owned = more_room(batch->owned, batch->owned_count, &batch->owned_capacity, sizeof *batch->owned);
+    batch->owned = importer_more_room(batch->owned, batch->owned_count, &batch->owned_capacity, sizeof *batch->owned);
     return batch->owned[batch->owned_count++] = bson_new();
 }
 
@@ -224,8 +164,21 @@ static int add_announcements(struct importer *importer, struct batch *batch, bso
                                  .kind = STORE_INSERT, .collection = GC_UPLOADS, .document = first, .ignore_duplicate = true});
         }
         blob->announced = true;
+        importer->announced++;
     }
     return 1;
+}
+
+/* A transaction that did not come about has announced nothing; what was streamed was announced before it. */
+static void forget_announcements(struct importer *importer)
+{
+    for (size_t i = 0; i < importer->blob_count && importer->atomic; i++) {
+        struct import_blob *blob = &importer->blobs[i];
+        if (blob->announced && !blob->streamed) {
+            blob->announced = false;
+            importer->announced--;
+        }
+    }
 }
 
 static void add_chunks(struct importer *importer, struct batch *batch)
@@ -294,6 +247,7 @@ int importer_begin_blob(struct importer *importer, const bson_t *files, bson_err
     }
     BSON_APPEND_OID(&filter, "_id", &blob.info.id);
     result = store_find_one(hub_store(importer->hub), BLOB_FILES, &filter, NULL, &found, error);
+    blob.files_there = result > 0;
     if (result > 0) {
         result = same_blob(importer, &blob.info, files, &found, error);
         blob.there = result > 0;
@@ -305,7 +259,7 @@ int importer_begin_blob(struct importer *importer, const bson_t *files, bson_err
     }
     blob.files = bson_copy(files);
     importer->pending_bytes += files->len;
-    importer->blobs = more_room(importer->blobs, importer->blob_count, &importer->blob_capacity, sizeof *importer->blobs);
+    importer->blobs = importer_more_room(importer->blobs, importer->blob_count, &importer->blob_capacity, sizeof *importer->blobs);
     importer->blobs[importer->blob_count++] = blob;
     importer->next_chunk = 0;
     return 1;
@@ -323,7 +277,7 @@ int importer_add_chunk(struct importer *importer, const bson_t *chunk, bson_erro
     if (blob->there) {
         return importer_beat(importer, error);
     }
-    importer->chunks = more_room(importer->chunks, importer->chunk_count, &importer->chunk_capacity, sizeof *importer->chunks);
+    importer->chunks = importer_more_room(importer->chunks, importer->chunk_count, &importer->chunk_capacity, sizeof *importer->chunks);
     importer->chunks[importer->chunk_count++] = bson_copy(chunk);
     importer->chunk_bytes += chunk->len;
     return importer->chunk_bytes >= CHUNK_BYTES ? write_chunks(importer, error) : 1;
@@ -347,7 +301,7 @@ int importer_end_blob(struct importer *importer, bson_error_t *error)
 int importer_drop_blob(struct importer *importer, bson_error_t *error)
 {
     struct import_blob *blob = &importer->blobs[importer->blob_count - 1];
-    int64_t result = 1;
+    int result = 1;
     size_t kept = 0;
     for (size_t i = 0; i < importer->chunk_count; i++) {
         bson_iter_t iter;
@@ -360,15 +314,13 @@ int importer_drop_blob(struct importer *importer, bson_error_t *error)
         }
     }
     importer->chunk_count = kept;
-    if (blob->streamed && !blob->there) {
-        bson_t filter = BSON_INITIALIZER; /* without a files document they are nobody else's */
-        BSON_APPEND_OID(&filter, "files_id", &blob->info.id);
-        result = store_delete(hub_store(importer->hub), BLOB_CHUNKS, &filter, error);
-        bson_destroy(&filter);
+    /* Where the hub has it, with chunks missing, it is not for this archive to say that it goes. */
+    if (!blob->files_there) {
+        result = importer_delete_chunks(importer, &blob->info.id, error);
     }
     bson_destroy(blob->files);
     importer->blob_count--;
-    return result < 0 ? -1 : 1;
+    return result;
 }
 
 /* ---- what is there already ---- */
@@ -533,15 +485,12 @@ static int check_blob(struct store *store, void *data, bson_error_t *error)
 
 static int build(struct importer *importer, struct batch *batch, bson_error_t *error)
 {
-    bool announce = !importer->atomic || importer->others;
-    bool announced = announce;
-    if (announce && add_announcements(importer, batch, error) < 0) {
+    if ((!importer->atomic || importer->others) && add_announcements(importer, batch, error) < 0) {
         return -1;
     }
     add_chunks(importer, batch);
     for (size_t i = 0; i < importer->blob_count; i++) {
         struct import_blob *blob = &importer->blobs[i];
-        announced = announced || blob->announced;
         if (!blob->there && !blob->verified) {
             batch_add(batch, (struct store_operation){.kind = STORE_CHECK, .check = check_blob, .data = &blob->info});
         }
@@ -561,11 +510,6 @@ static int build(struct importer *importer, struct batch *batch, bson_error_t *e
                                                   .document = importer->documents[i].document,
                                                   .ignore_duplicate = true});
     }
-    if (announced && !importer->others) {
-        bson_t *filter = batch_own(batch);
-        BSON_APPEND_UTF8(filter, "session", importer->session);
-        batch_add(batch, (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = filter});
-    }
     return 1;
 }
 
@@ -578,6 +522,9 @@ static int try_batch(struct importer *importer, bson_error_t *error)
     int result = build(importer, &batch, &inner);
     if (result > 0) {
         result = run_batch(importer, batch.operations, batch.count, &stopped_at, &inner);
+    }
+    if (result < 0) {
+        forget_announcements(importer);
     }
     size_t end = batch.documents_at + importer->document_count;
     if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID && stopped_at >= batch.documents_at && stopped_at < end) {
@@ -617,7 +564,7 @@ static int keep_blobs(struct importer *importer, bson_error_t *error)
 int importer_flush(struct importer *importer, bson_error_t *error)
 {
     int result = 0;
-    if (check_gap(importer, error) < 0) {
+    if (importer_check_gap(importer, error) < 0) {
         return -1;
     }
     if (importer->pending_bytes > PENDING_BYTES) {
@@ -626,7 +573,7 @@ int importer_flush(struct importer *importer, bson_error_t *error)
     if (importer->document_count == 0 && importer->blob_count == 0) {
         return importer_beat(importer, error);
     }
-    if (choose_documents(importer, error) < 0) {
+    if ((importer->announced > 0 && importer_hold(importer, error) < 0) || choose_documents(importer, error) < 0) {
         return -1;
     }
     while (result == 0) {
@@ -638,24 +585,8 @@ int importer_flush(struct importer *importer, bson_error_t *error)
     importer->report->inserted += (int64_t)importer->document_count;
     drop_chunks(importer);
     drop_documents(importer);
-    return importer_beat(importer, error);
-}
-
-int importer_end(struct importer *importer, bson_error_t *error)
-{
-    /* gc may have judged the announcements of a run that was killed before this one took them up. */
-    for (size_t i = 0; i < importer->resumed_count; i++) {
-        const bson_oid_t *id = &importer->resumed[i];
-        if (!archive_set_has(&importer->written, id, sizeof *id)) {
-            continue;
-        }
-        struct blob_reader *reader = blob_reader_open(hub_store(importer->hub), id, error);
-        struct blob_info info = reader != NULL ? *blob_reader_info(reader) : (struct blob_info){.length = 0};
-        blob_reader_close(reader);
-        if (reader == NULL || blob_verify(hub_store(importer->hub), &info, error) < 0) {
-            return hub_error(error, HUB_ERROR_CONFLICT,
-                             "a blob was collected while it was imported: run the import again");
-        }
+    if (!importer->others && importer_end_session(importer, error) < 0) {
+        return -1;
     }
-    return gc_session_done(importer->hub, importer->session, error);
+    return importer_beat(importer, error);
 }

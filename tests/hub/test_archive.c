@@ -4,6 +4,8 @@
 
 #include "hub/archive_impl.h"
 
+#include <pthread.h>
+
 TEST_USES_SERVER;
 
 static FILE *exported(struct hub *hub, const char *project, bool live, struct archive_summary *summary)
@@ -586,6 +588,188 @@ HUB_TEST(archive, an_import_that_was_cut_off_is_finished_by_the_next)
     fclose(file);
     hub_close(source);
     bson_free(source_uri);
+}
+
+/* ---- two imports of one archive ---- */
+
+struct second_import {
+    FILE *file;
+    const char *uri, *project;
+    int64_t announced_before, announced_after; /* by the first one */
+    bool done;
+};
+
+static void import_beside(void *data, const struct archive_progress *progress)
+{
+    struct second_import *second = data;
+    struct archive_import_options options = {.project = second->project, .name = "second"};
+    struct archive_import_report report;
+    (void)progress;
+    struct hub *hub = second->done ? NULL : hub_open(second->uri, NULL, HUB_OPEN_EXISTING, NULL);
+    if (hub == NULL) {
+        return;
+    }
+    second->announced_before = count_in(hub, "uploads", "{}");
+    if (second->announced_before > 0) { /* in the middle of a blob */
+        second->done = true;
+        GOOD(archive_import(hub, second->file, &options, &report, error));
+        cr_expect_eq(report.refused, 0);
+        second->announced_after = count_in(hub, "uploads", "{}");
+    }
+    hub_close(hub);
+}
+
+/* The same archive through a second file. */
+static FILE *again(FILE *file)
+{
+    FILE *second = cut(file, size_of(file));
+    rewind(file);
+    return second;
+}
+
+HUB_TEST(archive, an_import_beside_another_of_the_same_archive)
+{
+    char *source_uri;
+    struct archive_import_report report;
+    struct hub *source = new_hub(false, &source_uri);
+    fill_hub(source);
+    FILE *file = exported(source, NULL, false, NULL);
+    struct second_import second = {.file = again(file), .uri = uri};
+    struct archive_import_options options = {.name = "first", .progress = import_beside, .data = &second};
+    cr_expect_eq(archive_import(hub, file, &options, &report, error), -1);
+    cr_expect_eq(hub_error_code(error), HUB_ERROR_CONFLICT);
+    cr_expect_not_null(strstr(error->message, "another import"), "%s", error->message);
+    cr_assert(second.done);
+    expect_sound(hub);
+    report = imported(hub, file, NULL, NULL);
+    cr_expect(report.digest_checked && report.inserted == 0);
+    expect_same_hub(source, hub);
+    fclose(second.file);
+    fclose(file);
+    hub_close(source);
+    bson_free(source_uri);
+}
+
+HUB_TEST(archive, two_projects_of_one_archive_at_the_same_time)
+{
+    char *source_uri;
+    struct archive_import_report report;
+    struct hub *source = new_hub(false, &source_uri);
+    fill_hub(source);
+    GOOD(hub_init(source_uri, "second", error));
+    struct hub *other = hub_open(source_uri, "second", HUB_OPEN_EXISTING, NULL);
+    finish_task(other, "of second", 9 << 20);
+    FILE *file = exported(source, NULL, false, NULL);
+    struct second_import second = {.file = again(file), .uri = uri, .project = "second"};
+    struct archive_import_options options = {
+        .project = "default", .name = "first", .progress = import_beside, .data = &second};
+    GOOD(archive_import(hub, file, &options, &report, error));
+    cr_assert(second.done);
+    cr_expect_eq(second.announced_after, second.announced_before, "what the first one has announced is its own");
+    cr_expect_eq(report.refused, 0);
+    cr_expect_eq(count_in(hub, "uploads", "{}"), 0);
+    expect_same_hub(source, hub);
+    expect_sound(hub);
+    fclose(second.file);
+    fclose(file);
+    hub_close(other);
+    hub_close(source);
+    bson_free(source_uri);
+}
+
+struct racing {
+    FILE *file;
+    const char *uri;
+    int result;
+    struct archive_import_report report;
+    bson_error_t error;
+};
+
+static void *race(void *data)
+{
+    struct racing *racing = data;
+    struct archive_import_options options = {.name = "race"};
+    struct hub *hub = hub_open(racing->uri, NULL, HUB_OPEN_EXISTING, &racing->error);
+    racing->result = hub != NULL ? archive_import(hub, racing->file, &options, &racing->report, &racing->error) : -1;
+    hub_close(hub);
+    return NULL;
+}
+
+/* Whoever of them ends, ends well, and the tasks have one number each. */
+HUB_TEST(archive, imports_that_race)
+{
+    enum { RACERS = 4 };
+    char *source_uri;
+    struct racing racers[RACERS] = {{.file = NULL}};
+    pthread_t threads[RACERS];
+    struct hub *source = new_hub(false, &source_uri);
+    fill_hub(source);
+    make_task(hub, "{'name': 'mine'}");
+    FILE *file = exported(source, NULL, false, NULL);
+    for (int i = 0; i < RACERS; i++) {
+        racers[i].file = again(file);
+        racers[i].uri = uri;
+        cr_assert_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+    }
+    for (int i = 0; i < RACERS; i++) {
+        pthread_join(threads[i], NULL);
+        if (racers[i].result < 0) {
+            cr_expect_eq(hub_error_code(&racers[i].error), HUB_ERROR_CONFLICT, "%s", racers[i].error.message);
+        }
+        cr_expect_eq(racers[i].report.refused, 0);
+        fclose(racers[i].file);
+    }
+    struct archive_import_report report = imported(hub, file, NULL, NULL);
+    cr_expect_eq(report.refused, 0);
+    expect_no_dangling(hub);
+    expect_equal(source, hub, "blobs.files");
+    static const char *const names[] = {"small weights", "three chunks", "large weights"};
+    for (size_t i = 0; i < 3; i++) {
+        bson_t model, task;
+        char *by_name = bson_strdup_printf("{'name': '%s'}", names[i]);
+        read_one(hub, "models", by_name, &model);
+        char *by_id = bson_strdup_printf("{'_id': '%s'}", text_of(&model, "task"));
+        read_one(hub, "tasks", by_id, &task);
+        cr_expect_eq(number_of(&model, "task_seq"), number_of(&task, "seq"), "%s", names[i]);
+        bson_destroy(&task);
+        bson_destroy(&model);
+        bson_free(by_id);
+        bson_free(by_name);
+    }
+    fclose(file);
+    hub_close(source);
+    bson_free(source_uri);
+}
+
+static void write_archive(FILE *file, const char *const *frames);
+
+/* What stands in the hub of a blob that the archive takes back: with a files document it is the hub's; else rubbish. */
+HUB_TEST(archive, a_blob_that_the_archive_drops)
+{
+    static const char *const frames[] = {
+        "H{'format': 1, 'archive_id': 'ab', 'hub_id': 'cd', 'schema_version': 1}", "N{'project': 'p', 'last': 3}", "S{}",
+        "C{'collection': 'models'}",
+        "B{'project': 'p', 'file': {'_id': {'$oid': '0123456789abcdef01234567'}, 'length': 600000, 'chunkSize': 300000}}",
+        "K{'_id': 1, 'files_id': {'$oid': '0123456789abcdef01234567'}, 'n': 0}",
+        "x{'_id': {'$oid': '0123456789abcdef01234567'}}", "S{}", "T{'counts': {}, 'documents': 0, 'digest': ''}", "S{}", NULL};
+    bson_t *chunk = json("{'_id': 1, 'files_id': {'$oid': '0123456789abcdef01234567'}, 'n': 0}"),
+           *files = json("{'_id': {'$oid': '0123456789abcdef01234567'}, 'length': 600000, 'chunkSize': 300000}");
+    struct archive_import_options options = {.name = "made"};
+    struct archive_import_report report;
+    for (int i = 0; i < 2; i++) {
+        FILE *file = tmpfile();
+        write_archive(file, frames);
+        GOOD(store_insert(hub_store(hub), "blobs.chunks", chunk, error));
+        if (i == 1) {
+            GOOD(store_insert(hub_store(hub), "blobs.files", files, error));
+        }
+        GOOD(archive_import(hub, file, &options, &report, error));
+        cr_expect_eq(count_in(hub, "blobs.chunks", "{}"), i, "chunks %s a files document", i == 1 ? "with" : "without");
+        cr_expect_eq(count_in(hub, "uploads", "{}"), 0);
+        fclose(file);
+    }
+    bson_destroy(files);
+    bson_destroy(chunk);
 }
 
 HUB_TEST(archive, a_chunk_that_is_missing_is_put_back)
