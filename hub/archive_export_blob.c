@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define WINDOW 8 /* chunks fetched at a time */
-
 struct stream {
     struct exporter *exporter;
     const bson_oid_t *id;
@@ -58,25 +56,16 @@ static int write_chunk(struct stream *stream, const bson_t *chunk, bson_error_t 
 /* The next window of chunks: 1 there may be more, 0 all were written or *why says what is wrong, -1. */
 static int write_window(struct stream *stream, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, range, sort = BSON_INITIALIZER;
     const bson_t *chunk;
-    int given = 0, result = 1;
-    BSON_APPEND_OID(&filter, "files_id", stream->id);
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "n", &range);
-    BSON_APPEND_INT32(&range, "$gte", stream->next);
-    bson_append_document_end(&filter, &range);
-    BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = WINDOW, .any_tie = true};
-    struct store_cursor *cursor = store_find(hub_store(stream->exporter->hub), BLOB_CHUNKS, &filter, &options, error);
-    result = cursor == NULL ? -1 : 1;
+    int given = 0;
+    struct store_cursor *cursor = blob_find_chunks(hub_store(stream->exporter->hub), stream->id, stream->next, error);
+    int result = cursor == NULL ? -1 : 1;
     while (result > 0 && (result = store_cursor_next(cursor, &chunk, error)) > 0) {
         given++;
         result = write_chunk(stream, chunk, error);
     }
     store_cursor_close(cursor);
-    bson_destroy(&sort);
-    bson_destroy(&filter);
-    return result < 0 ? -1 : stream->why[0] == '\0' && given == WINDOW;
+    return result < 0 ? -1 : stream->why[0] == '\0' && given == BLOB_WINDOW;
 }
 
 static int write_chunks(struct stream *stream, const bson_t *files, bson_error_t *error)

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define WRITE_CHUNKS 8 /* inserted together: one commit on SQLite for 2 MB */
-#define READ_CHUNKS 8
 #define WRITE_TRIES 3
 
 /* ---- SHA-256 ---- */
@@ -80,6 +79,21 @@ bson_t *blob_files_document(const struct blob_info *info, const char *filename, 
 
 /* ---- windows of chunks: what reading and verifying share ---- */
 
+struct store_cursor *blob_find_chunks(struct store *store, const bson_oid_t *files_id, int32_t from, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, range, sort = BSON_INITIALIZER;
+    BSON_APPEND_OID(&filter, "files_id", files_id);
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "n", &range);
+    BSON_APPEND_INT32(&range, "$gte", from);
+    bson_append_document_end(&filter, &range);
+    BSON_APPEND_INT32(&sort, "n", 1);
+    struct store_find_options options = {.sort = &sort, .limit = BLOB_WINDOW, .any_tie = true};
+    struct store_cursor *cursor = store_find(store, BLOB_CHUNKS, &filter, &options, error);
+    bson_destroy(&sort);
+    bson_destroy(&filter);
+    return cursor;
+}
+
 struct window {
     struct store *store;
     bson_oid_t id;
@@ -90,17 +104,8 @@ struct window {
 
 static int window_open(struct window *window, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, range, sort = BSON_INITIALIZER;
-    BSON_APPEND_OID(&filter, "files_id", &window->id);
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "n", &range);
-    BSON_APPEND_INT32(&range, "$gte", window->next);
-    bson_append_document_end(&filter, &range);
-    BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = READ_CHUNKS, .any_tie = true};
-    window->cursor = store_find(window->store, BLOB_CHUNKS, &filter, &options, error);
-    window->left = READ_CHUNKS;
-    bson_destroy(&sort);
-    bson_destroy(&filter);
+    window->cursor = blob_find_chunks(window->store, &window->id, window->next, error);
+    window->left = BLOB_WINDOW;
     return window->cursor == NULL ? -1 : 1;
 }
 

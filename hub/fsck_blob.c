@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define WINDOW 8
 #define DAMAGED "restore it from a backup (tl_hub import puts missing chunks back), or delete what points to it"
 
 /* ---- content ---- */
@@ -59,24 +58,16 @@ static void check_chunk(struct content *content, const bson_t *chunk, bson_error
 /* 1 there may be more, 0 the end, -1. */
 static int check_window(struct content *content, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, range, sort = BSON_INITIALIZER;
     const bson_t *chunk;
     int given = 0, next = -1;
-    BSON_APPEND_OID(&filter, "files_id", content->id);
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "n", &range);
-    BSON_APPEND_INT32(&range, "$gte", content->next);
-    bson_append_document_end(&filter, &range);
-    BSON_APPEND_INT32(&sort, "n", 1);
-    struct store_find_options options = {.sort = &sort, .limit = WINDOW, .any_tie = true};
-    struct store_cursor *cursor = store_find(hub_store(content->fsck->hub), BLOB_CHUNKS, &filter, &options, error);
+    struct store_cursor *cursor =
+        blob_find_chunks(hub_store(content->fsck->hub), content->id, content->next, error);
     while (cursor != NULL && !content->broken && (next = store_cursor_next(cursor, &chunk, error)) > 0) {
         given++;
         check_chunk(content, chunk, error);
     }
     store_cursor_close(cursor);
-    bson_destroy(&sort);
-    bson_destroy(&filter);
-    return next < 0 ? -1 : !content->broken && given == WINDOW;
+    return next < 0 ? -1 : !content->broken && given == BLOB_WINDOW;
 }
 
 /* Every chunk is read: numbers, lengths, digest. */
