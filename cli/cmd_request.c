@@ -30,6 +30,20 @@ static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *err
     return code == CLI_DONE && changed == 0 ? cli_say(CLI_NOTHING, "nothing to do: %s", why_none) : code;
 }
 
+/* What needs nothing but the tasks that the command line selects. */
+static int request(struct cli *cli, int64_t (*change)(struct hub *hub, const bson_t *filter, bson_error_t *error),
+                   const char *past, const char *why_none)
+{
+    bson_t filter;
+    bson_error_t error;
+    int code = select_task_filter(cli, &filter);
+    if (code == CLI_DONE) {
+        code = say_changed(cli, change(cli->hub, &filter, &error), &error, past, why_none);
+    }
+    bson_destroy(&filter);
+    return code;
+}
+
 static const struct cli_option cancel_options[] = {
     {"reason", 0, CLI_TEXT, "TEXT", "why, kept on the task"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
@@ -65,17 +79,14 @@ const struct cli_command cmd_cancel_task = {
     .run = run_cancel,
 };
 
+static int64_t stop(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    return task_stop(hub, filter, "at the user's request", error);
+}
+
 static int run_stop(struct cli *cli)
 {
-    bson_t filter;
-    bson_error_t error;
-    int code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
-        code = say_changed(cli, task_stop(cli->hub, &filter, "at the user's request", &error), &error, "stopped",
-                           "those tasks have ended already");
-    }
-    bson_destroy(&filter);
-    return code;
+    return request(cli, stop, "stopped", "those tasks have ended already");
 }
 
 const struct cli_command cmd_stop_task = {
@@ -90,15 +101,7 @@ const struct cli_command cmd_stop_task = {
 
 static int run_pause(struct cli *cli)
 {
-    bson_t filter;
-    bson_error_t error;
-    int code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
-        code = say_changed(cli, task_pause(cli->hub, &filter, &error), &error, "paused",
-                           "those tasks have ended or are paused already");
-    }
-    bson_destroy(&filter);
-    return code;
+    return request(cli, task_pause, "paused", "those tasks have ended or are paused already");
 }
 
 const struct cli_command cmd_pause_task = {
@@ -113,15 +116,7 @@ const struct cli_command cmd_pause_task = {
 
 static int run_resume(struct cli *cli)
 {
-    bson_t filter;
-    bson_error_t error;
-    int code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
-        code = say_changed(cli, task_resume(cli->hub, &filter, &error), &error, "resumed",
-                           "none of those tasks is paused");
-    }
-    bson_destroy(&filter);
-    return code;
+    return request(cli, task_resume, "resumed", "none of those tasks is paused");
 }
 
 const struct cli_command cmd_resume_task = {
