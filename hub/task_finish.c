@@ -117,29 +117,13 @@ static void build_commit(struct finish *f)
     bson_append_document_end(&f->commit, &part);
 }
 
-static void build_model(struct finish *f)
-{
-    bson_t part;
-    BSON_APPEND_UTF8(&f->model_filter, "_id", f->fence->claim_id);
-    BSON_APPEND_UTF8(&f->model_filter, "project", f->fence->project);
-    BSON_APPEND_DOCUMENT_BEGIN(&f->model_update, "$setOnInsert", &part);
-    hub_copy_without(&f->model, &part, "_id", "project", NULL);
-    bson_append_document_end(&f->model_update, &part);
-}
-
 static void build_published(struct finish *f)
 {
-    bson_t part;
     task_append_id(&f->published_filter, "_id", f->fence->task_id);
     BSON_APPEND_UTF8(&f->published_filter, "project", f->fence->project);
     BSON_APPEND_INT32(&f->published_filter, "lane", f->fence->lane);
     BSON_APPEND_UTF8(&f->published_filter, "result.claim_id", f->fence->claim_id);
-    BSON_APPEND_DOCUMENT_BEGIN(&f->published, "$set", &part);
-    BSON_APPEND_BOOL(&part, "published", true);
-    bson_append_document_end(&f->published, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&f->published, "$unset", &part);
-    BSON_APPEND_UTF8(&part, "result.model", "");
-    bson_append_document_end(&f->published, &part);
+    task_append_published(&f->published);
 }
 
 static void add(struct finish *f, struct store_operation operation)
@@ -274,7 +258,7 @@ static int prepare(struct finish *f, bson_error_t *error)
         if (compose_model(f, now, error) < 0) {
             return -1;
         }
-        build_model(f);
+        task_append_model(f->fence->project, f->fence->claim_id, &f->model, &f->model_filter, &f->model_update);
         build_published(f);
     }
     build_commit(f);

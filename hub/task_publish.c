@@ -6,6 +6,27 @@
 
 #include <string.h>
 
+void task_append_model(const char *project, const char *claim, const bson_t *model, bson_t *filter, bson_t *update)
+{
+    bson_t part;
+    BSON_APPEND_UTF8(filter, "_id", claim);
+    BSON_APPEND_UTF8(filter, "project", project);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &part);
+    hub_copy_without(model, &part, "_id", "project", NULL);
+    bson_append_document_end(update, &part);
+}
+
+void task_append_published(bson_t *update)
+{
+    bson_t part;
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
+    BSON_APPEND_BOOL(&part, "published", true);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$unset", &part);
+    BSON_APPEND_UTF8(&part, "result.model", "");
+    bson_append_document_end(update, &part);
+}
+
 /* Nothing can be shown of it (a foreign document): it counts as published, so that nobody tries for ever. */
 static int mark_only(struct hub *hub, const bson_t *task, bson_error_t *error)
 {
@@ -24,7 +45,7 @@ static int mark_only(struct hub *hub, const bson_t *task, bson_error_t *error)
 int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
 {
     bson_t model, model_filter = BSON_INITIALIZER, model_update = BSON_INITIALIZER, task_filter = BSON_INITIALIZER,
-                  task_update = BSON_INITIALIZER, upload_filter = BSON_INITIALIZER, part;
+                  task_update = BSON_INITIALIZER, upload_filter = BSON_INITIALIZER;
     bson_iter_t iter, blob;
     struct store_operation operations[3];
     size_t count = 0;
@@ -38,12 +59,7 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
     }
     memset(operations, 0, sizeof operations);
     if (hub_view(task, "result.model", &model)) {
-        /* $setOnInsert: a tombstone of this _id stays one. */
-        BSON_APPEND_UTF8(&model_filter, "_id", claim);
-        BSON_APPEND_UTF8(&model_filter, "project", project);
-        BSON_APPEND_DOCUMENT_BEGIN(&model_update, "$setOnInsert", &part);
-        hub_copy_without(&model, &part, "_id", "project", NULL);
-        bson_append_document_end(&model_update, &part);
+        task_append_model(project, claim, &model, &model_filter, &model_update);
         operations[count++] = (struct store_operation){.kind = STORE_UPDATE,
                                                        .collection = "models",
                                                        .filter = &model_filter,
@@ -52,12 +68,7 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
     }
     task_append_key(&task_filter, task);
     BSON_APPEND_UTF8(&task_filter, "result.claim_id", claim);
-    BSON_APPEND_DOCUMENT_BEGIN(&task_update, "$set", &part);
-    BSON_APPEND_BOOL(&part, "published", true);
-    bson_append_document_end(&task_update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&task_update, "$unset", &part);
-    BSON_APPEND_UTF8(&part, "result.model", "");
-    bson_append_document_end(&task_update, &part);
+    task_append_published(&task_update);
     operations[count++] = (struct store_operation){
         .kind = STORE_UPDATE, .collection = TASKS, .filter = &task_filter, .update = &task_update};
     if (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "result.blob_id", &blob) &&

@@ -80,8 +80,8 @@ MUTATIONS = [
        "    if (model) {\n        add(f, (struct store_operation){.kind = STORE_UPDATE, .collection = \"models\", .filter = &f->model_filter, "
        ".update = &f->model_update, .upsert = true});\n    }\n    f->commit_at = f->count;\n")]),
     ("a shown model is written again ($set)", "woken behind its commit",
-     [(FINISH, '    BSON_APPEND_DOCUMENT_BEGIN(&f->model_update, "$setOnInsert", &part);',
-       '    BSON_APPEND_BOOL(&f->model, "deleted", false);\n    BSON_APPEND_DOCUMENT_BEGIN(&f->model_update, "$set", &part);')]),
+     [("hub/task_publish.c", '    BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &part);',
+       '    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);\n    BSON_APPEND_BOOL(&part, "deleted", false);')]),
     ("a deleted model leaves no tombstone", "woken behind its commit",
      [("hub/model.c", '    if (hub_text(model, "task") == NULL) {', "    if (true) {")]),
     ("gc deletes without its mark", "gc:",
