@@ -2,70 +2,21 @@
 /* What only the MongoDB engine has: URIs, time limits, the server's errors, sorting in two steps. */
 #include "both_engines.h"
 #include "proxy.h"
+#include "wire_stub.h"
 
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 TEST_USES_SERVER;
 
-extern char **environ;
 extern bool mongo_always_sorts_in_two_steps; /* of hub/store_mongo_impl.h, which needs the driver's headers */
 
 static bson_error_t error;
 
 /* ---- a scripted server ---- */
-
-struct stub {
-    pid_t process;
-    int input;    /* the stub ends when this closes */
-    FILE *output; /* its port, and at the end how often each command came */
-    char uri[128];
-};
-
-static void stub_start(struct stub *stub, const char *script, const char *options)
-{
-    int in[2];
-    int out[2];
-    int port = 0;
-    char program[1024];
-    snprintf(program, sizeof program, "%s/tests/support/wire_stub.py", TL_TEST_SOURCE_DIR);
-    char *arguments[] = {"python3", program, (char *)script, "60", NULL};
-    posix_spawn_file_actions_t actions;
-    cr_assert(pipe(in) == 0 && pipe(out) == 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_addclose(&actions, in[1]);
-    posix_spawn_file_actions_addclose(&actions, out[0]);
-    cr_assert(posix_spawnp(&stub->process, "python3", &actions, NULL, arguments, environ) == 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(in[0]);
-    close(out[1]);
-    stub->input = in[1];
-    stub->output = fdopen(out[0], "r");
-    cr_assert(fscanf(stub->output, "%d", &port) == 1, "the stub did not start");
-    snprintf(stub->uri, sizeof stub->uri, "mongodb://127.0.0.1:%d/stub?%s", port, options);
-}
-
-/* How often the command came. */
-static int stub_end(struct stub *stub, const char *command)
-{
-    char name[64];
-    int times;
-    int result = 0;
-    close(stub->input);
-    while (fscanf(stub->output, "%63s %d", name, &times) == 2) {
-        result = strcmp(name, command) == 0 ? times : result;
-    }
-    fclose(stub->output);
-    waitpid(stub->process, NULL, 0);
-    return result;
-}
 
 enum step { FIND, COUNT, INSERT, UPDATE, DELETE, MODIFY, UPSERT, UPSERT_IN_BATCH, BATCH, TIME, PING };
 
@@ -167,15 +118,15 @@ Test(mongodb_errors, become_the_few_that_the_hub_knows)
         {"findAndModify wc:64 WriteConcernFailed", MODIFY, HUB_ERROR_UNKNOWN_OUTCOME, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct stub stub;
+        struct wire_stub stub;
         char command[64];
-        stub_start(&stub, cases[i].script, "serverSelectionTimeoutMS=1500&heartbeatFrequencyMS=500");
+        wire_stub_start(&stub, cases[i].script, "serverSelectionTimeoutMS=1500&heartbeatFrequencyMS=500");
         struct store *store = store_open(stub.uri, false, &error);
         cr_assert(store != NULL, "%s", error.message);
         int64_t result = take_step(store, cases[i].step);
         store_close(store);
         sscanf(cases[i].script, "%63s", command);
-        int times = stub_end(&stub, command);
+        int times = wire_stub_end(&stub, command);
         cr_expect((result >= 0 && cases[i].code == 0) || (result < 0 && error.code == cases[i].code),
                   "%s (step %d): code %u, not %d: %s", cases[i].script, cases[i].step, error.code, cases[i].code,
                   error.message);
@@ -208,15 +159,15 @@ Test(mongodb_errors, without_a_primary_an_operation_ends_in_time)
 {
     static const enum step steps[] = {FIND, COUNT, INSERT, UPDATE, DELETE, MODIFY, BATCH};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        struct stub stub;
-        stub_start(&stub, "* 10107 NotWritablePrimary", "serverSelectionTimeoutMS=700&heartbeatFrequencyMS=500");
+        struct wire_stub stub;
+        wire_stub_start(&stub, "* 10107 NotWritablePrimary", "serverSelectionTimeoutMS=700&heartbeatFrequencyMS=500");
         struct store *store = store_open(stub.uri, false, &error);
         int64_t start = bson_get_monotonic_time();
         cr_expect(take_step(store, steps[i]) == -1 && error.code == HUB_ERROR_UNREACHABLE, "%u %s", error.code,
                   error.message);
         cr_expect(bson_get_monotonic_time() - start < 5000000);
         store_close(store);
-        stub_end(&stub, "");
+        wire_stub_end(&stub, "");
     }
     documents_free();
 }
@@ -282,12 +233,12 @@ Test(mongodb_uri, weak_writes_and_secondaries_are_not_obeyed)
 
 static int explain(const char *script, bson_t *plan)
 {
-    struct stub stub;
-    stub_start(&stub, script, "");
+    struct wire_stub stub;
+    wire_stub_start(&stub, script, "");
     struct store *store = store_open(stub.uri, false, &error);
     int result = store_explain(store, "c", document("{'a': 1}"), NULL, plan, &error);
     store_close(store);
-    stub_end(&stub, "explain");
+    wire_stub_end(&stub, "explain");
     return result;
 }
 

@@ -2,19 +2,17 @@
 /* Wake-ups: they come when something has changed, and where there are none nothing is lost. */
 #include "both_engines.h"
 #include "hub/store_watch.h"
+#include "wire_stub.h"
 
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 TEST_USES_SERVER;
 
-extern char **environ;
 static bson_error_t error;
 static const char *const projects[] = {"default", NULL};
 
@@ -92,45 +90,12 @@ Test(watch, a_server_without_change_streams_has_none)
 
 /* ---- a scripted replica set ---- */
 
-struct stub {
-    pid_t process;
-    int input;
-    char uri[256];
-};
-
-static void stub_start(struct stub *stub, const char *script)
-{
-    int in[2], out[2], port = 0;
-    char program[1024];
-    posix_spawn_file_actions_t actions;
-    snprintf(program, sizeof program, "%s/tests/support/wire_stub.py", TL_TEST_SOURCE_DIR);
-    char *arguments[] = {(char *)"python3", program, (char *)script, (char *)"60", NULL};
-    cr_assert(pipe(in) == 0 && pipe(out) == 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addclose(&actions, in[1]);
-    cr_assert_eq(posix_spawnp(&stub->process, "python3", &actions, NULL, arguments, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(in[0]);
-    close(out[1]);
-    stub->input = in[1];
-    FILE *output = fdopen(out[0], "r");
-    cr_assert_eq(fscanf(output, "%d", &port), 1, "the stub did not start");
-    fclose(output);
-    snprintf(stub->uri, sizeof stub->uri, "mongodb://127.0.0.1:%d/stub?serverSelectionTimeoutMS=2000", port);
-}
-
-static void stub_end(struct stub *stub)
-{
-    close(stub->input);
-    waitpid(stub->process, NULL, 0);
-}
+#define STUB_OPTIONS "serverSelectionTimeoutMS=2000"
 
 Test(watch, a_change_on_a_replica_set_wakes_once)
 {
-    struct stub stub;
-    stub_start(&stub, "hello set:rs0 x; getMore change x 1");
+    struct wire_stub stub;
+    wire_stub_start(&stub, "hello set:rs0 x; getMore change x 1", STUB_OPTIONS);
     struct store *store = store_open(stub.uri, false, &error);
     cr_assert_not_null(store);
     struct store_watch *watch = store_watch_open(store, projects, &error);
@@ -139,13 +104,13 @@ Test(watch, a_change_on_a_replica_set_wakes_once)
     cr_expect_eq(store_watch_take(watch), -1, "one event ends it");
     store_watch_close(watch);
     store_close(store);
-    stub_end(&stub);
+    wire_stub_end(&stub, "");
 }
 
 Test(watch, a_server_that_says_no_ends_the_watch_and_nothing_else)
 {
-    struct stub stub;
-    stub_start(&stub, "hello set:rs0 x; getMore 13 Unauthorized");
+    struct wire_stub stub;
+    wire_stub_start(&stub, "hello set:rs0 x; getMore 13 Unauthorized", STUB_OPTIONS);
     struct store *store = store_open(stub.uri, false, &error);
     cr_assert_not_null(store);
     struct store_watch *watch = store_watch_open(store, projects, &error);
@@ -154,13 +119,13 @@ Test(watch, a_server_that_says_no_ends_the_watch_and_nothing_else)
     store_watch_close(watch);
     OK(store_ping(store, &error));
     store_close(store);
-    stub_end(&stub);
+    wire_stub_end(&stub, "");
 }
 
 Test(watch, one_that_is_closed_early_leaves_nothing_behind)
 {
-    struct stub stub;
-    stub_start(&stub, "hello set:rs0 x");
+    struct wire_stub stub;
+    wire_stub_start(&stub, "hello set:rs0 x", STUB_OPTIONS);
     struct store *store = store_open(stub.uri, false, &error);
     cr_assert_not_null(store);
     for (int i = 0; i < 3; i++) {
@@ -170,6 +135,6 @@ Test(watch, one_that_is_closed_early_leaves_nothing_behind)
         store_watch_close(watch);
     }
     store_close(store);
-    stub_end(&stub);
+    wire_stub_end(&stub, "");
     usleep(300000); /* the threads find their server gone, and end */
 }

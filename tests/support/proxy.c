@@ -3,15 +3,11 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static int connect_to(int port)
 {
@@ -24,27 +20,13 @@ static int connect_to(int port)
 
 void proxy_start(struct proxy *proxy, const char *uri)
 {
-    int in[2], out[2], port = 0, control = 0;
-    char program[1024], hosts[256];
+    int port = 0, control = 0;
+    char hosts[256];
     const char *start = strstr(uri, "://") + 3;
     int length = (int)strcspn(start, "/?");
-    snprintf(program, sizeof program, "%s/tests/support/proxy.py", TL_TEST_SOURCE_DIR);
     snprintf(hosts, sizeof hosts, "%.*s", length, start);
-    char *arguments[] = {(char *)"python3", program, hosts, (char *)"300", NULL};
-    posix_spawn_file_actions_t actions;
-    cr_assert(pipe(in) == 0 && pipe(out) == 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_addclose(&actions, in[1]);
-    posix_spawn_file_actions_addclose(&actions, out[0]);
-    cr_assert(posix_spawnp(&proxy->process, "python3", &actions, NULL, arguments, environ) == 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(in[0]);
-    close(out[1]);
-    proxy->input = in[1];
-    proxy->output = fdopen(out[0], "r");
-    cr_assert(fscanf(proxy->output, "%d %d", &port, &control) == 2, "the proxy did not start");
+    piped_start(&proxy->program, "proxy.py", hosts, "300");
+    cr_assert(fscanf(proxy->program.output, "%d %d", &port, &control) == 2, "the proxy did not start");
     proxy->control = connect_to(control);
     cr_assert(asprintf(&proxy->uri, "mongodb://127.0.0.1:%d%s", port, start + length) > 0);
 }
@@ -71,8 +53,6 @@ void proxy_tell(struct proxy *proxy, const char *command, ...)
 void proxy_stop(struct proxy *proxy)
 {
     close(proxy->control);
-    close(proxy->input); /* it ends with its standard input */
-    fclose(proxy->output);
-    waitpid(proxy->process, NULL, 0);
+    piped_end(&proxy->program);
     free(proxy->uri);
 }

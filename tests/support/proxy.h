@@ -4,13 +4,11 @@
 
 /* The misbehaving proxy (proxy.py, which says what it can do) between a test and the server. */
 
-#include <stdio.h>
-#include <sys/types.h>
+#include "piped.h"
 
 struct proxy {
-    pid_t process;
-    int input, control;
-    FILE *output;
+    struct piped program;
+    int control;
     char *uri; /* the database's, by way of the proxy */
 };
 
