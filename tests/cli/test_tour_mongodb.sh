@@ -3,17 +3,5 @@
 # The same tour on a MongoDB server, with the hub's URI in the environment.
 set -eu
 . "$(dirname "$0")/support.sh"
-code=0
-uri=$(HOME=$(getent passwd "$(id -u)" | cut -d: -f6) "$here/../support/mongo-server" start "$work/server" --parent $$) || code=$?
-[ "$code" -eq 0 ] || exit "$code"
-trap '"$here/../support/mongo-server" stop "$work/server" || true; rm -rf "$work"' EXIT
-# The database goes between the hosts and the options.
-hosts=${uri%%\?*}
-options=${uri#"$hosts"}
-hosts=${hosts#mongodb://}
-TL_HUB_URI=mongodb://${hosts%%/*}/tl_hub_test_cli_$$$options
-export TL_HUB_URI
-refuse 3 'no hub at' 'tl_hub init' -- save-dataset tiny --idx .
-expect 0 -- init
-engine=mongodb
+. "$here/mongodb.sh"
 . "$here/tour.sh"
