@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const struct layer_type *const types[] = {
-    &layer_dense, &layer_dropout, &layer_relu, &layer_tanh, &layer_sigmoid, &layer_flatten, NULL,
+    &layer_dense, &layer_dropout, &layer_relu, &layer_tanh, &layer_sigmoid, &layer_flatten,
+    &layer_lstm, &layer_gru, NULL,
 };
 
 const char *const layer_activation_names[] = {"none", "relu", "tanh", "sigmoid", NULL};
