@@ -4,6 +4,7 @@
 #include "cli/fields.h"
 #include "cli/output.h"
 #include "distributor/idx.h"
+#include "distributor/tensor_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 
 static const struct cli_option options[] = {
     {"idx", 0, CLI_TEXT, "DIR", "a folder of IDX files, as MNIST's, plain or .gz"},
+    {"safetensors", 0, CLI_TEXT, "FILE", "a safetensors file with tensors x and y, or train.x, train.y, test.x, …"},
     {"validation", 0, CLI_TEXT, "N", "training rows to keep apart for validation: a number, or a share such as 0.1"},
     {"seed", 0, CLI_COUNT, "N", "which rows those are (default 0)"},
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "any further key of the dataset; may be given again"},
@@ -48,12 +50,14 @@ static int64_t training_rows(const char *directory)
     return rows;
 }
 
-static int take_validation(struct cli *cli, const char *directory, int64_t *rows)
+/* A number of rows, or a share: of the rows that are in the folder, where one is given, else as a share. */
+static int take_validation(struct cli *cli, const char *directory, int64_t *rows, double *whole)
 {
     const char *text = cli_text(cli, "validation");
     char *stop;
 
     *rows = 0;
+    *whole = 0;
     if (text == NULL) {
         return CLI_DONE;
     }
@@ -61,6 +65,10 @@ static int take_validation(struct cli *cli, const char *directory, int64_t *rows
     bool share = strpbrk(text, ".eE") != NULL; /* 1.0 is no row: all of them cannot be meant */
     if (stop == text || *stop != '\0' || !(value >= 0) || value > 1e15 || (value >= 1 && (share || value != floor(value)))) {
         return cli_usage(cli, "--validation %s: neither a number of rows nor a share below 1", text);
+    }
+    if (value < 1 && directory == NULL) {
+        *whole = value;
+        return CLI_DONE;
     }
     if (value < 1 && value > 0) {
         int64_t all = training_rows(directory);
@@ -95,20 +103,42 @@ static int say_saved(struct cli *cli, const bson_t *dataset, bool saved)
     return code;
 }
 
-static int run(struct cli *cli)
+/* 1 saved, 0 nothing new, -1. */
+static int save(struct cli *cli, int64_t validation, double share, const bson_t *fields, bson_t *dataset,
+                bson_error_t *error)
 {
-    struct idx_options idx = {.directory = cli_text(cli, "idx"),
-                              .name = cli->arguments[0],
-                              .seed = (uint64_t)cli_integer(cli, "seed", 0),
-                              .progress = draw_progress};
-    bson_t fields = BSON_INITIALIZER, dataset = BSON_INITIALIZER;
-    bson_error_t error;
+    const uint64_t seed = (uint64_t)cli_integer(cli, "seed", 0);
     struct bar bar;
+    int saved;
 
     bar_init(&bar, cli);
-    int code = idx.directory == NULL ? cli_usage(cli, "where is the data? Give --idx DIR")
-                                     : take_validation(cli, idx.directory, &idx.validation);
-    if (code == CLI_DONE && (*idx.name == '\0' || !bson_utf8_validate(idx.name, strlen(idx.name), false))) {
+    if (cli_text(cli, "safetensors") != NULL) {
+        struct tensor_file_options file = {.path = cli_text(cli, "safetensors"), .name = cli->arguments[0],
+                                           .validation = validation, .validation_share = share, .seed = seed,
+                                           .fields = fields, .progress = draw_progress, .data = &bar};
+        saved = tensor_file_save_dataset(cli->hub, &file, dataset, error);
+    } else {
+        struct idx_options idx = {.directory = cli_text(cli, "idx"), .name = cli->arguments[0],
+                                  .validation = validation, .seed = seed,
+                                  .fields = fields, .progress = draw_progress, .data = &bar};
+        saved = idx_save_dataset(cli->hub, &idx, dataset, error);
+    }
+    bar_end(&bar);
+    return saved;
+}
+
+static int run(struct cli *cli)
+{
+    const char *directory = cli_text(cli, "idx"), *name = cli->arguments[0];
+    int64_t validation = 0;
+    double share = 0;
+    bson_t fields = BSON_INITIALIZER, dataset = BSON_INITIALIZER;
+    bson_error_t error;
+
+    int code = (directory == NULL) == (cli_text(cli, "safetensors") == NULL)
+                   ? cli_usage(cli, "where is the data? Give --idx DIR or --safetensors FILE")
+                   : take_validation(cli, directory, &validation, &share);
+    if (code == CLI_DONE && (*name == '\0' || !bson_utf8_validate(name, strlen(name), false))) {
         code = cli_usage(cli, "the name of a dataset must be UTF-8 and not empty");
     }
     if (code == CLI_DONE) {
@@ -121,11 +151,8 @@ static int run(struct cli *cli)
         code = cli_open(cli, HUB_OPEN_CREATE);
     }
     if (code == CLI_DONE) {
-        idx.fields = &fields;
-        idx.data = &bar;
         bson_destroy(&dataset);
-        int saved = idx_save_dataset(cli->hub, &idx, &dataset, &error);
-        bar_end(&bar);
+        int saved = save(cli, validation, share, &fields, &dataset, &error);
         code = saved < 0 ? cli_fail(&error) : say_saved(cli, &dataset, saved > 0);
     }
     bson_destroy(&fields);
@@ -141,10 +168,13 @@ const struct cli_command cmd_save_dataset = {
     .most = 1,
     .groups = {options, fields_options},
     .details =
-        "The folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and\n"
+        "--idx: the folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and\n"
         "t10k-labels-idx1-ubyte, or the same with .gz. Files that are damaged are refused before anything is saved.\n"
+        "--safetensors: x is U8 (read as value / 255) or F32, y integers (classes) or F32 (values), or there is none.\n"
+        "Without validation rows of its own, --validation keeps some of the training rows apart.\n"
         "Saving the same data again changes nothing. A missing SQLite hub is made.",
     .examples = "  tl_hub save-dataset fashion --idx /usr/share/datasets/fashion-mnist --validation 5000\n"
+                "  tl_hub save-dataset prices --safetensors prices.safetensors --validation 0.1\n"
                 "  tl_hub save-dataset digits --idx mnist --validation 0.1 --tag small --set source=nist",
     .run = run,
 };
