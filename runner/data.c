@@ -33,7 +33,7 @@ struct loading {
     struct hub *hub;
     const char *name, *split; /* for messages */
     struct entry *entry;
-    bool u8, classes;
+    bool u8, labelled, classes;
     int64_t row; /* the part's first */
 };
 
@@ -152,16 +152,17 @@ static int read_features(struct loading *loading, const bson_t *dataset, bson_er
         return damaged(loading, "features.dtype is neither U8 nor F32", error);
     data->scale = (float)scale;
     data->offset = (float)offset;
+    loading->labelled = !label || strcmp(label, "none");
     loading->classes = !label || !strcmp(label, "class");
-    if (!loading->classes && strcmp(label, "value"))
-        return damaged(loading, "label is neither class nor value", error);
+    if (loading->labelled && !loading->classes && strcmp(label, "value"))
+        return damaged(loading, "label is neither class nor value nor none", error);
     int64_t classes = number_of(dataset, "classes", 0), outputs = number_of(dataset, "outputs", 1);
     if (loading->classes && (classes < 1 || classes > INT32_MAX))
         return damaged(loading, "the manifest has no number of classes", error);
-    if (!loading->classes && (outputs < 1 || outputs > ROW_VALUES))
+    if (loading->labelled && !loading->classes && (outputs < 1 || outputs > ROW_VALUES))
         return damaged(loading, "the manifest's outputs cannot be those of a row", error);
     data->classes = loading->classes ? (int32_t)classes : 0;
-    data->outputs = loading->classes ? 0 : (int32_t)outputs;
+    data->outputs = loading->classes || !loading->labelled ? 0 : (int32_t)outputs;
     return 0;
 }
 
@@ -270,19 +271,20 @@ static int check_tensors(const struct loading *loading, const struct safetensors
     const struct safetensors_tensor *x = safetensors_find(file, "x"), *y = safetensors_find(file, "y");
     const struct data *data = &loading->entry->data;
     int64_t features = 1, outputs = 1;
-    if (!x || !y || file->count != 2)
-        return damaged(loading, "a part must have the tensors x and y and no other", error);
+    if (!x || (y != NULL) != loading->labelled || file->count != (loading->labelled ? 2 : 1))
+        return damaged(loading, loading->labelled ? "a part must have the tensors x and y and no other"
+                                                  : "a part without labels must have the tensor x and no other", error);
     if (x->dtype != (loading->u8 ? SAFETENSORS_U8 : SAFETENSORS_F32))
         return damaged(loading, "x of a part has another type than the manifest says", error);
-    if (y->dtype != (loading->classes ? SAFETENSORS_I64 : SAFETENSORS_F32))
+    if (y && y->dtype != (loading->classes ? SAFETENSORS_I64 : SAFETENSORS_F32))
         return damaged(loading, "y of a part must be I64 for classes, F32 for values", error);
     for (int i = 1; i < x->rank; i++)
         features *= x->shape[i]; /* safetensors.c holds the product below the file's length */
-    for (int i = 1; i < y->rank; i++)
+    for (int i = 1; y && i < y->rank; i++)
         outputs *= y->shape[i];
     if (x->rank < 1 || x->shape[0] != rows || (rows && features != data->features))
         return damaged(loading, "x of a part has another shape than the manifest says", error);
-    if (y->rank < 1 || y->shape[0] != rows || (rows && outputs != (loading->classes ? 1 : data->outputs)))
+    if (y && (y->rank < 1 || y->shape[0] != rows || (rows && outputs != (loading->classes ? 1 : data->outputs))))
         return damaged(loading, "y of a part has another shape than the manifest says", error);
     return 0;
 }
@@ -382,7 +384,9 @@ static int allocate(struct data_cache *cache, struct loading *loading, bson_erro
     data->x_u8 = loading->u8 ? entry->x : NULL;
     data->x_f32 = loading->u8 ? NULL : entry->x;
     data->y_class = loading->classes ? entry->y : NULL;
-    data->y_value = loading->classes ? NULL : entry->y;
+    data->y_value = loading->classes || !loading->labelled ? NULL : entry->y;
+    data->stored_rows = data->rows;
+    data->stored_features = data->features;
     return 0;
 }
 
@@ -446,25 +450,4 @@ int data_load(struct data_cache *cache, struct hub *hub, const bson_t *dataset, 
 out:
     entry_free(loading.entry);
     return result;
-}
-
-void data_gather(const struct data *data, const uint32_t *indices, int64_t count, float *x, int32_t *y_class,
-                 float *y_value)
-{
-    const int64_t features = data->features;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t row = indices[i];
-        if (data->x_u8) {
-            const uint8_t *from = data->x_u8 + row * features;
-            for (int64_t j = 0; j < features; j++)
-                x[i * features + j] = (float)from[j] * data->scale + data->offset;
-        } else {
-            memcpy(x + i * features, data->x_f32 + row * features, (size_t)features * sizeof *x);
-        }
-        if (y_class && data->y_class)
-            y_class[i] = data->y_class[row];
-        if (y_value && data->y_value)
-            memcpy(y_value + i * data->outputs, data->y_value + row * data->outputs,
-                   (size_t)data->outputs * sizeof *y_value);
-    }
 }
