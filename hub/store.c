@@ -1,47 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store's front: checks and parses everything once, then hands it to the engine that the URI named. */
-#include "hub/store.h"
-
+/* The store's front: checks and parses everything once (store_front.c), then hands it to the engine that the URI named. */
 #include "hub/fault.h"
-#include "hub/key.h"
-#include "hub/store_impl.h"
+#include "hub/store_front.h"
 #include "hub/store_watch.h"
 
-#include <assert.h>
 #include <string.h>
 #include <strings.h>
-
-/* The declared index paths of one collection that may not hold an array. */
-struct declared {
-    struct declared *next;
-    char *collection;
-    bool listed; /* the engine has been asked */
-    char **paths;
-    size_t count;
-};
-
-struct store {
-    const struct store_engine *engine;
-    void *self;
-    char *redacted;
-    struct declared *declared;
-    struct key scratch;
-    bool in_batch; /* a batch's check is running: it may only read */
-};
 
 struct store_cursor {
     const struct store_engine *engine;
     void *self;
 };
-
-/* In debug builds, engines are held to the declared error codes. */
-static void check_code(int64_t result, const bson_error_t *error)
-{
-    assert(result >= 0 || (error->domain == HUB_ERROR_DOMAIN && error->code >= HUB_ERROR_INVALID &&
-                           error->code <= HUB_ERROR_INTERNAL && error->message[0]));
-    (void)result;
-    (void)error;
-}
 
 /* ---- open and close ---- */
 
@@ -71,7 +40,7 @@ struct store *store_open_with_timeout(const char *uri, bool create, int64_t limi
         return NULL;
     }
     store->self = engine->open(uri, create, limit_ms, error);
-    check_code(store->self ? 0 : -1, error);
+    front_check_code(store->self ? 0 : -1, error);
     if (!store->self) {
         store_close(store);
         return NULL;
@@ -86,15 +55,7 @@ void store_close(struct store *store)
         return;
     if (store->engine)
         store->engine->close(store->self);
-    while (store->declared) {
-        struct declared *next = store->declared->next;
-        for (size_t i = 0; i < store->declared->count; i++)
-            bson_free(store->declared->paths[i]);
-        bson_free(store->declared->paths);
-        bson_free(store->declared->collection);
-        bson_free(store->declared);
-        store->declared = next;
-    }
+    front_forget(store);
     key_destroy(&store->scratch);
     bson_free(store->redacted);
     bson_free(store);
@@ -120,7 +81,7 @@ int store_ping(struct store *store, bson_error_t *error)
     bson_error_t unused;
     error = error ? error : &unused;
     int result = store->engine->ping(store->self, error);
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
@@ -130,224 +91,24 @@ int store_describe(struct store *store, bson_t *out, bson_error_t *error)
     error = error ? error : &unused;
     bson_init(out);
     int result = store->engine->describe(store->self, out, error);
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
-/* ---- checks ---- */
-
-static int check_collection(const char *collection, bson_error_t *error)
-{
-    size_t length = strspn(collection, "abcdefghijklmnopqrstuvwxyz_.");
-    if (length == 0 || collection[length] || length > 100 || collection[0] == '.' || collection[length - 1] == '.')
-        return hub_error(error, HUB_ERROR_INVALID, "collection '%.80s': a name is of a-z, _ and .", collection);
-    return 0;
-}
-
-static int check_may_write(const struct store *store, bson_error_t *error)
-{
-    if (store->in_batch)
-        return hub_error(error, HUB_ERROR_INVALID, "a batch's check may only read");
-    return 0;
-}
-
-static bool is_membership_path(const char *path)
-{
-    return strcmp(path, "tags") == 0 || strcmp(path, "words") == 0;
-}
-
-static int declare_paths(void *data, const char *name, const bson_t *keys, bson_error_t *error)
-{
-    struct declared *declared = data;
-    bson_iter_t iter;
-    (void)name;
-    (void)error;
-    if (!bson_iter_init(&iter, keys))
-        return 0;
-    while (bson_iter_next(&iter)) {
-        const char *path = bson_iter_key(&iter);
-        bool known = is_membership_path(path);
-        for (size_t i = 0; i < declared->count && !known; i++)
-            known = strcmp(declared->paths[i], path) == 0;
-        if (known)
-            continue;
-        declared->paths = bson_realloc(declared->paths, (declared->count + 1) * sizeof *declared->paths);
-        declared->paths[declared->count++] = bson_strdup(path);
-    }
-    return 0;
-}
-
-static struct declared *declared_of(struct store *store, const char *collection)
-{
-    struct declared *declared = store->declared;
-    while (declared && strcmp(declared->collection, collection) != 0)
-        declared = declared->next;
-    if (declared)
-        return declared;
-    declared = bson_malloc0(sizeof *declared);
-    declared->collection = bson_strdup(collection);
-    declared->next = store->declared;
-    store->declared = declared;
-    return declared;
-}
-
-/* NULL on error. */
-static struct declared *listed_of(struct store *store, const char *collection, bson_error_t *error)
-{
-    struct declared *declared = declared_of(store, collection);
-    if (!declared->listed && store->engine->list_indexes) {
-        int result = store->engine->list_indexes(store->self, collection, declare_paths, declared, error);
-        check_code(result, error);
-        if (result < 0)
-            return NULL;
-    }
-    declared->listed = true;
-    return declared;
-}
-
-static int check_scalars(struct store *store, const char *collection, const bson_t *document, bson_error_t *error)
-{
-    const struct declared *declared = listed_of(store, collection, error);
-    if (!declared)
-        return -1;
-    for (size_t i = 0; i < declared->count; i++) {
-        key_clear(&store->scratch);
-        if (key_append_path(&store->scratch, document, declared->paths[i]))
-            return hub_error(error, HUB_ERROR_INVALID, "%s: there is an array at the indexed path '%.80s'", collection,
-                             declared->paths[i]);
-    }
-    return 0;
-}
-
-/* The document as it is stored: checked, its _id there and first. *prepared is document itself or *owned, a new one. */
-static int prepare_document(struct store *store, const char *collection, const bson_t *document,
-                            const bson_t **prepared, bson_t **owned, bson_error_t *error)
-{
-    bson_iter_t iter;
-    *prepared = document;
-    *owned = NULL;
-    if (query_check_document(document, collection, error) || check_scalars(store, collection, document, error))
-        return -1;
-    if (bson_iter_init(&iter, document) && bson_iter_next(&iter) && strcmp(bson_iter_key(&iter), "_id") == 0)
-        return 0;
-    *owned = bson_new();
-    if (bson_iter_init_find(&iter, document, "_id")) {
-        bson_append_iter(*owned, "_id", 3, &iter);
-    } else {
-        bson_oid_t id;
-        bson_oid_init(&id, NULL);
-        bson_append_oid(*owned, "_id", 3, &id);
-    }
-    bson_copy_to_excluding_noinit(document, *owned, "_id", NULL);
-    *prepared = *owned;
-    return 0;
-}
-
-static const bson_t *const nothing = &(const bson_t)BSON_INITIALIZER;
-
-/* filter.query is to be freed with query_free, error or not. */
-static int parse_filter(const bson_t *bson, struct store_filter *filter, struct query **owned, bson_error_t *error)
-{
-    filter->bson = bson ? bson : nothing;
-    *owned = query_parse(bson, error);
-    filter->query = *owned;
-    return *owned ? 0 : -1;
-}
-
-static int parse_change(struct store *store, const char *collection, const bson_t *bson, struct store_change *change,
-                        struct update **owned, bson_error_t *error)
-{
-    change->bson = bson;
-    *owned = update_parse(bson, error);
-    change->update = *owned;
-    if (!*owned)
-        return -1;
-    const struct declared *declared = listed_of(store, collection, error);
-    if (!declared)
-        return -1;
-    for (size_t i = 0; i < declared->count; i++)
-        if (update_check_no_array(*owned, declared->paths[i], error))
-            return -1;
-    return 0;
-}
-
-static int parse_upsert(struct store *store, const char *collection, const struct query *query, bson_t *base,
-                        bson_error_t *error)
-{
-    if (query_upsert_base(query, base, error))
-        return -1;
-    return check_scalars(store, collection, base, error);
-}
-
-/* NULL for an absent or empty one. */
-static const bson_t *given(const bson_t *bson)
-{
-    return bson && !bson_empty(bson) ? bson : NULL;
-}
-
-static int check_views(const bson_t *sort, const bson_t *projection, bson_error_t *error)
-{
-    if (sort && query_check_sort(sort, error))
-        return -1;
-    return projection ? query_check_projection(projection, error) : 0;
-}
-
-/* Fills request; *tied is to be destroyed and *query to be freed, error or not. */
-static int parse_find(const char *collection, const bson_t *filter, const struct store_find_options *options,
-                      struct store_find_request *request, bson_t *tied, struct query **query, bson_error_t *error)
-{
-    static const struct store_find_options none;
-    options = options ? options : &none;
-    *request = (struct store_find_request){.skip = options->skip, .limit = options->limit};
-    bson_init(tied);
-    *query = NULL;
-    if (check_collection(collection, error) || parse_filter(filter, &request->filter, query, error))
-        return -1;
-    request->sort = given(options->sort);
-    request->projection = given(options->projection);
-    if (check_views(request->sort, request->projection, error))
-        return -1;
-    if (options->skip < 0 || options->limit < 0)
-        return hub_error(error, HUB_ERROR_INVALID, "find: skip and limit must not be negative");
-    if (request->sort && !options->any_tie && (options->skip || options->limit) && !bson_has_field(request->sort, "_id")) {
-        bson_concat(tied, request->sort);
-        BSON_APPEND_INT32(tied, "_id", 1);
-        request->sort = tied;
-    }
-    return 0;
-}
-
 /* ---- operations ---- */
-
-static int check_index(const char *name, const bson_t *keys, bson_error_t *error)
-{
-    bson_iter_t iter;
-    size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.");
-    if (length == 0 || name[length] || length > 100)
-        return hub_error(error, HUB_ERROR_INVALID, "index '%.80s': a name is of letters, digits, _ and .", name);
-    if (bson_empty(keys))
-        return hub_error(error, HUB_ERROR_INVALID, "index '%s': no keys", name);
-    if (query_check_sort(keys, error))
-        return -1;
-    bson_iter_init(&iter, keys);
-    while (bson_iter_next(&iter))
-        if (is_membership_path(bson_iter_key(&iter)) && bson_count_keys(keys) > 1)
-            return hub_error(error, HUB_ERROR_INVALID, "index '%s': '%s' has an index of its own", name,
-                             bson_iter_key(&iter));
-    return 0;
-}
 
 int store_ensure_index(struct store *store, const char *collection, const char *name, const bson_t *keys,
                        bson_error_t *error)
 {
     bson_error_t unused;
     error = error ? error : &unused;
-    if (check_may_write(store, error) || check_collection(collection, error) || check_index(name, keys, error))
+    if (front_check_may_write(store, error) || front_check_collection(collection, error) ||
+        front_check_index(name, keys, error))
         return -1;
     int result = store->engine->ensure_index(store->self, collection, name, keys, error);
-    check_code(result, error);
+    front_check_code(result, error);
     if (result >= 0)
-        declare_paths(declared_of(store, collection), name, keys, error);
+        front_declare(store, collection, keys);
     return result;
 }
 
@@ -358,12 +119,12 @@ int store_insert(struct store *store, const char *collection, const bson_t *docu
     const bson_t *prepared;
     bson_t *owned = NULL;
     int result = -1;
-    if (check_may_write(store, error) || check_collection(collection, error) ||
-        prepare_document(store, collection, document, &prepared, &owned, error))
+    if (front_check_may_write(store, error) || front_check_collection(collection, error) ||
+        front_prepare_document(store, collection, document, &prepared, &owned, error))
         goto out;
     result = TL_FAULT_REFUSED(error) ? -1 : store->engine->insert(store->self, collection, prepared, error);
     result = TL_FAULT_LOST(error) ? -1 : result;
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     bson_destroy(owned);
     return result;
@@ -378,10 +139,10 @@ struct store_cursor *store_find(struct store *store, const char *collection, con
     bson_t tied;
     struct query *query;
     struct store_cursor *cursor = NULL;
-    if (parse_find(collection, filter, options, &request, &tied, &query, error))
+    if (front_parse_find(collection, filter, options, &request, &tied, &query, error))
         goto out;
     void *self = store->engine->find(store->self, collection, &request, error);
-    check_code(self ? 0 : -1, error);
+    front_check_code(self ? 0 : -1, error);
     if (!self)
         goto out;
     cursor = bson_malloc0(sizeof *cursor);
@@ -403,9 +164,9 @@ int store_explain(struct store *store, const char *collection, const bson_t *fil
     struct query *query;
     int result = -1;
     bson_init(out);
-    if (parse_find(collection, filter, options, &request, &tied, &query, error) == 0) {
+    if (front_parse_find(collection, filter, options, &request, &tied, &query, error) == 0) {
         result = store->engine->explain(store->self, collection, &request, out, error);
-        check_code(result, error);
+        front_check_code(result, error);
     }
     bson_destroy(&tied);
     query_free(query);
@@ -418,7 +179,7 @@ int store_cursor_next(struct store_cursor *cursor, const bson_t **document, bson
     error = error ? error : &unused;
     *document = NULL;
     int result = cursor->engine->cursor_next(cursor->self, document, error);
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
@@ -440,11 +201,11 @@ int store_find_one(struct store *store, const char *collection, const bson_t *fi
     struct query *query;
     int result = -1;
     bson_init(out);
-    if (parse_find(collection, filter, options, &request, &tied, &query, error))
+    if (front_parse_find(collection, filter, options, &request, &tied, &query, error))
         goto out;
     request.limit = 1;
     result = store->engine->find_one(store->self, collection, &request, out, error);
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     bson_destroy(&tied);
     query_free(query);
@@ -458,10 +219,10 @@ int64_t store_count(struct store *store, const char *collection, const bson_t *f
     struct store_filter parsed;
     struct query *query = NULL;
     int64_t result = -1;
-    if (check_collection(collection, error) || parse_filter(filter, &parsed, &query, error))
+    if (front_check_collection(collection, error) || front_parse_filter(filter, &parsed, &query, error))
         goto out;
     result = store->engine->count(store->self, collection, &parsed, error);
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     query_free(query);
     return result;
@@ -474,8 +235,8 @@ int store_modify(struct store *store, const char *collection, const bson_t *filt
     bson_error_t unused;
     error = error ? error : &unused;
     options = options ? options : &none;
-    struct store_modify_request request = {.sort = given(options->sort),
-                                           .projection = given(options->projection),
+    struct store_modify_request request = {.sort = front_given(options->sort),
+                                           .projection = front_given(options->projection),
                                            .return_new = options->return_new};
     struct query *query = NULL;
     struct update *change = NULL;
@@ -483,19 +244,19 @@ int store_modify(struct store *store, const char *collection, const bson_t *filt
     int result = -1;
     if (out)
         bson_init(out);
-    if (check_may_write(store, error) || check_collection(collection, error) ||
-        parse_filter(filter, &request.filter, &query, error) ||
-        parse_change(store, collection, update, &request.change, &change, error) ||
-        check_views(request.sort, request.projection, error))
+    if (front_check_may_write(store, error) || front_check_collection(collection, error) ||
+        front_parse_filter(filter, &request.filter, &query, error) ||
+        front_parse_change(store, collection, update, &request.change, &change, error) ||
+        front_check_views(request.sort, request.projection, error))
         goto out;
     if (options->upsert) {
-        if (parse_upsert(store, collection, query, &base, error))
+        if (front_parse_upsert(store, collection, query, &base, error))
             goto out;
         request.upsert_base = &base;
     }
     result = TL_FAULT_REFUSED(error) ? -1 : store->engine->modify(store->self, collection, &request, out, error);
     result = TL_FAULT_LOST(error) ? -1 : result;
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     bson_destroy(&base);
     update_free(change);
@@ -513,13 +274,13 @@ int64_t store_update(struct store *store, const char *collection, const bson_t *
     struct query *query = NULL;
     struct update *owned = NULL;
     int64_t result = -1;
-    if (check_may_write(store, error) || check_collection(collection, error) ||
-        parse_filter(filter, &parsed, &query, error) ||
-        parse_change(store, collection, update, &change, &owned, error))
+    if (front_check_may_write(store, error) || front_check_collection(collection, error) ||
+        front_parse_filter(filter, &parsed, &query, error) ||
+        front_parse_change(store, collection, update, &change, &owned, error))
         goto out;
     result = TL_FAULT_REFUSED(error) ? -1 : store->engine->update(store->self, collection, &parsed, &change, error);
     result = TL_FAULT_LOST(error) ? -1 : result;
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     update_free(owned);
     query_free(query);
@@ -533,30 +294,18 @@ int64_t store_delete(struct store *store, const char *collection, const bson_t *
     struct store_filter parsed;
     struct query *query = NULL;
     int64_t result = -1;
-    if (check_may_write(store, error) || check_collection(collection, error) ||
-        parse_filter(filter, &parsed, &query, error))
+    if (front_check_may_write(store, error) || front_check_collection(collection, error) ||
+        front_parse_filter(filter, &parsed, &query, error))
         goto out;
     result = TL_FAULT_REFUSED(error) ? -1 : store->engine->delete(store->self, collection, &parsed, error);
     result = TL_FAULT_LOST(error) ? -1 : result;
-    check_code(result, error);
+    front_check_code(result, error);
 out:
     query_free(query);
     return result;
 }
 
 /* ---- counting by values ---- */
-
-static int check_paths(const char *const *paths, size_t count, bson_error_t *error)
-{
-    bson_t sort = BSON_INITIALIZER;
-    if (count < 1 || count > STORE_COUNT_PATHS)
-        return hub_error(error, HUB_ERROR_INVALID, "count: by 1 to %d paths", STORE_COUNT_PATHS);
-    for (size_t i = 0; i < count; i++)
-        BSON_APPEND_INT32(&sort, paths[i], 1);
-    int result = query_check_sort(&sort, error);
-    bson_destroy(&sort);
-    return result;
-}
 
 int store_count_by(struct store *store, const char *collection, const bson_t *filter, const char *const *paths,
                    size_t count, bson_t *out, bson_error_t *error)
@@ -568,113 +317,16 @@ int store_count_by(struct store *store, const char *collection, const bson_t *fi
     struct store_tally *tally = store_tally_new();
     int result = -1;
     bson_init(out);
-    if (check_collection(collection, error) || check_paths(paths, count, error) ||
-        parse_filter(filter, &parsed, &query, error))
+    if (front_check_collection(collection, error) || front_check_paths(paths, count, error) ||
+        front_parse_filter(filter, &parsed, &query, error))
         goto out;
     result = store->engine->count_by(store->self, collection, &parsed, paths, count, tally, error);
-    check_code(result, error);
+    front_check_code(result, error);
     if (result >= 0)
         result = store_tally_append(tally, out);
 out:
     store_tally_free(tally);
     query_free(query);
-    return result;
-}
-
-/* ---- batches ---- */
-
-/* What a prepared entry owns. */
-struct batch_owned {
-    bson_t *document;
-    struct query *query;
-    struct update *update;
-    bson_t *base;
-};
-
-static int prepare_entry(struct store *store, const struct store_operation *operation,
-                         struct store_batch_entry *entry, struct batch_owned *owned, bson_error_t *error)
-{
-    entry->operation = operation;
-    entry->run = 1;
-    if (operation->kind == STORE_CHECK) {
-        if (!operation->check)
-            return hub_error(error, HUB_ERROR_INVALID, "batch: a check without a function");
-        return 0;
-    }
-    if (check_collection(operation->collection, error))
-        return -1;
-    switch (operation->kind) {
-    case STORE_INSERT:
-        return prepare_document(store, operation->collection, operation->document, &entry->document, &owned->document,
-                                error);
-    case STORE_UPDATE:
-        if (parse_filter(operation->filter, &entry->filter, &owned->query, error) ||
-            parse_change(store, operation->collection, operation->update, &entry->change, &owned->update, error))
-            return -1;
-        if (!operation->upsert)
-            return 0;
-        bson_t base;
-        int result = parse_upsert(store, operation->collection, owned->query, &base, error);
-        owned->base = bson_copy(&base);
-        bson_destroy(&base);
-        entry->upsert_base = owned->base;
-        return result;
-    case STORE_DELETE:
-        return parse_filter(operation->filter, &entry->filter, &owned->query, error);
-    default:
-        return hub_error(error, HUB_ERROR_INVALID, "batch: unknown kind of operation %d", (int)operation->kind);
-    }
-}
-
-/* Consecutive inserts that may travel together. */
-static void count_runs(struct store_batch_entry *entries, size_t count)
-{
-    for (size_t i = count; i-- > 1 && !TL_FAULT_APART();) {
-        const struct store_operation *a = entries[i - 1].operation, *b = entries[i].operation;
-        if (a->kind == STORE_INSERT && b->kind == STORE_INSERT && a->ignore_duplicate == b->ignore_duplicate &&
-            strcmp(a->collection, b->collection) == 0)
-            entries[i - 1].run = entries[i].run + 1;
-    }
-}
-
-int store_batch(struct store *store, const struct store_operation *operations, size_t count, size_t *stopped_at,
-                bson_error_t *error)
-{
-    bson_error_t unused;
-    size_t unused_index;
-    error = error ? error : &unused;
-    stopped_at = stopped_at ? stopped_at : &unused_index;
-    *stopped_at = 0;
-    if (check_may_write(store, error))
-        return -1;
-    *stopped_at = count;
-    if (count == 0)
-        return 1;
-    struct store_batch_entry *entries = bson_malloc0(count * sizeof *entries);
-    struct batch_owned *owned = bson_malloc0(count * sizeof *owned);
-    int result = -1;
-    for (size_t i = 0; i < count; i++) {
-        if (prepare_entry(store, &operations[i], &entries[i], &owned[i], error)) {
-            *stopped_at = i;
-            goto out;
-        }
-    }
-    count_runs(entries, count);
-    store->in_batch = true;
-    result = TL_FAULT_REFUSED(error) ? (*stopped_at = 0, -1)
-                                     : store->engine->batch(store->self, store, entries, count, stopped_at, error);
-    result = TL_FAULT_LOST(error) ? -1 : result;
-    store->in_batch = false;
-    check_code(result, error);
-out:
-    for (size_t i = 0; i < count; i++) {
-        bson_destroy(owned[i].document);
-        bson_destroy(owned[i].base);
-        update_free(owned[i].update);
-        query_free(owned[i].query);
-    }
-    bson_free(owned);
-    bson_free(entries);
     return result;
 }
 
@@ -686,12 +338,12 @@ int store_list_indexes(struct store *store, const char *collection,
 {
     bson_error_t unused;
     error = error ? error : &unused;
-    if (check_collection(collection, error))
+    if (front_check_collection(collection, error))
         return -1;
     if (!store->engine->list_indexes)
         return 0;
     int result = store->engine->list_indexes(store->self, collection, visit, data, error);
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
@@ -700,7 +352,7 @@ int store_check(struct store *store, void (*visit)(void *data, const char *what)
     bson_error_t unused;
     error = error ? error : &unused;
     int result = store->engine->check ? store->engine->check(store->self, visit, data, error) : 0;
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
@@ -757,7 +409,7 @@ int store_server_time(struct store *store, int64_t *milliseconds, bson_error_t *
     error = error ? error : &unused;
     *milliseconds = 0;
     int result = store->engine->server_time(store->self, milliseconds, error);
-    check_code(result, error);
+    front_check_code(result, error);
     return result;
 }
 
@@ -768,7 +420,7 @@ struct store_watch *store_watch_open(struct store *store, const char *const *pro
     bson_error_t unused;
     error = error ? error : &unused;
     struct store_watch *watch = store->engine->watch(store->self, projects, error);
-    check_code(watch ? 0 : -1, error);
+    front_check_code(watch ? 0 : -1, error);
     return watch;
 }
 

@@ -30,7 +30,7 @@ file_may_include() {
     dnnl.h | dnnl_*.h | dnnl.hpp | oneapi/dnnl/* | cblas.h | openblas/* | openblas_config.h | f77blas.h)
         case $1 in kernels/device_cpu*.c) return 0 ;; *) return 1 ;; esac
         ;;
-    hub/store_impl.h | store_impl.h)
+    hub/store_impl.h | store_impl.h | hub/store_front.h | store_front.h)
         case $1 in hub/store*.[ch] | hub/module/store*.[ch]) return 0 ;; *) return 1 ;; esac
         ;;
     hub/store_sqlite*.h | store_sqlite*.h)
@@ -155,6 +155,7 @@ for file in hub/task.c kernels/net.c kernels/device_ref.c kernels/device.c distr
 done
 expect refused kernels/net.c '#include <bson/bson.h>'
 expect refused hub/task.c '#include "hub/store_impl.h"'
+expect refused hub/task.c '#include "hub/store_front.h"'
 expect refused runner/worker.c '#include "hub/store_impl.h"'
 expect refused hub/store_mongo.c '#include "hub/store_sqlite.h"'
 expect refused hub/task.c '#include "task.h"'
