@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct cli_option options[] = {
@@ -49,39 +51,79 @@ static void sync_folder(const char *path)
     bson_free(folder);
 }
 
-static int finish_file(FILE *file, const char *part, const char *path)
+static bool is_still(int descriptor, const char *path)
 {
-    bool failed = fflush(file) != 0 || fsync(fileno(file)) != 0;
+    struct stat own, there;
 
-    failed = fclose(file) != 0 || failed;
-    if (failed || rename(part, path) < 0) {
-        return cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
+    return fstat(descriptor, &own) == 0 && stat(path, &there) == 0 && own.st_dev == there.st_dev &&
+           own.st_ino == there.st_ino;
+}
+
+/* FILE.part is one export's: locked, so that what a killed one has left is in nobody's way. Where it took the place of
+ * FILE between being opened and being locked, it is not ours to write to. */
+static int open_part(const char *part, FILE **file)
+{
+    *file = NULL;
+    for (;;) {
+        int descriptor = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (descriptor >= 0 && flock(descriptor, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+            close(descriptor);
+            return cli_say(CLI_CONFLICT, "%s: another export is writing it: wait for that one, or name another file", part);
+        }
+        if (descriptor < 0 || is_still(descriptor, part)) {
+            *file = descriptor >= 0 && ftruncate(descriptor, 0) == 0 ? fdopen(descriptor, "wb") : NULL;
+            if (*file == NULL) {
+                cli_say(CLI_FAILED, "%s: %s", part, strerror(errno));
+                if (descriptor >= 0) {
+                    close(descriptor);
+                }
+            }
+            return *file != NULL ? CLI_DONE : CLI_FAILED;
+        }
+        close(descriptor);
     }
-    sync_folder(path);
-    return CLI_DONE;
+}
+
+static int check_path(struct cli *cli, const char *path)
+{
+    return cli_flag(cli, "force") || access(path, F_OK) != 0
+               ? CLI_DONE
+               : cli_say(CLI_FAILED, "%s: is there already: use --force to write over it", path);
+}
+
+/* Still locked, so that of two exports of one name the second finds the first one's file. */
+static int finish_file(struct cli *cli, FILE *file, const char *part, const char *path)
+{
+    int code = check_path(cli, path);
+
+    if (code == CLI_DONE && (fflush(file) != 0 || fsync(fileno(file)) != 0 || rename(part, path) < 0)) {
+        code = cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
+    }
+    if (code == CLI_DONE) {
+        sync_folder(path);
+    }
+    return code;
 }
 
 /* Into FILE.part, which takes the file's place once everything is on the disk. */
 static int write_file(struct cli *cli, const char *path, struct archive_summary *summary)
 {
     char *part = bson_strdup_printf("%s.part", path);
-    int code = CLI_DONE;
     FILE *file = NULL;
+    int code = check_path(cli, path);
 
-    if (!cli_flag(cli, "force") && access(path, F_OK) == 0) {
-        code = cli_say(CLI_FAILED, "%s: is there already: use --force to write over it", path);
-    } else if ((file = fopen(part, "wbe")) == NULL) {
-        code = cli_say(CLI_FAILED, "%s: %s", part, strerror(errno));
-    } else {
+    if (code == CLI_DONE) {
+        code = open_part(part, &file);
+    }
+    if (code == CLI_DONE) {
         code = write_archive(cli, file, summary);
-        if (code == CLI_DONE) {
-            code = finish_file(file, part, path);
-        } else {
-            fclose(file);
-        }
+        code = code == CLI_DONE ? finish_file(cli, file, part, path) : code;
         if (code != CLI_DONE) {
             unlink(part);
         }
+    }
+    if (file != NULL && fclose(file) != 0 && code == CLI_DONE) {
+        code = cli_say(CLI_FAILED, "%s: %s", path, strerror(errno));
     }
     bson_free(part);
     return code;
