@@ -89,7 +89,8 @@ int store_find_one(struct store *store, const char *collection, const bson_t *fi
 int64_t store_count(struct store *store, const char *collection, const bson_t *filter, bson_error_t *error);
 
 /* How many matches there are of each combination of values at the paths (at most STORE_COUNT_PATHS): *out (initialised
- * always) is {"0": {count: n, values: {"0": value, "1": value, …}}, "1": …} in no order; a missing value is null. One
+ * always) is {"0": {count: n, values: {"0": value, "1": value, …}}, "1": …} in no order; a missing value is null, and
+ * numbers that are equal are one, as the narrowest type that holds it. One
  * statement: on SQLite it is one picture of the hub. More than STORE_COUNT_GROUPS combinations are
  * HUB_ERROR_INVALID. The number of combinations, or -1. */
 #define STORE_COUNT_PATHS 4

@@ -86,6 +86,38 @@ ON_BOTH_ENGINES(counts_by_values_from_an_index)
     expect_counts(store);
 }
 
+static void expect_numbers(struct store *store)
+{
+    static const char *const documents[] = {
+        "{'n': {'$numberDouble': '1.0'}}",     "{'n': {'$numberInt': '1'}}",       "{'n': {'$numberLong': '1'}}",
+        "{'n': {'$numberDouble': '1.5'}}",     "{'n': {'$numberDouble': '-0.0'}}", "{'n': {'$numberLong': '0'}}",
+        "{'n': {'$numberLong': '4294967296'}}", "{'n': {'$numberDouble': '4294967296'}}",
+        "{'n': {'$numberDouble': 'NaN'}}",     "{'n': '1'}",                       "{'n': true}"};
+    static const char *const path[] = {"n"};
+    bson_t groups;
+    for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
+        OK(store_insert(store, "numbers", document("%s", documents[i]), &error));
+    cr_expect_eq(OK(store_count_by(store, "numbers", NULL, path, 1, &groups, &error)), 7);
+    cr_expect_eq(count_of(&groups, "{'0': {'$numberInt': '1'}}"), 3);
+    cr_expect_eq(count_of(&groups, "{'0': {'$numberDouble': '1.5'}}"), 1);
+    cr_expect_eq(count_of(&groups, "{'0': {'$numberInt': '0'}}"), 2);
+    cr_expect_eq(count_of(&groups, "{'0': {'$numberLong': '4294967296'}}"), 2);
+    cr_expect_eq(count_of(&groups, "{'0': '1'}"), 1);
+    cr_expect_eq(count_of(&groups, "{'0': true}"), 1);
+    bson_destroy(&groups);
+}
+
+ON_BOTH_ENGINES(equal_numbers_of_other_types_are_one)
+{
+    expect_numbers(store);
+}
+
+ON_BOTH_ENGINES(equal_numbers_of_other_types_are_one_in_an_index)
+{
+    OK(store_ensure_index(store, "numbers", "n", document("{'n': 1}"), &error));
+    expect_numbers(store);
+}
+
 ON_BOTH_ENGINES(a_path_that_is_none_is_refused)
 {
     static const char *const bad[] = {"$where"}, *const good[] = {"a"};
