@@ -10,6 +10,7 @@
 
 #define DEFAULT_DATABASE "tl_hub"
 #define DEFAULT_SELECTION_MS 10000
+#define DEFAULT_CONNECT_MS 10000 /* libmongoc's */
 #define DEFAULT_SOCKET_MS 120000 /* no call hangs for ever; above what one large write or index takes */
 #define IDLE_SOCKET_MS 60000
 #define MONITOR_MS 180000 /* a server that is no longer primary says so itself */
@@ -61,10 +62,10 @@ static void set_defaults(mongoc_uri_t *uri)
     }
 }
 
-/* Of a time limit that stands in the URI or that we have set. */
-static void shorten(mongoc_uri_t *uri, const char *option, int64_t limit_ms)
+/* A time limit of the URI, or that we have set, or otherwise libmongoc's own: it goes down, never up. */
+static void shorten(mongoc_uri_t *uri, const char *option, int32_t own_ms, int64_t limit_ms)
 {
-    int32_t now_ms = mongoc_uri_get_option_as_int32(uri, option, 0);
+    int32_t now_ms = mongoc_uri_get_option_as_int32(uri, option, own_ms);
     int32_t most_ms = limit_ms < INT32_MAX ? (int32_t)limit_ms : INT32_MAX;
     if (now_ms <= 0 || now_ms > most_ms) {
         mongoc_uri_set_option_as_int32(uri, option, most_ms);
@@ -128,9 +129,9 @@ static void *mongo_open(const char *text, bool create, int64_t limit_ms, bson_er
     }
     set_defaults(uri);
     if (limit_ms > 0) {
-        shorten(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, limit_ms);
-        shorten(uri, MONGOC_URI_SOCKETTIMEOUTMS, limit_ms);
-        shorten(uri, MONGOC_URI_CONNECTTIMEOUTMS, limit_ms);
+        shorten(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, DEFAULT_SELECTION_MS, limit_ms);
+        shorten(uri, MONGOC_URI_SOCKETTIMEOUTMS, DEFAULT_SOCKET_MS, limit_ms);
+        shorten(uri, MONGOC_URI_CONNECTTIMEOUTMS, DEFAULT_CONNECT_MS, limit_ms);
     }
     mongoc_client_t *client = mongo_client_new(uri, &driver);
     if (!client) {

@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define WAIT_MS 30000 /* a getMore's: so often an idle watch asks again */
+#define WAIT_MS 30000 /* a getMore's: so often an idle watch asks again. Half of the socket's patience where that is less */
 
 struct watch {
     struct store_watch base;
@@ -86,10 +86,17 @@ static bool has_changes(mongoc_client_t *client)
     return has;
 }
 
+/* The server answers an idle getMore when its wait is over: that must come before the socket is given up. */
+static int64_t wait_of(mongoc_client_t *client)
+{
+    int32_t socket_ms = mongoc_uri_get_option_as_int32(mongoc_client_get_uri(client), MONGOC_URI_SOCKETTIMEOUTMS, 0);
+    return socket_ms > 0 && socket_ms / 2 < WAIT_MS ? socket_ms / 2 + 1 : WAIT_MS;
+}
+
 static void *wait_for_change(void *data)
 {
     struct watch *watch = data;
-    bson_t *options = BCON_NEW("maxAwaitTimeMS", BCON_INT64(WAIT_MS));
+    bson_t *options = BCON_NEW("maxAwaitTimeMS", BCON_INT64(wait_of(watch->client)));
     mongoc_collection_t *tasks = mongoc_client_get_collection(watch->client, watch->database, "tasks");
     mongoc_change_stream_t *stream = mongoc_collection_watch(tasks, watch->pipeline, options);
     const bson_t *event, *reply;

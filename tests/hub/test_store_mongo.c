@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What only the MongoDB engine has: URIs, time limits, the server's errors, sorting in two steps. */
 #include "both_engines.h"
+#include "client_option.h"
 #include "proxy.h"
 #include "wire_stub.h"
 
@@ -135,6 +136,32 @@ Test(mongodb_errors, become_the_few_that_the_hub_knows)
         cr_expect(strchr(error.message, '\n') == NULL);
     }
     documents_free();
+}
+
+/* {option in the URI, limit, what holds}: an opener's limit makes times shorter, never longer. -1 is libmongoc's own. */
+Test(mongodb_errors, limits_only_go_down)
+{
+    static const struct {
+        const char *option, *uri;
+        int64_t limit_ms;
+        int32_t holds;
+    } cases[] = {
+        {"connectTimeoutMS", "connectTimeoutMS=200", 500, 200},    {"connectTimeoutMS", "connectTimeoutMS=900", 500, 500},
+        {"connectTimeoutMS", "appName=x", 500, 500},               {"connectTimeoutMS", "appName=x", 60000, -1},
+        {"socketTimeoutMS", "socketTimeoutMS=200", 500, 200},      {"socketTimeoutMS", "socketTimeoutMS=0", 500, 500},
+        {"socketTimeoutMS", "appName=x", 500, 500},                {"socketTimeoutMS", "appName=x", 600000, 120000},
+        {"serverSelectionTimeoutMS", "appName=x", 60000, 10000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char uri[128];
+        snprintf(uri, sizeof uri, "mongodb://127.0.0.1:1/x?%s", cases[i].uri);
+        client_option_note(cases[i].option);
+        struct store *store = store_open_with_timeout(uri, false, cases[i].limit_ms, &error);
+        cr_assert_not_null(store, "%s", error.message);
+        cr_expect_eq(client_option_last(), cases[i].holds, "%s, %lld ms: %d", cases[i].uri, (long long)cases[i].limit_ms,
+                     (int)client_option_last());
+        store_close(store);
+    }
 }
 
 /* The URI's own limit is two minutes: then the test's time is up. */

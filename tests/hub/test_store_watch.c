@@ -107,6 +107,21 @@ Test(watch, a_change_on_a_replica_set_wakes_once)
     wire_stub_end(&stub, "");
 }
 
+/* The socket is given up after 600 ms, and a watch asks again before that: it stays open. */
+Test(watch, an_idle_watch_outlives_a_short_socket_timeout)
+{
+    struct wire_stub stub;
+    wire_stub_start(&stub, "hello set:rs0 x; getMore wait x", STUB_OPTIONS "&socketTimeoutMS=600");
+    struct store *store = store_open(stub.uri, false, &error);
+    cr_assert_not_null(store);
+    struct store_watch *watch = store_watch_open(store, projects, &error);
+    cr_assert_not_null(watch, "%s", error.message);
+    cr_expect_eq(comes(watch, 2500), 0);
+    store_watch_close(watch);
+    store_close(store);
+    wire_stub_end(&stub, "");
+}
+
 Test(watch, a_server_that_says_no_ends_the_watch_and_nothing_else)
 {
     struct wire_stub stub;

@@ -10,7 +10,8 @@ SCRIPT is rules divided by ';':   COMMAND CODE NAME [TIMES]     for example
     find 13 Unauthorized; insert 10107 NotWritablePrimary 2; update wc:64 WriteConcernFailed; auth 18 AuthenticationFailed
 COMMAND '*' is any. CODE "wc:N" answers ok: 1 with a writeConcernError N; CODE "close" closes the connection instead of
 answering. "hello set:NAME x" makes it a replica set's primary, whose aggregate opens a change stream; "getMore change x"
-lets one event come (with TIMES, so many; before it, none for 50 ms each). TIMES bounds a rule (default: always). At the end it prints one line a command name with how often it came.
+lets one event come (with TIMES, so many; before it, none for 50 ms each); "getMore wait x" answers with none when the time
+that the getMore allows has passed, as a server does. TIMES bounds a rule (default: always). At the end it prints one line a command name with how often it came.
 Ends by itself after SECONDS (default 120) or when its standard input closes.
 """
 import asyncio
@@ -53,6 +54,13 @@ def first_key(bson):
     return bson[5:bson.index(b"\0", 5)].decode()
 
 
+def wait_of(bson):
+    """Seconds: maxTimeMS of a getMore, int32 or int64."""
+    at = bson.index(b"maxTimeMS\0")
+    size = 8 if bson[at - 1] == 0x12 else 4
+    return int.from_bytes(bson[at + 10:at + 10 + size], "little") / 1000
+
+
 def hello():
     return {"ismaster": True, "isWritablePrimary": True, "maxBsonObjectSize": 16777216,
             "maxMessageSizeBytes": 48000000, "maxWriteBatchSize": 100000, "localTime": (int(time.time() * 1000),),
@@ -87,6 +95,8 @@ class Stub:
                 rule[3] -= rule[3] > 0
                 if rule[1] == "close":
                     return None
+                if rule[1] == "wait":
+                    return {"cursor": {"id": 77, "ns": "stub.tasks", "nextBatch": []}, "ok": 1.0, "wait": True}
                 if rule[1] == "change":
                     return {"cursor": {"id": 77, "ns": "stub.tasks", "nextBatch": [
                         {"_id": {"_data": "1"}, "operationType": "insert"}]}, "ok": 1.0}
@@ -110,6 +120,8 @@ class Stub:
                 body = await reader.readexactly(length - 16)
                 if code == 2013:  # OP_MSG: flags, then section 0
                     reply = self.answer(first_key(body[5:]))
+                    if reply and reply.pop("wait", False):
+                        await asyncio.sleep(wait_of(body))
                     out = None if reply is None else struct.pack("<iB", 0, 0) + encode(reply)
                     kind = 2013
                 elif code == 2004:  # OP_QUERY: flags, collection, skip, return, document
