@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct layer_type *const types[] = {
-    &layer_dense, &layer_dropout, &layer_relu, &layer_tanh, &layer_sigmoid, &layer_flatten,
+    &layer_dense, &layer_dropout, &layer_relu, &layer_tanh, &layer_sigmoid, &layer_flatten, &layer_mix,
     &layer_lstm, &layer_gru, NULL,
 };
 

@@ -12,6 +12,7 @@ extern const struct layer_type layer_relu;    /* layer_activation.c */
 extern const struct layer_type layer_tanh;
 extern const struct layer_type layer_sigmoid;
 extern const struct layer_type layer_flatten; /* layer_flatten.c */
+extern const struct layer_type layer_mix;     /* layer_mix.c */
 extern const struct layer_type layer_lstm;    /* layer_lstm.c */
 extern const struct layer_type layer_gru;     /* layer_gru.c */
 

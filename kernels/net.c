@@ -315,6 +315,16 @@ float *net_gradients(struct net *net)
     return net->gradients;
 }
 
+size_t net_layer_offset(const struct net *net, int layer)
+{
+    for (size_t i = 0; i < net->parameter_count; i++) {
+        if (net->parameters_of[i].layer >= layer && !net_parameter(net, i)->buffer) {
+            return net->parameters_of[i].offset;
+        }
+    }
+    return net->trained_floats;
+}
+
 uint64_t net_steps(const struct net *net)
 {
     return net->steps;

@@ -94,6 +94,9 @@ size_t net_trained_floats(const struct net *net);
 float *net_parameters(struct net *net);
 float *net_gradients(struct net *net);
 
+/* Where the parameters of layer `layer` begin in the blocks: those of the layers before it are the floats before. */
+size_t net_layer_offset(const struct net *net, int layer);
+
 /* Steps trained so far: with the seed, the whole state of the dropout masks. Checkpoints keep it. */
 uint64_t net_steps(const struct net *net);
 void net_set_steps(struct net *net, uint64_t steps);

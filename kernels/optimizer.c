@@ -321,6 +321,17 @@ int optimizer_step(struct optimizer *optimizer, const struct device *device, flo
     return 0;
 }
 
+int optimizer_step_part(struct optimizer *optimizer, const struct device *device, size_t first, size_t count,
+                        float *parameters, float *gradients, struct kernel_error *error)
+{
+    struct optimizer part = *optimizer;
+    part.count = count;
+    for (size_t i = 0; i < part.state_count; i++) {
+        part.states[i] += first;
+    }
+    return optimizer_step(&part, device, parameters + first, gradients + first, error);
+}
+
 int64_t optimizer_steps(const struct optimizer *optimizer)
 {
     return optimizer->steps;

@@ -66,6 +66,11 @@ int optimizer_set_learning_rate(struct optimizer *optimizer, double learning_rat
 int optimizer_step(struct optimizer *optimizer, const struct device *device, float *parameters, float *gradients,
                    struct kernel_error *error);
 
+/* The same over floats first … first + count - 1 of the block alone (first a multiple of TENSOR_ALIGN), for nets whose parts
+ * are trained in turn; does not count as a step: optimizer_set_steps says when all parts have had theirs. */
+int optimizer_step_part(struct optimizer *optimizer, const struct device *device, size_t first, size_t count,
+                        float *parameters, float *gradients, struct kernel_error *error);
+
 /* The state, for checkpoints: the steps taken and 0 to 2 blocks of count floats (names "momentum"; "m", "v";
  * "square", "momentum"). */
 int64_t optimizer_steps(const struct optimizer *optimizer);

@@ -30,6 +30,8 @@ static const struct entry entries[] = {
     {.text = "sigmoid", .inputs = {{3, {2, 3, 3}}}},
     {.text = "relu", .inputs = {{1, {19}}}, .spread = true},
     {.text = "flatten", .inputs = {{3, {2, 3, 3}}}},
+    {.text = "{\"inputs\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"layers\":[{\"type\":\"mix\",\"inputs\":[\"a\",\"b\"]}]}",
+     .inputs = {{2, {3, 5}}, {2, {3, 5}}}, .predicts_otherwise = true},
     {.text = "dropout:0.5", .inputs = {{1, {21}}}, .predicts_otherwise = true},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
