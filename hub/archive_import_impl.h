@@ -3,7 +3,8 @@
 #define TL_HUB_ARCHIVE_IMPORT_IMPL_H
 
 /* Between archive_import.c (frames), archive_import_map.c (projects and numbers), archive_import_session.c
- * (announcements and their beat) and archive_import_write.c (batches). */
+ * (announcements and their beat), archive_import_blob.c (blobs as they come), archive_import_choose.c (what is there
+ * already) and archive_import_write.c (batches). */
 
 #include "hub/archive_impl.h"
 
@@ -110,14 +111,26 @@ int importer_delete_chunks(struct importer *importer, const bson_oid_t *id, bson
 /* After the last flush: announcements go, what a run before had begun is looked at once more. */
 int importer_end(struct importer *importer, bson_error_t *error);
 
-/* ---- archive_import_write.c ---- */
+/* ---- archive_import_blob.c ---- */
 
-/* The list, with room for one more entry of this size. */
-void *importer_more_room(void *list, size_t count, size_t *capacity, size_t size);
 int importer_begin_blob(struct importer *importer, const bson_t *files, bson_error_t *error);
 int importer_add_chunk(struct importer *importer, const bson_t *chunk, bson_error_t *error);
 int importer_end_blob(struct importer *importer, bson_error_t *error);
 int importer_drop_blob(struct importer *importer, bson_error_t *error);
+
+/* ---- archive_import_choose.c ---- */
+
+/* Leaves those of the pending documents that are to be written. 1, -1. */
+int importer_choose(struct importer *importer, bson_error_t *error);
+/* Says why this one is left out, and frees it. */
+void importer_refuse(struct importer *importer, struct import_document *pending, const char *why);
+
+/* ---- archive_import_write.c ---- */
+
+/* The list, with room for one more entry of this size. */
+void *importer_more_room(void *list, size_t count, size_t *capacity, size_t size);
+/* Writes the chunks that are kept back before their seal: nothing shows them. */
+int importer_write_chunks(struct importer *importer, bson_error_t *error);
 /* Takes the document over. */
 void importer_add_document(struct importer *importer, bson_t *document);
 /* A seal has come: what is pending is written. */

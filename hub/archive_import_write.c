@@ -4,12 +4,9 @@
 #include "hub/archive_import_impl.h"
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
-#include "hub/query.h"
-#include "hub/task.h"
 
 #include <string.h>
 
-#define CHUNK_BYTES (4 << 20)    /* of chunks kept back before they are written */
 #define PENDING_BYTES (64 << 20) /* of documents that wait for a seal: more is no archive of ours */
 #define TRIES 4
 
@@ -191,10 +188,7 @@ static void add_chunks(struct importer *importer, struct batch *batch)
     }
 }
 
-/* ---- blobs ---- */
-
-/* Chunks before their seal: nothing shows them. */
-static int write_chunks(struct importer *importer, bson_error_t *error)
+int importer_write_chunks(struct importer *importer, bson_error_t *error)
 {
     struct batch batch = {0};
     int result = add_announcements(importer, &batch, error);
@@ -208,272 +202,6 @@ static int write_chunks(struct importer *importer, bson_error_t *error)
     batch_free(&batch);
     drop_chunks(importer);
     return result < 0 ? -1 : importer_beat(importer, error);
-}
-
-static int same_blob(struct importer *importer, const struct blob_info *info, const bson_t *mine, const bson_t *theirs,
-                     bson_error_t *error)
-{
-    const char *sha256 = hub_text(theirs, "metadata.sha256");
-    char id[25];
-    if (hub_number(theirs, "length", -1) == info->length && strcmp(sha256 != NULL ? sha256 : "", info->sha256) == 0) {
-        bson_t filter = BSON_INITIALIZER;
-        BSON_APPEND_OID(&filter, "files_id", &info->id);
-        int64_t size = hub_number(mine, "chunkSize", BLOB_CHUNK_BYTES);
-        int64_t chunks = store_count(hub_store(importer->hub), BLOB_CHUNKS, &filter, error);
-        bson_destroy(&filter);
-        /* Where chunks are missing they are put back. */
-        size = size > 0 ? size : BLOB_CHUNK_BYTES;
-        return chunks < 0 ? -1 : chunks >= (info->length + size - 1) / size;
-    }
-    bson_oid_to_string(&info->id, id);
-    return hub_error(error, HUB_ERROR_CONFLICT, "blob %s is in the hub with other content: this archive cannot be imported", id);
-}
-
-int importer_begin_blob(struct importer *importer, const bson_t *files, bson_error_t *error)
-{
-    struct import_blob blob = {.there = false};
-    bson_t filter = BSON_INITIALIZER, found;
-    bson_iter_t iter;
-    const char *sha256 = hub_text(files, "metadata.sha256");
-    int result;
-    if (!bson_iter_init_find(&iter, files, "_id") || !BSON_ITER_HOLDS_OID(&iter)) {
-        bson_destroy(&filter);
-        return hub_error(error, HUB_ERROR_CORRUPT, "%s: a blob without an ObjectId", importer->reader.name);
-    }
-    blob.info.id = *bson_iter_oid(&iter);
-    blob.info.length = hub_number(files, "length", -1);
-    if (sha256 != NULL && strlen(sha256) == BLOB_SHA256_HEX - 1) {
-        memcpy(blob.info.sha256, sha256, BLOB_SHA256_HEX);
-    }
-    BSON_APPEND_OID(&filter, "_id", &blob.info.id);
-    result = store_find_one(hub_store(importer->hub), BLOB_FILES, &filter, NULL, &found, error);
-    blob.files_there = result > 0;
-    if (result > 0) {
-        result = same_blob(importer, &blob.info, files, &found, error);
-        blob.there = result > 0;
-    }
-    bson_destroy(&found);
-    bson_destroy(&filter);
-    if (result < 0) {
-        return -1;
-    }
-    blob.files = bson_copy(files);
-    importer->pending_bytes += files->len;
-    importer->blobs = importer_more_room(importer->blobs, importer->blob_count, &importer->blob_capacity, sizeof *importer->blobs);
-    importer->blobs[importer->blob_count++] = blob;
-    importer->next_chunk = 0;
-    return 1;
-}
-
-int importer_add_chunk(struct importer *importer, const bson_t *chunk, bson_error_t *error)
-{
-    const struct import_blob *blob = &importer->blobs[importer->blob_count - 1];
-    bson_iter_t iter;
-    if (!bson_iter_init_find(&iter, chunk, "files_id") || !BSON_ITER_HOLDS_OID(&iter) ||
-        !bson_oid_equal(bson_iter_oid(&iter), &blob->info.id) || hub_number(chunk, "n", -1) != importer->next_chunk) {
-        return hub_error(error, HUB_ERROR_CORRUPT, "%s: a chunk is not of the blob that it follows", importer->reader.name);
-    }
-    importer->next_chunk++;
-    if (blob->there) {
-        return importer_beat(importer, error);
-    }
-    importer->chunks = importer_more_room(importer->chunks, importer->chunk_count, &importer->chunk_capacity, sizeof *importer->chunks);
-    importer->chunks[importer->chunk_count++] = bson_copy(chunk);
-    importer->chunk_bytes += chunk->len;
-    return importer->chunk_bytes >= CHUNK_BYTES ? write_chunks(importer, error) : 1;
-}
-
-int importer_end_blob(struct importer *importer, bson_error_t *error)
-{
-    struct import_blob *blob = &importer->blobs[importer->blob_count - 1];
-    if (!blob->there && blob->streamed) {
-        /* A large one is looked at outside of any transaction. */
-        if ((importer->chunk_count > 0 && write_chunks(importer, error) < 0) ||
-            blob_verify(hub_store(importer->hub), &blob->info, error) < 0) {
-            return -1;
-        }
-        blob->verified = true;
-    }
-    importer->progress.blobs++;
-    return 1;
-}
-
-int importer_drop_blob(struct importer *importer, bson_error_t *error)
-{
-    struct import_blob *blob = &importer->blobs[importer->blob_count - 1];
-    int result = 1;
-    size_t kept = 0;
-    for (size_t i = 0; i < importer->chunk_count; i++) {
-        bson_iter_t iter;
-        if (bson_iter_init_find(&iter, importer->chunks[i], "files_id") &&
-            bson_oid_equal(bson_iter_oid(&iter), &blob->info.id)) {
-            importer->chunk_bytes -= importer->chunks[i]->len;
-            bson_destroy(importer->chunks[i]);
-        } else {
-            importer->chunks[kept++] = importer->chunks[i];
-        }
-    }
-    importer->chunk_count = kept;
-    /* Where the hub has it, with chunks missing, it is not for this archive to say that it goes. */
-    if (!blob->files_there) {
-        result = importer_delete_chunks(importer, &blob->info.id, error);
-    }
-    bson_destroy(blob->files);
-    importer->blob_count--;
-    return result;
-}
-
-/* ---- what is there already ---- */
-
-static void refuse(struct importer *importer, struct import_document *pending, const char *why)
-{
-    char id[160];
-    archive_id_text(pending->document, id, sizeof id);
-    importer_note(importer, "%s %s: %s", archive_collections[pending->collection], id, why);
-    bson_destroy(pending->document);
-    pending->document = NULL;
-    importer->report->refused++;
-}
-
-/* The default project is everybody's; it was made when the older of the two was. */
-static int merge_project(struct importer *importer, const bson_t *document, bson_error_t *error)
-{
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
-    bson_iter_t iter;
-    int result = 1;
-    BSON_APPEND_UTF8(&filter, "_id", hub_text(document, "_id"));
-    if (bson_iter_init_find(&iter, document, "created_at") && BSON_ITER_HOLDS_DATE_TIME(&iter)) {
-        BSON_APPEND_DOCUMENT_BEGIN(&update, "$min", &part);
-        bson_append_iter(&part, "created_at", -1, &iter);
-        bson_append_document_end(&update, &part);
-        result = store_modify(hub_store(importer->hub), "projects", &filter, &update, NULL, NULL, error);
-    }
-    bson_destroy(&update);
-    bson_destroy(&filter);
-    return result < 0 ? -1 : 1;
-}
-
-static int compare_with(struct importer *importer, struct import_document *pending, const bson_t *there,
-                        bson_error_t *error)
-{
-    const char *collection = archive_collections[pending->collection];
-    bson_t normal;
-    int result = 1;
-    archive_normalize(collection, there, &normal);
-    if (strcmp(collection, "projects") == 0) {
-        result = merge_project(importer, pending->document, error);
-    }
-    if (strcmp(collection, "projects") == 0 || bson_equal(&normal, pending->document)) {
-        bson_destroy(pending->document);
-        pending->document = NULL;
-        importer->report->same++;
-    } else {
-        refuse(importer, pending, "is in the hub already and differs: left as it is there");
-    }
-    bson_destroy(&normal);
-    return result;
-}
-
-static bool same_id(const bson_t *a, const bson_t *b)
-{
-    bson_iter_t x, y;
-    return bson_iter_init_find(&x, a, "_id") && bson_iter_init_find(&y, b, "_id") &&
-           bson_iter_type(&x) == bson_iter_type(&y) && query_compare_values(&x, &y) == 0;
-}
-
-/* Passes over the documents of one collection that the hub has: one query for all of them. */
-static int pass_over(struct importer *importer, size_t first, size_t end, bson_error_t *error)
-{
-    bson_t filter = BSON_INITIALIZER, in, list;
-    bson_iter_t iter;
-    const bson_t *there;
-    int next = -1;
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &in);
-    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
-    for (size_t i = first; i < end; i++) {
-        char buffer[16];
-        const char *key;
-        size_t digits = bson_uint32_to_string((uint32_t)(i - first), &key, buffer, sizeof buffer);
-        if (bson_iter_init_find(&iter, importer->documents[i].document, "_id")) {
-            bson_append_iter(&list, key, (int)digits, &iter);
-        }
-    }
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(&filter, &in);
-    struct store_cursor *cursor = store_find(hub_store(importer->hub),
-                                             archive_collections[importer->documents[first].collection], &filter, NULL, error);
-    while (cursor != NULL && (next = store_cursor_next(cursor, &there, error)) > 0) {
-        for (size_t i = first; i < end && next > 0; i++) {
-            struct import_document *pending = &importer->documents[i];
-            if (pending->document != NULL && same_id(pending->document, there)) {
-                next = compare_with(importer, pending, there, error);
-                break;
-            }
-        }
-        if (next < 0) {
-            break;
-        }
-    }
-    store_cursor_close(cursor);
-    bson_destroy(&filter);
-    return next;
-}
-
-/* Every blob that the document points to is in the hub, or comes with this batch: 1, 0, -1. */
-static int has_blobs(struct importer *importer, const struct import_document *pending, bson_error_t *error)
-{
-    bson_oid_t *list;
-    int result = 1;
-    size_t count = archive_pointers(archive_collections[pending->collection], pending->document, &list);
-    for (size_t i = 0; i < count && result > 0; i++) {
-        bool coming = archive_set_has(&importer->written, &list[i], sizeof list[i]);
-        for (size_t j = 0; j < importer->blob_count && !coming; j++) {
-            coming = bson_oid_equal(&importer->blobs[j].info.id, &list[i]);
-        }
-        if (!coming) {
-            bson_t filter = BSON_INITIALIZER;
-            BSON_APPEND_OID(&filter, "_id", &list[i]);
-            int64_t there = store_count(hub_store(importer->hub), BLOB_FILES, &filter, error);
-            bson_destroy(&filter);
-            result = there < 0 ? -1 : there > 0;
-        }
-    }
-    bson_free(list);
-    return result;
-}
-
-#define TOGETHER 500
-
-static int choose_documents(struct importer *importer, bson_error_t *error)
-{
-    size_t kept = 0;
-    for (size_t first = 0, end; first < importer->document_count; first = end) {
-        end = first + 1;
-        while (end < importer->document_count && end - first < TOGETHER &&
-               importer->documents[end].collection == importer->documents[first].collection) {
-            end++;
-        }
-        if (pass_over(importer, first, end, error) < 0) {
-            return -1;
-        }
-    }
-    for (size_t i = 0; i < importer->document_count; i++) {
-        struct import_document *pending = &importer->documents[i];
-        int whole = pending->document != NULL ? has_blobs(importer, pending, error) : 0;
-        if (whole < 0) {
-            return -1;
-        }
-        if (pending->document != NULL && whole == 0) {
-            refuse(importer, pending, "points to a blob that is neither in the archive nor in the hub: left out");
-        }
-        if (pending->document != NULL) {
-            struct import_document moved = *pending;
-            pending->document = NULL;
-            importer->documents[kept++] = moved;
-        }
-    }
-    importer->document_count = kept;
-    return 1;
 }
 
 /* ---- the batch ---- */
@@ -529,7 +257,7 @@ static int try_batch(struct importer *importer, bson_error_t *error)
     size_t end = batch.documents_at + importer->document_count;
     if (result < 0 && hub_error_code(&inner) == HUB_ERROR_INVALID && stopped_at >= batch.documents_at && stopped_at < end) {
         size_t at = stopped_at - batch.documents_at;
-        refuse(importer, &importer->documents[at], inner.message);
+        importer_refuse(importer, &importer->documents[at], inner.message);
         importer->document_count--;
         memmove(&importer->documents[at], &importer->documents[at + 1],
                 (importer->document_count - at) * sizeof *importer->documents);
@@ -573,7 +301,7 @@ int importer_flush(struct importer *importer, bson_error_t *error)
     if (importer->document_count == 0 && importer->blob_count == 0) {
         return importer_beat(importer, error);
     }
-    if ((importer->announced > 0 && importer_hold(importer, error) < 0) || choose_documents(importer, error) < 0) {
+    if ((importer->announced > 0 && importer_hold(importer, error) < 0) || importer_choose(importer, error) < 0) {
         return -1;
     }
     while (result == 0) {
