@@ -5,7 +5,8 @@ set_target_properties(tl_hub_core PROPERTIES OUTPUT_NAME tl_hub)
 install(TARGETS tl_hub_core ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY hub/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tl_hub/hub
   FILES_MATCHING PATTERN "*.h" PATTERN "module" EXCLUDE PATTERN "*_impl.h" EXCLUDE PATTERN "store_*.h" EXCLUDE
-  PATTERN "schema_texts.h" EXCLUDE PATTERN "key.h" EXCLUDE PATTERN "fault.h" EXCLUDE PATTERN "gc_scan.h" EXCLUDE)
+  PATTERN "schema_texts.h" EXCLUDE PATTERN "key.h" EXCLUDE PATTERN "fault.h" EXCLUDE PATTERN "gc_scan.h" EXCLUDE
+  PATTERN "sighting.h" EXCLUDE)
 install(DIRECTORY schemas/ DESTINATION ${CMAKE_INSTALL_DATADIR}/tl_hub/schemas FILES_MATCHING PATTERN "*.json")
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 configure_file(cmake/tl_hub.pc.in tl_hub.pc.in @ONLY)

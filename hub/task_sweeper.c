@@ -1,48 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Take-back. No clock of another machine is looked at: a task is taken back when this process has itself seen the
  * same (claim.id, claim.beat) for one whole lease of its own CLOCK_BOOTTIME, by reads that lay no further apart than a
- * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind. */
-#include "hub/runner_record.h"
-#include "hub/task_impl.h"
+ * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind (task_sweeper_elect.c). */
 #include "hub/fault.h"
+#include "hub/runner_record.h"
+#include "hub/task_sweeper_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define META "meta"
-#define SWEEPER_ID "sweeper"
 #define FLEET 20             /* so many runners look at the leader as often as two would; more look more seldom */
 #define WATCH_MOST_MS 600000 /* but at least so often */
 #define COUNT_MS 60000       /* the leader counts the runners */
 #define TIDY_MS 3600000      /* and removes old records */
-
-/* What was seen of one running task. */
-struct sighting {
-    char *key;         /* project and _id as BSON values' text, see key_of */
-    uint8_t *value;    /* the claim's id and beat as BSON, whatever their types */
-    uint32_t length;
-    int64_t since;     /* end of the first read that showed them */
-    uint64_t round;    /* of the last read that showed them */
-};
-
-struct task_sweeper {
-    int64_t lease_ms;
-    char holder[HUB_ID_SIZE];
-    bool leading;
-    bool suspicious;      /* the leader did not beat between two looks, or was never seen */
-    struct sighting leader;
-    struct sighting *sightings; /* sorted by key */
-    size_t count;
-    uint64_t round;
-    int64_t contact;      /* end of the last good read of the running tasks; 0: none */
-    int64_t leader_contact;
-    int64_t running;      /* how many the last read showed */
-    int64_t runners;      /* how many there are, as the leader says */
-    bool trusting;        /* two looks close together have shown the leader beating */
-    bool has_trusted;     /* ever */
-    int64_t tidied;       /* when this leader last counted and tidied up the runners' records */
-    int64_t tidied_long;
-};
 
 struct task_sweeper *task_sweeper_new(int64_t lease_ms)
 {
@@ -51,13 +21,6 @@ struct task_sweeper *task_sweeper_new(int64_t lease_ms)
     sweeper->suspicious = true;
     hub_random_id(sweeper->holder);
     return sweeper;
-}
-
-static void sighting_clear(struct sighting *sighting)
-{
-    bson_free(sighting->key);
-    bson_free(sighting->value);
-    memset(sighting, 0, sizeof *sighting);
 }
 
 static void forget(struct task_sweeper *sweeper)
@@ -80,201 +43,12 @@ void task_sweeper_free(struct task_sweeper *sweeper)
     bson_free(sweeper);
 }
 
-/* The values at two paths as one BSON document: a missing value and a null differ, and so do types. */
-static void values_of(const bson_t *document, const char *first, const char *second, bson_t *out)
-{
-    const char *const paths[] = {first, second};
-    bson_init(out);
-    for (size_t i = 0; i < 2; i++) {
-        bson_iter_t iter, value;
-        if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, paths[i], &value)) {
-            bson_append_iter(out, i == 0 ? "0" : "1", 1, &value);
-        }
-    }
-}
-
-static bool same(const struct sighting *sighting, const bson_t *value)
-{
-    return sighting->value != NULL && sighting->length == value->len &&
-           memcmp(sighting->value, bson_get_data(value), value->len) == 0;
-}
-
-static void keep_value(struct sighting *sighting, const bson_t *value, int64_t since)
-{
-    bson_free(sighting->value);
-    sighting->value = bson_malloc(value->len);
-    memcpy(sighting->value, bson_get_data(value), value->len);
-    sighting->length = value->len;
-    sighting->since = since;
-}
-
-/* ---- election: meta {_id: "sweeper", holder, beat, running, runners} ---- */
-
-static void leader_filter(bson_t *filter)
-{
-    bson_init(filter);
-    BSON_APPEND_UTF8(filter, "_id", SWEEPER_ID);
-}
-
-/* holder NULL keeps it. */
-static void leader_update(const struct task_sweeper *sweeper, const char *holder, bson_t *update)
-{
-    bson_t part;
-    bson_init(update);
-    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
-    BSON_APPEND_INT64(&part, "beat", 1);
-    bson_append_document_end(update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
-    BSON_APPEND_INT64(&part, "running", sweeper->running);
-    BSON_APPEND_INT64(&part, "runners", sweeper->runners);
-    if (holder != NULL) {
-        BSON_APPEND_UTF8(&part, "holder", holder);
-    }
-    bson_append_document_end(update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &part);
-    BSON_APPEND_BOOL(&part, "beat_at", true);
-    bson_append_document_end(update, &part);
-}
-
-/* The leader says that it still is: 1, 0 another one is, -1. */
-static int beat_on(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
-{
-    bson_t filter, update;
-    leader_filter(&filter);
-    BSON_APPEND_UTF8(&filter, "holder", sweeper->holder);
-    leader_update(sweeper, NULL, &update);
-    TL_FAULT("lead.before");
-    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
-    bson_destroy(&update);
-    bson_destroy(&filter);
-    return result;
-}
-
-static int insert_leader(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
-{
-    bson_t document;
-    bson_error_t inner;
-    leader_filter(&document);
-    BSON_APPEND_UTF8(&document, "holder", sweeper->holder);
-    BSON_APPEND_INT64(&document, "beat", 1);
-    TL_FAULT("elect.before");
-    int result = store_insert(hub_store(hub), META, &document, &inner);
-    bson_destroy(&document);
-    if (result < 0 && hub_error_code(&inner) == HUB_ERROR_DUPLICATE) {
-        return 0;
-    }
-    if (result < 0 && error != NULL) {
-        *error = inner;
-    }
-    return result < 0 ? -1 : 1;
-}
-
-/* Compare and set on what was seen for a lease. */
-static int take_lead(struct task_sweeper *sweeper, struct hub *hub, const bson_t *leader, bson_error_t *error)
-{
-    bson_t filter, update;
-    bson_iter_t iter;
-    leader_filter(&filter);
-    task_append_same(&filter, "holder", bson_iter_init_find(&iter, leader, "holder") ? &iter : NULL);
-    task_append_same(&filter, "beat", bson_iter_init_find(&iter, leader, "beat") ? &iter : NULL);
-    leader_update(sweeper, sweeper->holder, &update);
-    if (!bson_iter_init_find(&iter, leader, "beat") || !BSON_ITER_HOLDS_NUMBER(&iter)) {
-        /* Not ours to count on: made anew. */
-        bson_t set;
-        bson_reinit(&update);
-        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-        BSON_APPEND_UTF8(&set, "holder", sweeper->holder);
-        BSON_APPEND_INT64(&set, "beat", 1);
-        bson_append_document_end(&update, &set);
-    }
-    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
-    bson_destroy(&update);
-    bson_destroy(&filter);
-    return result;
-}
-
-/* Who leads now: sets leading and suspicious. -1 on error. */
-static int elect(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
-{
-    bson_t filter, leader, value;
-    int64_t begin = hub_boottime();
-    int result;
-    if (sweeper->leading) {
-        result = beat_on(sweeper, hub, error);
-        if (result < 0) {
-            return -1;
-        }
-        sweeper->leading = result > 0;
-        if (sweeper->leading) {
-            return 1;
-        }
-        sighting_clear(&sweeper->leader);
-        sweeper->suspicious = sweeper->trusting = false;
-    }
-    leader_filter(&filter);
-    result = store_find_one(hub_store(hub), META, &filter, NULL, &leader, error);
-    bson_destroy(&filter);
-    int64_t end = hub_boottime();
-    if (result < 0) {
-        bson_destroy(&leader);
-        return -1;
-    }
-    if (result == 0) {
-        result = insert_leader(sweeper, hub, error);
-        sweeper->leading = result > 0;
-        bson_destroy(&leader);
-        return result;
-    }
-    if (sweeper->leader_contact > 0 && begin - sweeper->leader_contact > sweeper->lease_ms / 3) {
-        /* Whatever it did in the gap was not seen. */
-        sighting_clear(&sweeper->leader);
-    }
-    sweeper->leader_contact = end;
-    const char *holder = hub_text(&leader, "holder");
-    values_of(&leader, "holder", "beat", &value);
-    if (holder == NULL || holder[0] == '\0') {
-        result = take_lead(sweeper, hub, &leader, error);
-    } else if (!same(&sweeper->leader, &value)) {
-        /* Never seen: it may be dead. Seen to beat before, it is given a second look first. */
-        sweeper->trusting = sweeper->leader.value != NULL;
-        sweeper->has_trusted = sweeper->has_trusted || sweeper->trusting;
-        sweeper->suspicious = !sweeper->has_trusted;
-        sweeper->runners = hub_number(&leader, "runners", 0);
-        keep_value(&sweeper->leader, &value, end);
-        result = 0;
-    } else {
-        sweeper->suspicious = true;
-        sweeper->trusting = false;
-        result = begin - sweeper->leader.since >= sweeper->lease_ms ? take_lead(sweeper, hub, &leader, error) : 0;
-    }
-    bson_destroy(&value);
-    bson_destroy(&leader);
-    sweeper->leading = result > 0;
-    return result < 0 ? -1 : 1;
-}
-
-int task_sweeper_resign(struct task_sweeper *sweeper, struct hub *hub, bson_error_t *error)
-{
-    bson_t filter, update;
-    if (!sweeper->leading) {
-        return 0;
-    }
-    leader_filter(&filter);
-    BSON_APPEND_UTF8(&filter, "holder", sweeper->holder);
-    leader_update(sweeper, "", &update);
-    int result = store_modify(hub_store(hub), META, &filter, &update, NULL, NULL, error);
-    bson_destroy(&update);
-    bson_destroy(&filter);
-    sweeper->leading = false;
-    return result;
-}
-
 /* ---- watching ---- */
 
 static char *key_of(const bson_t *task)
 {
     bson_t value;
-    values_of(task, "project", "_id", &value);
+    sighting_values(task, "project", "_id", &value);
     char *key = bson_as_canonical_extended_json(&value, NULL);
     bson_destroy(&value);
     return key != NULL ? key : bson_strdup("?");
@@ -323,7 +97,7 @@ static void add_fresh(struct fresh *fresh, char *key, const bson_t *value, uint6
     memset(sighting, 0, sizeof *sighting);
     sighting->key = key;
     sighting->round = round;
-    keep_value(sighting, value, INT64_MAX); /* since when is known at the end of the read */
+    sighting_keep(sighting, value, INT64_MAX); /* since when is known at the end of the read */
 }
 
 static struct store_cursor *find_running(struct hub *hub, bson_error_t *error)
@@ -392,13 +166,13 @@ static int observe(struct task_sweeper *sweeper, struct hub *hub, struct suspect
         struct sighting *seen = sweeper->count > 0 ? bsearch(&wanted, sweeper->sightings, sweeper->count,
                                                              sizeof *sweeper->sightings, by_key)
                                                    : NULL;
-        values_of(task, "claim.id", "claim.beat", &value);
+        sighting_values(task, "claim.id", "claim.beat", &value);
         sweeper->running++;
         if (seen == NULL) {
             add_fresh(&fresh, wanted.key, &value, sweeper->round);
         } else {
-            if (!same(seen, &value)) {
-                keep_value(seen, &value, INT64_MAX);
+            if (!sighting_shows(seen, &value)) {
+                sighting_keep(seen, &value, INT64_MAX);
             } else if (seen->since != INT64_MAX && begin - seen->since >= sweeper->lease_ms) {
                 add_suspect(suspects, task);
             }
@@ -599,7 +373,7 @@ int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_
     int64_t changed = 0, part;
     int result = -1;
     *next_ms = sweeper->lease_ms / 6;
-    if (elect(sweeper, hub, error) < 0) {
+    if (task_sweeper_elect(sweeper, hub, error) < 0) {
         return -1;
     }
     if (!sweeper->leading && !sweeper->suspicious) {

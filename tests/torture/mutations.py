@@ -63,7 +63,7 @@ MUTATIONS = [
       (SWEEPER, "seen->since != INT64_MAX && begin - seen->since >= sweeper->lease_ms",
        "hub_now(hub, &wall, error) > 0 && bson_iter_init_find(&stamp, task, \"beat_at\") && "
        "wall - bson_iter_date_time(&stamp) >= sweeper->lease_ms"),
-      (SWEEPER, "            if (!same(seen, &value)) {\n",
+      (SWEEPER, "            if (!sighting_shows(seen, &value)) {\n",
        "            int64_t wall = 0;\n            bson_iter_t stamp;\n            if (false) {\n")]),
     ("the sweeper forgets nothing after a gap", "all asleep",
      [(SWEEPER, "sweeper->contact > 0 && begin - sweeper->contact > sweeper->lease_ms / 3", "false")]),
