@@ -191,7 +191,7 @@ static int read_changes(struct cli *cli, bson_t *set)
     if (code != CLI_DONE || bson_empty(set)) {
         return code;
     }
-    if (hyper_parameters_check(set, NULL, false, &complete, NULL, &error) < 0) {
+    if (hyper_parameters_check(set, NULL, 0, false, &complete, NULL, &error) < 0) {
         code = cli_usage(cli, "--set: %s", error.message);
     } else {
         bson_reinit(set);

@@ -23,6 +23,7 @@ struct accepted {
     char digest[65];
     bson_t *saved; /* the record's {text} or {graph}, where text was a saved one's name; else NULL */
     bool done;     /* is in `architectures` */
+    int64_t wanted; /* outputs that it was checked for */
 };
 
 struct acceptance {
@@ -35,6 +36,7 @@ struct acceptance {
     char label[16];         /* "class", "value", "" */
     struct shape shape;     /* of one row; rank 0: not known */
     int64_t outputs;        /* classes, or values per row; 0: not known */
+    int64_t wanted;         /* of the net, for the loss of the task at hand; 0: any */
     char started[HUB_ID_SIZE + 80]; /* "MODEL DIGEST" of the initial_model and architecture last found to go together */
     struct accepted *table; /* open addressing; capacity is a power of two */
     size_t count, capacity;
@@ -61,10 +63,11 @@ static void forget_architectures(struct acceptance *acceptance)
     acceptance->count = acceptance->capacity = 0;
 }
 
-static struct accepted *slot_of(const struct acceptance *acceptance, const char *text)
+static struct accepted *slot_of(const struct acceptance *acceptance, const char *text, int64_t wanted)
 {
     size_t i = hash(text) & (acceptance->capacity - 1);
-    while (acceptance->table[i].text && strcmp(acceptance->table[i].text, text))
+    while (acceptance->table[i].text &&
+           (strcmp(acceptance->table[i].text, text) || acceptance->table[i].wanted != wanted))
         i = (i + 1) & (acceptance->capacity - 1);
     return &acceptance->table[i];
 }
@@ -81,7 +84,7 @@ static int make_room(struct acceptance *acceptance, bson_error_t *error)
     acceptance->capacity = capacity;
     for (size_t i = 0; i < old_capacity; i++)
         if (old[i].text)
-            *slot_of(acceptance, old[i].text) = old[i];
+            *slot_of(acceptance, old[i].text, old[i].wanted) = old[i];
     free(old);
     return 0;
 }
@@ -228,7 +231,7 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
                   acceptance->name);
         goto out;
     }
-    if (architecture_check(architecture, own->rank ? NULL : given, acceptance->outputs, NULL, &why)) {
+    if (architecture_check(architecture, own->rank ? NULL : given, acceptance->wanted, NULL, &why)) {
         refusal(error, "architecture", &why);
         goto out;
     }
@@ -291,10 +294,10 @@ static int check_saved(const struct acceptance *acceptance, const char *text, ch
 /* The entry of this text, checked now where it is new. NULL on refusal. */
 static const struct accepted *accept_text(struct acceptance *acceptance, const char *text, bson_error_t *error)
 {
-    struct accepted new = {0};
+    struct accepted new = {.wanted = acceptance->wanted};
     if (make_room(acceptance, error))
         return NULL;
-    struct accepted *slot = slot_of(acceptance, text);
+    struct accepted *slot = slot_of(acceptance, text, acceptance->wanted);
     if (slot->text)
         return slot;
     int found = is_word(text) ? check_saved(acceptance, text, &new.graph_json, &new.saved, error) : 0;
@@ -339,6 +342,15 @@ static int check_initial(struct acceptance *acceptance, const bson_t *model, con
     return 0;
 }
 
+/* Of two classes binary_cross_entropy wants one output, yes or no; otherwise there is one for each class or value. */
+static void learn_outputs(struct acceptance *acceptance, const bson_t *checked)
+{
+    bson_iter_t at, loss;
+    bool two = bson_iter_init(&at, checked) && bson_iter_find_descendant(&at, "hyper_parameters.loss", &loss) &&
+               BSON_ITER_HOLDS_UTF8(&loss) && !strcmp(bson_iter_utf8(&loss, NULL), "binary_cross_entropy");
+    acceptance->wanted = two && strcmp(acceptance->label, "value") ? 1 : acceptance->outputs;
+}
+
 /* Of a task that trains; initial: the model to begin with, empty without one. */
 static int check_architecture(struct acceptance *acceptance, const bson_t *fields, const bson_t *initial,
                               bson_t *checked, const char **field, bson_error_t *error)
@@ -347,6 +359,7 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
     char *json = NULL;
     const char *text = NULL;
     *field = "architecture";
+    learn_outputs(acceptance, checked);
     if (!bson_iter_init_find(&at, fields, "architecture"))
         return hub_error(error, HUB_ERROR_INVALID, "architecture: missing; for example \"dense:100:relu dense:10\"");
     if (BSON_ITER_HOLDS_UTF8(&at)) {
@@ -484,8 +497,9 @@ static int check_hyper_parameters(const struct acceptance *acceptance, const bso
         if (!bson_init_static(&given, data, length))
             return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: not a document");
     }
-    int result = hyper_parameters_check(there ? &given : NULL, acceptance->label[0] ? acceptance->label : NULL, train,
-                                        &complete, field, error);
+    int result = hyper_parameters_check(there ? &given : NULL, acceptance->label[0] ? acceptance->label : NULL,
+                                        strcmp(acceptance->label, "class") ? 0 : acceptance->outputs, train, &complete,
+                                        field, error);
     if (!result && !bson_empty(&complete) && !BSON_APPEND_DOCUMENT(checked, "hyper_parameters", &complete))
         result = hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
     bson_destroy(&complete);
@@ -573,7 +587,7 @@ int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t
         goto out;
     bool train = !strcmp(kind, "train");
     *field = NULL;
-    if ((train && metric_names_check(fields, &acceptance->dataset, error)) || copy_fields(fields, checked, error) ||
+    if (metric_names_check(fields, &acceptance->dataset, train, field, error) || copy_fields(fields, checked, error) ||
         append_name(acceptance, kind, &model, checked, error) ||
         check_hyper_parameters(acceptance, fields, train, checked, field, error) ||
         (train && check_architecture(acceptance, fields, &initial, checked, field, error)))

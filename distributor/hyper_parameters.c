@@ -4,6 +4,7 @@
 #include "distributor/refusal.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
+#include "kernels/schedule.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,8 +22,10 @@ static const struct integer integers[] = {
 };
 static const size_t integer_count = sizeof integers / sizeof *integers;
 
-static const char *const others[] = {"optimizer", "loss",  "learning_rate", "momentum",    "nesterov",
-                                     "beta1",     "beta2", "epsilon",       "weight_decay"};
+static const char *const others[] = {
+    "optimizer",     "loss",        "schedule",    "learning_rate", "momentum", "nesterov",          "beta1",
+    "beta2",         "alpha",       "epsilon",     "weight_decay",  "clip_norm", "clip_value",       "huber_delta",
+    "step_epochs",   "gamma",       "min_learning_rate", "warmup_epochs", "warmup_steps"};
 static const size_t other_count = sizeof others / sizeof *others;
 
 bool hyper_parameters_known(const char *name)
@@ -38,8 +41,9 @@ bool hyper_parameters_known(const char *name)
 
 const char *hyper_parameters_names(void)
 {
-    return "epochs, batch_size, seed, optimizer, loss, learning_rate, momentum, nesterov, beta1, beta2, epsilon, "
-           "weight_decay";
+    return "epochs, batch_size, seed, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
+           "epsilon, weight_decay, clip_norm, clip_value, huber_delta, step_epochs, gamma, min_learning_rate, "
+           "warmup_epochs, warmup_steps";
 }
 
 static int least_of(int a, int b)
@@ -91,6 +95,14 @@ static int refuse(bson_error_t *error, const struct kernel_error *why, const cha
     return refusal(error, where, why);
 }
 
+/* What the numbers are for: their names and ranges follow from these. */
+struct chosen {
+    struct optimizer_options optimizer;
+    struct schedule schedule;
+    bool has_loss; /* known */
+    enum loss_kind loss;
+};
+
 /* Integers may come as 10.0, as some writers of JSON have them. */
 static int append_integer(const struct integer *integer, bson_iter_t *at, bson_t *complete, bson_error_t *error)
 {
@@ -129,19 +141,36 @@ static const char *text_of(const bson_t *given, const char *name, const char *st
     return NULL;
 }
 
-static int check_loss(const char *name, const char *label, bson_error_t *error)
+static int check_loss(const char *name, const char *label, int64_t classes, struct chosen *chosen, bson_error_t *error)
 {
-    enum loss_kind kind;
     struct kernel_error why = {0};
-    if (loss_find(name, &kind, &why))
+    chosen->has_loss = name != NULL;
+    if (!name)
+        return 0;
+    if (loss_find(name, &chosen->loss, &why))
         return refuse(error, &why, "loss");
-    if (label && loss_takes_classes(kind) != !strcmp(label, "class"))
-        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s is not for a dataset whose labels are %s",
-                         name, !strcmp(label, "class") ? "classes; use cross_entropy" : "values; use mse");
-    return 0;
+    if (loss_target(chosen->loss) == LOSS_OF_PAIRS)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s is for pairs of rows, which a dataset with "
+                         "labels does not have", name);
+    if (!label || loss_takes_labels(chosen->loss, !strcmp(label, "class"), classes))
+        return 0;
+    return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s is not for a dataset whose labels are %s", name,
+                     strcmp(label, "class")                           ? "values; use mse, mae or huber"
+                     : chosen->loss == LOSS_BINARY_CROSS_ENTROPY ? "more than two classes; use cross_entropy"
+                                                                      : "classes; use cross_entropy");
 }
 
-static int check_number(struct optimizer_options *options, bson_iter_t *at, bson_error_t *error)
+static int set_number(struct chosen *chosen, const char *name, double value, struct kernel_error *why)
+{
+    if (!strcmp(name, "huber_delta") && !chosen->has_loss)
+        return kernel_error_set(why, KERNEL_ERROR_INVALID, "huber_delta: only the loss huber has it");
+    if (!strcmp(name, "huber_delta"))
+        return loss_check_huber_delta(chosen->loss, value, why) ? -1 : 1;
+    int set = optimizer_options_set(&chosen->optimizer, name, value, why);
+    return set ? set : schedule_set(&chosen->schedule, name, value, why);
+}
+
+static int check_number(struct chosen *chosen, bson_iter_t *at, bson_error_t *error)
 {
     const char *name = bson_iter_key(at);
     struct kernel_error why = {0};
@@ -152,14 +181,14 @@ static int check_number(struct optimizer_options *options, bson_iter_t *at, bson
     double value = is_bool ? (double)bson_iter_bool(at) : bson_iter_as_double(at);
     if (BSON_ITER_HOLDS_INT64(at))
         value = (double)bson_iter_int64(at);
-    switch (optimizer_options_set(options, name, value, &why)) {
+    switch (set_number(chosen, name, value, &why)) {
     case 1: return 0;
-    case 0: return hub_error(error, HUB_ERROR_INTERNAL, "hyper_parameters.%s: known here, unknown to optimisers", name);
+    case 0: return hub_error(error, HUB_ERROR_INTERNAL, "hyper_parameters.%s: known here, unknown to training", name);
     default: return refuse(error, &why, name);
     }
 }
 
-static int check_one(const bson_t *given, bson_iter_t *at, struct optimizer_options *options, bson_t *complete,
+static int check_one(const bson_t *given, bson_iter_t *at, struct chosen *chosen, bson_t *complete,
                      bson_error_t *error)
 {
     const char *name = bson_iter_key(at);
@@ -174,7 +203,7 @@ static int check_one(const bson_t *given, bson_iter_t *at, struct optimizer_opti
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: unknown hyper-parameter; %s%s", name,
                          nearest ? "did you mean " : "known are ", nearest ? nearest : hyper_parameters_names());
     }
-    if (strcmp(name, "optimizer") && strcmp(name, "loss") && check_number(options, at, error))
+    if (strcmp(name, "optimizer") && strcmp(name, "loss") && strcmp(name, "schedule") && check_number(chosen, at, error))
         return -1;
     return bson_append_iter(complete, name, -1, at)
                ? 0
@@ -197,38 +226,54 @@ static int append_defaults(const char *optimizer, const char *loss, const struct
     return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the hyper-parameters");
 }
 
-int hyper_parameters_check(const bson_t *given, const char *label, bool defaults, bson_t *complete, const char **field,
-                           bson_error_t *error)
+/* The names, which decide what the numbers may be. *loss: the name that is taken; NULL: not known. */
+static int choose(const bson_t *given, const char *label, int64_t classes, struct chosen *chosen, const char **optimizer,
+                  const char **loss, const char **field, bson_error_t *error)
 {
-    struct optimizer_options options;
     struct kernel_error why = {0};
-    const char *none = NULL, *standard_loss = label ? !strcmp(label, "class") ? "cross_entropy" : "mse" : NULL;
-    bool has_optimizer, has_loss;
+    bool there;
+    *field = "optimizer";
+    *optimizer = text_of(given, "optimizer", "adam", &there, error);
+    if (!*optimizer)
+        return -1;
+    if (optimizer_options_init(&chosen->optimizer, *optimizer, &why))
+        return refuse(error, &why, "optimizer");
+    *field = "schedule";
+    const char *schedule = text_of(given, "schedule", "constant", &there, error);
+    if (!schedule)
+        return -1;
+    if (schedule_init(&chosen->schedule, schedule, &why))
+        return refuse(error, &why, "schedule");
+    *field = "loss";
+    *loss = text_of(given, "loss", label ? !strcmp(label, "class") ? "cross_entropy" : "mse" : NULL, &there, error);
+    if ((there && !*loss) || check_loss(*loss, label, classes, chosen, error))
+        return -1;
+    *field = NULL;
+    return 0;
+}
+
+int hyper_parameters_check(const bson_t *given, const char *label, int64_t classes, bool defaults, bson_t *complete,
+                           const char **field, bson_error_t *error)
+{
+    struct chosen chosen = {.has_loss = false};
+    struct kernel_error why = {0};
+    const char *none = NULL, *optimizer, *loss;
     bson_iter_t at;
 
     bson_init(complete);
-    if (!field)
-        field = &none;
-    *field = "optimizer";
-    const char *optimizer = text_of(given, "optimizer", "adam", &has_optimizer, error);
-    if (!optimizer)
+    field = field ? field : &none;
+    if (choose(given, label, classes, &chosen, &optimizer, &loss, field, error))
         return -1;
-    if (optimizer_options_init(&options, optimizer, &why))
-        return refuse(error, &why, "optimizer");
-    *field = "loss";
-    const char *loss = text_of(given, "loss", standard_loss, &has_loss, error);
-    if (has_loss && (!loss || check_loss(loss, label, error)))
-        return -1;
-    *field = NULL;
     if (given && !bson_iter_init(&at, given))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: not a document");
     while (given && bson_iter_next(&at)) {
         *field = bson_iter_key(&at);
-        if (check_one(given, &at, &options, complete, error))
+        if (check_one(given, &at, &chosen, complete, error))
             return -1;
     }
     *field = NULL;
-    if (optimizer_options_check(&options, &why))
+    if (optimizer_options_check(&chosen.optimizer, &why) ||
+        schedule_check(&chosen.schedule, chosen.optimizer.learning_rate, &why))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: %s", why.message);
-    return defaults ? append_defaults(optimizer, loss, &options, complete, error) : 0;
+    return defaults ? append_defaults(optimizer, loss, &chosen.optimizer, complete, error) : 0;
 }

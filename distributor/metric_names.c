@@ -1,78 +1,199 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/metric_names.h"
 
+#include "kernels/metrics.h"
+
 #include <stdio.h>
 #include <string.h>
 
-enum { NAMES = 16, NAME_BYTES = 32 };
+enum { TOP_K = 5 };
 
+/* What a task will be measured by. */
 struct names {
-    char list[NAMES][NAME_BYTES];
-    size_t count;
+    unsigned possible;       /* METRIC_BIT of each */
+    bool headline;           /* is that of validation or test */
+    const char *splits[4];   /* that have rows, and ""; NULL-terminated */
+    bool best_epoch;
 };
 
-static void add(struct names *names, const char *split, const char *metric)
-{
-    if (names->count < NAMES)
-        snprintf(names->list[names->count++], NAME_BYTES, "%s%s%s", split, *split ? "_" : "", metric);
-}
-
-static void add_scores(struct names *names, const char *split, bool classes)
-{
-    if (classes)
-        add(names, split, "accuracy");
-    add(names, split, "loss");
-}
-
-static bool has_text(const bson_t *document, const char *path, const char *text)
+static const char *text_of(const bson_t *document, const char *path)
 {
     bson_iter_t at, found;
-    return bson_iter_init(&at, document) && bson_iter_find_descendant(&at, path, &found) &&
-           BSON_ITER_HOLDS_UTF8(&found) && !strcmp(bson_iter_utf8(&found, NULL), text);
+    return bson_iter_init(&at, document) && bson_iter_find_descendant(&at, path, &found) && BSON_ITER_HOLDS_UTF8(&found)
+               ? bson_iter_utf8(&found, NULL)
+               : NULL;
 }
 
-/* Manifests without splits (foreign ones) are judged when they are trained on. */
+static int64_t integer_of(const bson_t *document, const char *path)
+{
+    bson_iter_t at, found;
+    return bson_iter_init(&at, document) && bson_iter_find_descendant(&at, path, &found) && BSON_ITER_HOLDS_NUMBER(&found)
+               ? bson_iter_as_int64(&found)
+               : 0;
+}
+
+static bool holds_classes(const bson_t *dataset)
+{
+    const char *label = text_of(dataset, "label");
+    return !label || strcmp(label, "value");
+}
+
+/* Of the net's output; 0: not known. A loss that is none is refused with the hyper-parameters. */
+static int64_t read_loss(const bson_t *fields, const bson_t *dataset, enum loss_kind *loss)
+{
+    bool classes = holds_classes(dataset);
+    const char *name = text_of(fields, "hyper_parameters.loss");
+    if (!name || loss_find(name, loss, NULL))
+        *loss = classes ? LOSS_CROSS_ENTROPY : LOSS_MSE;
+    if (classes && *loss == LOSS_BINARY_CROSS_ENTROPY)
+        return 1;
+    return integer_of(dataset, classes ? "classes" : "outputs");
+}
+
+/* Manifests without splits (foreign ones) are judged when they are trained on: false. */
 static bool learn(const bson_t *fields, const bson_t *dataset, struct names *names)
 {
     static const char *const splits[] = {"train", "validation", "test"};
-    bool classes = !has_text(dataset, "label", "value"), any = false;
-    bson_iter_t at, found;
-    add_scores(names, "", classes);
+    enum loss_kind loss;
+    int64_t columns = read_loss(fields, dataset, &loss);
+    const char *keep = text_of(fields, "keep");
+    size_t count = 0;
+    names->possible = metrics_possible(loss, columns);
+    names->best_epoch = keep && !strcmp(keep, "best");
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
-        char path[NAME_BYTES];
+        char path[32];
         snprintf(path, sizeof path, "splits.%s", splits[i]);
-        if (bson_iter_init(&at, dataset) && bson_iter_find_descendant(&at, path, &found) &&
-            BSON_ITER_HOLDS_NUMBER(&found) && bson_iter_as_int64(&found) > 0) {
-            add_scores(names, splits[i], classes);
-            any = true;
+        if (integer_of(dataset, path) > 0) {
+            names->splits[count++] = splits[i];
+            names->headline = names->headline || i > 0;
         }
     }
-    if (has_text(fields, "keep", "best"))
-        add(names, "", "best_epoch");
-    return any;
+    return count > 0;
+}
+
+/* As names of one split are listed: it has loss and accuracy where it is that of the training. */
+static unsigned set_of(const struct names *names, const char *split)
+{
+    static const unsigned while_training = METRIC_BIT(METRIC_LOSS) | METRIC_BIT(METRIC_ACCURACY);
+    unsigned set = names->possible;
+    if (!*split)
+        set &= ~METRIC_BIT(METRIC_CONFUSION_MATRIX);
+    return !strcmp(split, "train") || (!*split && !names->headline) ? set & while_training : set;
+}
+
+static bool will_have(const struct names *names, const char *name)
+{
+    enum metric metric;
+    size_t letters;
+    if (names->best_epoch && !strcmp(name, "best_epoch"))
+        return true;
+    if (!metric_find_of_split(name, &metric, &letters))
+        return false;
+    if (letters == 0)
+        return set_of(names, "") & METRIC_BIT(metric);
+    for (size_t i = 0; names->splits[i]; i++)
+        if (strlen(names->splits[i]) == letters && !strncmp(name, names->splits[i], letters))
+            return set_of(names, names->splits[i]) & METRIC_BIT(metric);
+    return false;
+}
+
+static void list_split(const struct names *names, const char *split, char *text, size_t size)
+{
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        size_t used = strlen(text);
+        if (set_of(names, split) & METRIC_BIT(i))
+            snprintf(text + used, size - used, "%s%s%s%s", used ? ", " : "", split, *split ? "_" : "",
+                     metric_name((enum metric)i));
+    }
 }
 
 static int check(const struct names *names, const char *field, const char *name, bson_error_t *error)
 {
-    char all[NAMES * (NAME_BYTES + 2)] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < names->count; i++) {
-        if (!strcmp(names->list[i], name))
-            return 0;
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", i ? ", " : "", names->list[i]);
+    char all[256] = "", splits[64] = "";
+    if (will_have(names, name))
+        return 0;
+    list_split(names, "", all, sizeof all);
+    for (size_t i = 0; names->splits[i]; i++) {
+        size_t used = strlen(splits);
+        snprintf(splits + used, sizeof splits - used, "%s%s_", used ? ", " : "", names->splits[i]);
     }
-    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s", field, name,
-                     all);
+    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s%s, and with %s before "
+                     "the name those of one split%s", field, name, all, names->best_epoch ? ", best_epoch" : "", splits,
+                     names->headline ? " (of train loss and accuracy alone)" : "");
 }
 
-int metric_names_check(const bson_t *fields, const bson_t *dataset, bson_error_t *error)
+/* A task that measures takes its model's loss, which its runner knows. */
+static int check_list(const bson_t *fields, unsigned possible, bson_error_t *error)
 {
-    struct names names = {.count = 0};
-    bson_iter_t at, key;
-    if (!learn(fields, dataset, &names))
+    bson_iter_t at, item;
+    if (!bson_iter_init_find(&at, fields, "metrics"))
         return 0;
-    if (bson_iter_init(&at, fields) && bson_iter_find_descendant(&at, "metric.name", &key) &&
-        BSON_ITER_HOLDS_UTF8(&key) && check(&names, "metric", bson_iter_utf8(&key, NULL), error))
+    if (!BSON_ITER_HOLDS_ARRAY(&at) || !bson_iter_recurse(&at, &item))
+        return hub_error(error, HUB_ERROR_INVALID, "metrics: must be a list of names");
+    while (bson_iter_next(&item)) {
+        enum metric metric;
+        char all[256] = "";
+        const char *name = BSON_ITER_HOLDS_UTF8(&item) ? bson_iter_utf8(&item, NULL) : NULL;
+        if (metric_find(name, &metric) && possible & METRIC_BIT(metric))
+            continue;
+        struct names known = {.possible = possible, .headline = true};
+        list_split(&known, "", all, sizeof all);
+        return hub_error(error, HUB_ERROR_INVALID, "metrics: %.60s is not one that this task can have: %s%s",
+                         name ? name : "what is no name", all,
+                         possible & METRIC_BIT(METRIC_CONFUSION_MATRIX) ? ", confusion_matrix" : "");
+    }
+    return 0;
+}
+
+/* Whether a list or a name asks for it. */
+static bool asks_for_top_k(const bson_t *fields)
+{
+    static const char *const lists[] = {"metrics", "result_keys"};
+    bson_iter_t at, item;
+    const char *name = text_of(fields, "metric.name");
+    if (name && strstr(name, metric_name(METRIC_TOP_K_ACCURACY)))
+        return true;
+    for (size_t i = 0; i < 2; i++)
+        if (bson_iter_init_find(&at, fields, lists[i]) && BSON_ITER_HOLDS_ARRAY(&at) && bson_iter_recurse(&at, &item))
+            while (bson_iter_next(&item))
+                if (BSON_ITER_HOLDS_UTF8(&item) && strstr(bson_iter_utf8(&item, NULL), metric_name(METRIC_TOP_K_ACCURACY)))
+                    return true;
+    return false;
+}
+
+static int check_top_k(const bson_t *fields, const bson_t *dataset, bson_error_t *error)
+{
+    bson_iter_t at;
+    int64_t classes = holds_classes(dataset) ? integer_of(dataset, "classes") : 0, top_k = TOP_K;
+    bool given = bson_iter_init_find(&at, fields, "top_k");
+    if (given && !BSON_ITER_HOLDS_INT32(&at) && !BSON_ITER_HOLDS_INT64(&at))
+        return hub_error(error, HUB_ERROR_INVALID, "top_k: must be an integer");
+    if (given)
+        top_k = bson_iter_as_int64(&at);
+    if (given && top_k < 1)
+        return hub_error(error, HUB_ERROR_INVALID, "top_k: %lld is not above 0", (long long)top_k);
+    if (classes > 0 && top_k >= classes && asks_for_top_k(fields))
+        return hub_error(error, HUB_ERROR_INVALID, "top_k: every row is among the first %lld of %lld classes; give a smaller "
+                         "one", (long long)top_k, (long long)classes);
+    return 0;
+}
+
+int metric_names_check(const bson_t *fields, const bson_t *dataset, bool train, const char **field, bson_error_t *error)
+{
+    struct names names = {.possible = 0};
+    bson_iter_t at, key;
+    bool known = learn(fields, dataset, &names);
+    const char *metric = text_of(fields, "metric.name");
+    *field = "metrics";
+    if (check_list(fields, train ? names.possible : ~0u >> (32 - METRIC_COUNT), error))
+        return -1;
+    *field = "top_k";
+    if (check_top_k(fields, dataset, error))
+        return -1;
+    *field = NULL;
+    if (!known || !train)
+        return 0;
+    if (metric && check(&names, "metric", metric, error))
         return -1;
     if (bson_iter_init_find(&at, fields, "result_keys") && BSON_ITER_HOLDS_ARRAY(&at) && bson_iter_recurse(&at, &key))
         while (bson_iter_next(&key))

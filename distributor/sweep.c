@@ -341,7 +341,7 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "run_cap", "architecture",   "kind",      "dataset",     "model",
                                          "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
                                          "tags",    "seed",           "log_every", "keep",        "requires",
-                                         "checkpoint_every", "checkpoint_minutes", NULL};
+                                         "checkpoint_every", "checkpoint_minutes", "metrics", "top_k", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -366,7 +366,7 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_integer(sweep, name, node, -1000000, 1000000, error);
     if (!strcmp(name, "max_crashes"))
         return take_integer(sweep, name, node, 1, 1000, error);
-    if (!strcmp(name, "checkpoint_every"))
+    if (!strcmp(name, "checkpoint_every") || !strcmp(name, "top_k"))
         return take_integer(sweep, name, node, 1, 1000000, error);
     if (!strcmp(name, "checkpoint_minutes"))
         return take_minutes(sweep, name, node, error);
@@ -377,7 +377,8 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return REFUSE(sweep, node->line, "keep must be last or best");
     if (!strcmp(name, "log_every") || !strcmp(name, "keep"))
         return take_text(sweep, name, node, error);
-    if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires"))
+    if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires") ||
+        !strcmp(name, "metrics"))
         return take_names(sweep, name, node, error);
     if (!strcmp(name, "seed")) {
         sweep->seed = node->integer;

@@ -209,6 +209,14 @@ bool loss_takes_classes(enum loss_kind kind)
     return losses[kind].target == LOSS_OF_CLASSES;
 }
 
+bool loss_takes_labels(enum loss_kind kind, bool are_classes, int64_t classes)
+{
+    if (are_classes && kind == LOSS_BINARY_CROSS_ENTROPY) {
+        return classes == 0 || classes == 2;
+    }
+    return losses[kind].target == (are_classes ? LOSS_OF_CLASSES : LOSS_OF_VALUES);
+}
+
 bool loss_has_accuracy(enum loss_kind kind, int64_t columns)
 {
     return kind == LOSS_CROSS_ENTROPY || (columns == 1 && (kind == LOSS_BINARY_CROSS_ENTROPY || kind == LOSS_BPR));

@@ -42,6 +42,9 @@ const char *loss_names(void);
 enum loss_target loss_target(enum loss_kind kind);
 /* Whether targets are class numbers (int32) rather than values (float). */
 bool loss_takes_classes(enum loss_kind kind);
+/* Whether the loss can be trained on a dataset's labels: class numbers (of so many classes, 0: not known) or values. Of two
+ * classes binary_cross_entropy takes the number itself as the one target. */
+bool loss_takes_labels(enum loss_kind kind, bool are_classes, int64_t classes);
 /* Whether an output of so many columns has rows that are right or wrong, so that there is an accuracy. */
 bool loss_has_accuracy(enum loss_kind kind, int64_t columns);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int batch_init(struct batch *batch, const struct data *data, int64_t size, bson_error_t *error)
+int batch_init(struct batch *batch, const struct data *data, enum loss_kind loss, int64_t size, bson_error_t *error)
 {
     memset(batch, 0, sizeof *batch);
     size_t rows = (size_t)size;
@@ -15,9 +15,9 @@ int batch_init(struct batch *batch, const struct data *data, int64_t size, bson_
     batch->indices = calloc(rows, sizeof *batch->indices);
     if (data->classes)
         batch->labels = calloc(rows, sizeof *batch->labels);
-    else
-        batch->targets = calloc(rows * (size_t)data->outputs, sizeof *batch->targets);
-    if (batch->x && batch->indices && (batch->labels || batch->targets))
+    if (!loss_takes_classes(loss))
+        batch->targets = calloc(rows * (data->classes ? 1 : (size_t)data->outputs), sizeof *batch->targets);
+    if (batch->x && batch->indices && (batch->labels || !data->classes) && (batch->targets || loss_takes_classes(loss)))
         return 0;
     batch_destroy(batch);
     return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)size);
@@ -39,49 +39,76 @@ struct net_batch batch_gather(struct batch *batch, const struct data *data, cons
 {
     for (int64_t i = 0; i < count; i++)
         batch->indices[i] = (uint32_t)(order ? order[i] : first + i);
-    data_gather(data, batch->indices, count, batch->x, batch->labels, batch->targets);
+    data_gather(data, batch->indices, count, batch->x, batch->labels, batch->labels ? NULL : batch->targets);
+    for (int64_t i = 0; batch->labels && batch->targets && i < count; i++)
+        batch->targets[i] = (float)batch->labels[i];
     return (struct net_batch){
         .rows = count, .inputs = {batch->x}, .labels = {batch->labels}, .targets = {batch->targets}};
 }
 
-void batch_score(const struct net_metrics *sums, bool classes, struct batch_scores *scores)
+void batch_score(const struct net_metrics *sums, bool has_accuracy, struct batch_scores *scores)
 {
+    memset(scores, 0, sizeof *scores);
     scores->known = sums->rows > 0;
-    scores->has_accuracy = classes;
+    scores->has_accuracy = has_accuracy;
     scores->loss = sums->rows > 0 ? sums->loss_sum / (double)sums->rows : 0;
     scores->accuracy = sums->rows > 0 ? (double)sums->correct / (double)sums->rows : 0;
 }
 
+static void take_values(struct metrics *metrics, struct batch_scores *scores)
+{
+    for (int i = 0; i < METRIC_COUNT; i++)
+        if (metrics_value(metrics, (enum metric)i, &scores->values[i]))
+            scores->has |= METRIC_BIT(i);
+}
+
 int batch_evaluate(struct work *work, struct net *net, const struct data *data, struct batch *batch,
-                   const char *split, struct batch_scores *scores, enum work_stop *stop, bson_error_t *error)
+                   struct metrics *metrics, const char *split, struct batch_scores *scores, enum work_stop *stop,
+                   bson_error_t *error)
 {
     struct net_metrics sums = {0};
     struct kernel_error why = {0};
+    const struct metrics_options *options = metrics_options(metrics);
 
     memset(scores, 0, sizeof *scores);
+    metrics_clear(metrics);
     for (int64_t first = 0; first < data->rows; first += batch->size) {
         *stop = work_stopping(work);
         if (*stop != WORK_GO_ON && *stop != WORK_STOP)
             return 0;
         int64_t count = data->rows - first < batch->size ? data->rows - first : batch->size;
         struct net_batch rows = batch_gather(batch, data, NULL, first, count);
-        if (net_evaluate(net, &rows, &sums, &why))
+        if (net_evaluate(net, &rows, &sums, &why) ||
+            metrics_add(metrics, net_output(net, 0), rows.labels[0], rows.targets[0], &why))
             return work_kernel_error(error, &why, split);
     }
-    batch_score(&sums, data->classes > 0, scores);
+    batch_score(&sums, loss_has_accuracy(options->loss, options->columns), scores);
+    take_values(metrics, scores);
     if (!isfinite(scores->loss))
         return hub_error(error, HUB_ERROR_INVALID, "the loss on the %s data is not finite", split);
     return 1;
 }
 
+bool batch_metric(const struct batch_scores *scores, enum metric metric, double *value)
+{
+    bool own = metric == METRIC_LOSS || (metric == METRIC_ACCURACY && scores->has_accuracy);
+    if (own)
+        *value = metric == METRIC_LOSS ? scores->loss : scores->accuracy;
+    else
+        *value = scores->values[metric];
+    return scores->known && (own || (scores->has & METRIC_BIT(metric)));
+}
+
 bool batch_append_scores(bson_t *document, const char *prefix, const struct batch_scores *scores)
 {
-    char name[64];
-    if (!scores->known)
-        return true;
-    snprintf(name, sizeof name, "%sloss", prefix);
-    if (!BSON_APPEND_DOUBLE(document, name, scores->loss))
-        return false;
-    snprintf(name, sizeof name, "%saccuracy", prefix);
-    return !scores->has_accuracy || BSON_APPEND_DOUBLE(document, name, scores->accuracy);
+    char name[128];
+    double value;
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        if (!batch_metric(scores, (enum metric)i, &value))
+            continue;
+        snprintf(name, sizeof name, "%s%s", prefix, metric_name((enum metric)i));
+        if (!BSON_APPEND_DOUBLE(document, name, value))
+            return false;
+    }
+    return true;
 }

@@ -4,6 +4,7 @@
 
 /* Batches of a split: rows gathered into buffers that a net reads, and a pass of evaluation over a whole split. */
 
+#include "kernels/metrics.h"
 #include "kernels/net.h"
 #include "runner/work.h"
 
@@ -15,8 +16,9 @@ struct batch {
     int64_t size;
 };
 
-/* Buffers for size rows of data. -1 without memory. */
-int batch_init(struct batch *batch, const struct data *data, int64_t size, bson_error_t *error);
+/* Buffers for size rows of data, as the loss takes them: class numbers become targets 0 and 1 for a loss of values. -1
+ * without memory. */
+int batch_init(struct batch *batch, const struct data *data, enum loss_kind loss, int64_t size, bson_error_t *error);
 void batch_destroy(struct batch *batch);
 /* Gathers count rows, order[0 … count-1] (NULL: first, first + 1, …), as a batch for a net. */
 struct net_batch batch_gather(struct batch *batch, const struct data *data, const int64_t *order, int64_t first,
@@ -26,15 +28,20 @@ struct batch_scores {
     bool known;      /* there is such a split */
     bool has_accuracy;
     double loss, accuracy;
+    unsigned has;    /* METRIC_BIT of the other metrics that have a value, in: */
+    double values[METRIC_COUNT];
 };
 
-/* The mean loss and accuracy of net over a split, without dropout. 1, 0 when told to stop (*stop; a request to stop with
- * results does not end it), -1; a loss that is not finite is HUB_ERROR_INVALID. */
+/* The mean loss, accuracy and metrics of net over a split, without dropout; metrics is cleared before. 1, 0 when told to stop
+ * (*stop; a request to stop with results does not end it), -1; a loss that is not finite is HUB_ERROR_INVALID. */
 int batch_evaluate(struct work *work, struct net *net, const struct data *data, struct batch *batch,
-                   const char *split, struct batch_scores *scores, enum work_stop *stop, bson_error_t *error);
-/* Means of sums; has_accuracy for classes. */
-void batch_score(const struct net_metrics *sums, bool classes, struct batch_scores *scores);
-/* Appends loss and accuracy, each name behind the prefix ("validation_" or ""). */
+                   struct metrics *metrics, const char *split, struct batch_scores *scores, enum work_stop *stop,
+                   bson_error_t *error);
+/* Means of sums: loss, and accuracy where there is one. */
+void batch_score(const struct net_metrics *sums, bool has_accuracy, struct batch_scores *scores);
+/* Any metric; false where it has no value. */
+bool batch_metric(const struct batch_scores *scores, enum metric metric, double *value);
+/* Appends every metric, each name behind the prefix ("validation_" or ""). */
 bool batch_append_scores(bson_t *document, const char *prefix, const struct batch_scores *scores);
 
 #endif

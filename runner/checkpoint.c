@@ -14,22 +14,42 @@
 
 enum { LOG_CLAIMS = 1000, STOPPING_MS = 8000, WAIT_MS = 250, WAIT_MOST_MS = 2000 };
 
+/* Whatever is not as it is where a task says nothing of it. */
+static void identify_options(const struct recipe *recipe, bson_string_t *text)
+{
+    const struct optimizer_options *optimizer = &recipe->optimizer;
+    const struct schedule *schedule = &recipe->schedule;
+    if (optimizer->kind == OPTIMIZER_RMSPROP)
+        bson_string_append_printf(text, "|alpha %.17g", optimizer->alpha);
+    if (optimizer->clip_norm > 0 || optimizer->clip_value > 0)
+        bson_string_append_printf(text, "|clip %.17g %.17g", optimizer->clip_norm, optimizer->clip_value);
+    if (recipe->huber_delta > 0)
+        bson_string_append_printf(text, "|delta %.17g", recipe->huber_delta);
+    if (!schedule_is_constant(schedule))
+        bson_string_append_printf(text, "|%s %lld %.17g %.17g %lld %lld", schedule_name(schedule->kind),
+                                  (long long)schedule->step_epochs, schedule->gamma, schedule->min_learning_rate,
+                                  (long long)schedule->warmup_epochs, (long long)schedule->warmup_steps);
+    if (schedule->kind == SCHEDULE_COSINE)
+        bson_string_append_printf(text, " of %lld", (long long)recipe->epochs);
+}
+
 /* What is computed, but for how long: a checkpoint of something else is not gone on from. */
 static void identify(const struct checkpoint *checkpoint, char identity[RECIPE_DIGEST_SIZE])
 {
     const struct recipe *recipe = checkpoint->recipe;
     const struct optimizer_options *optimizer = &recipe->optimizer;
     const char *dataset = document_string(&recipe->dataset, "digest");
-    char *text = bson_strdup_printf("%s|%s|%s|%lld|%lld|%s|%s|%.17g|%.17g|%d|%.17g|%.17g|%.17g|%.17g|%d|%lld",
-                                    recipe->architecture_digest, dataset ? dataset : "", recipe->loss,
-                                    (long long)recipe->batch_size, (long long)recipe->seed,
-                                    optimizer_name(optimizer->kind), !recipe->keep_best ? "last" : recipe->best_by_loss ? "least loss" : "best",
-                                    optimizer->learning_rate, optimizer->momentum, optimizer->nesterov, optimizer->beta1,
-                                    optimizer->beta2, optimizer->epsilon, optimizer->weight_decay,
-                                    document_has(checkpoint->work->task, "initial_model"),
-                                    (long long)checkpoint->work->run);
-    hub_sha256(text, strlen(text), identity);
-    bson_free(text);
+    bson_string_t *text = bson_string_new(NULL);
+    bson_string_append_printf(text, "%s|%s|%s|%lld|%lld|%s|%s|%.17g|%.17g|%d|%.17g|%.17g|%.17g|%.17g|%d|%lld",
+                              recipe->architecture_digest, dataset ? dataset : "", recipe->loss,
+                              (long long)recipe->batch_size, (long long)recipe->seed, optimizer_name(optimizer->kind),
+                              recipe->keep_best ? metric_name(recipe->best) : "last", optimizer->learning_rate,
+                              optimizer->momentum, optimizer->nesterov, optimizer->beta1, optimizer->beta2,
+                              optimizer->epsilon, optimizer->weight_decay,
+                              document_has(checkpoint->work->task, "initial_model"), (long long)checkpoint->work->run);
+    identify_options(recipe, text);
+    hub_sha256(text->str, text->len, identity);
+    bson_string_free(text, true);
 }
 
 void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const struct recipe *recipe, struct net *net,
@@ -65,9 +85,7 @@ static bool append_metrics(bson_t *to, const char *key, const struct net_metrics
 static bool append_scores(bson_t *to, const char *key, const struct batch_scores *scores)
 {
     bson_t child;
-    return !scores->known || (BSON_APPEND_DOCUMENT_BEGIN(to, key, &child) &&
-                              BSON_APPEND_DOUBLE(&child, "loss", scores->loss) &&
-                              (!scores->has_accuracy || BSON_APPEND_DOUBLE(&child, "accuracy", scores->accuracy)) &&
+    return !scores->known || (BSON_APPEND_DOCUMENT_BEGIN(to, key, &child) && batch_append_scores(&child, "", scores) &&
                               bson_append_document_end(to, &child));
 }
 
@@ -101,6 +119,9 @@ static bool read_scores(const bson_t *from, const char *key, struct batch_scores
         return true;
     scores->known = document_child(from, key, &child) && document_number(&child, "loss", &scores->loss);
     scores->has_accuracy = scores->known && document_number(&child, "accuracy", &scores->accuracy);
+    for (int i = METRIC_ACCURACY + 1; scores->known && i < METRIC_COUNT; i++)
+        if (document_number(&child, metric_name((enum metric)i), &scores->values[i]))
+            scores->has |= METRIC_BIT(i);
     return scores->known;
 }
 

@@ -20,6 +20,7 @@ struct evaluation {
     const char *split;
     struct data data;
     struct net *net;
+    struct metrics *metrics;
     struct batch batch;
 };
 
@@ -61,6 +62,7 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         document_integer_in(task, "threads", 0, 1024, 0, &threads, error) ||
         weights_find_model(worker->hub, task, "model", &evaluation->model, error) ||
         read_dataset(evaluation, error) || recipe_read_loss(recipe, &evaluation->model, error) ||
+        recipe_read_metrics(recipe, task, error) ||
         recipe_read_architecture(recipe, worker->hub, &evaluation->model, error))
         return -1;
     int found = data_load(worker->cache, worker->hub, &recipe->dataset, evaluation->split, &evaluation->data, error);
@@ -71,13 +73,18 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"%s\"", name ? name : "",
                          evaluation->split);
     }
+    int64_t outputs = recipe->classes ? recipe_outputs(recipe) : evaluation->data.outputs;
+    evaluation->metrics = recipe_new_metrics(recipe, outputs, error);
+    if (!evaluation->metrics)
+        return -1;
     struct device *device = worker_device(worker, (int)threads, error);
     if (!device)
         return -1;
     struct net_options options = {.architecture = recipe->architecture,
                                   .input_shapes = {recipe->input},
-                                  .outputs = recipe->classes ? recipe->outputs : evaluation->data.outputs,
+                                  .outputs = outputs,
                                   .loss = recipe->loss,
+                                  .huber_delta = recipe->huber_delta,
                                   .batch_size = rows,
                                   .device = device};
     evaluation->net = net_new(&options, &why);
@@ -85,7 +92,7 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         return work_kernel_error(error, &why, "architecture");
     if (weights_load(worker->hub, &evaluation->model, evaluation->net, error))
         return -1;
-    return batch_init(&evaluation->batch, &evaluation->data, rows, error);
+    return batch_init(&evaluation->batch, &evaluation->data, recipe->loss_kind, rows, error);
 }
 
 /* {accuracy, loss, SPLIT_accuracy, SPLIT_loss, rows}, and which model it was. */
@@ -94,12 +101,16 @@ static int fill(struct evaluation *evaluation, const struct batch_scores *scores
 {
     bson_t all = BSON_INITIALIZER, keys, point = BSON_INITIALIZER;
     bson_iter_t at, value;
-    char prefix[72];
+    char prefix[96];
+    int64_t classes;
+    const int64_t *confusion = metrics_confusion(evaluation->metrics, &classes);
     const char *model = document_string(&evaluation->model, "_id");
     bool done, chosen = document_array(evaluation->work->task, "result_keys", &keys) && !bson_empty(&keys);
 
     snprintf(prefix, sizeof prefix, "%.60s_", evaluation->split);
     done = batch_append_scores(&all, "", scores) && batch_append_scores(&all, prefix, scores);
+    snprintf(prefix, sizeof prefix, "%.60s_%s", evaluation->split, metric_name(METRIC_CONFUSION_MATRIX));
+    done = done && (!confusion || result_append_confusion(&all, prefix, confusion, classes));
     if (!done || !BSON_APPEND_INT64(&all, "rows", evaluation->data.rows) ||
         (model && !BSON_APPEND_UTF8(&all, "model", model))) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the metrics");
@@ -136,11 +147,12 @@ int evaluate_recipe(struct work *work, struct work_result *result, enum work_sto
     bson_init(&evaluation.model);
     recipe_init(&evaluation.recipe);
     if (prepare(&evaluation, error) == 0)
-        done = batch_evaluate(work, evaluation.net, &evaluation.data, &evaluation.batch, evaluation.split, &scores,
-                              stop, error);
+        done = batch_evaluate(work, evaluation.net, &evaluation.data, &evaluation.batch, evaluation.metrics,
+                              evaluation.split, &scores, stop, error);
     if (done > 0)
         done = fill(&evaluation, &scores, result, error);
     batch_destroy(&evaluation.batch);
+    metrics_free(evaluation.metrics);
     net_free(evaluation.net);
     recipe_destroy(&evaluation.recipe);
     bson_destroy(&evaluation.model);

@@ -30,16 +30,27 @@ void recipe_destroy(struct recipe *recipe)
     free(recipe->architecture_json);
 }
 
+int64_t recipe_outputs(const struct recipe *recipe)
+{
+    return recipe->classes && recipe->loss_kind == LOSS_BINARY_CROSS_ENTROPY ? 1 : recipe->outputs;
+}
+
+/* The optimiser and the schedule of its rate: their names first, for they decide which numbers there are. */
 static int read_optimizer(struct recipe *recipe, const bson_t *hyper_parameters, bson_error_t *error)
 {
     struct kernel_error why = {0};
     const char *name = document_string(hyper_parameters, "optimizer");
+    const char *schedule = document_string(hyper_parameters, "schedule");
     bson_iter_t at;
 
     if (!name && document_has(hyper_parameters, "optimizer"))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.optimizer: must be a name");
+    if (!schedule && document_has(hyper_parameters, "schedule"))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.schedule: must be a name");
     if (optimizer_options_init(&recipe->optimizer, name ? name : "adam", &why))
         return work_kernel_error(error, &why, "hyper_parameters.optimizer");
+    if (schedule_init(&recipe->schedule, schedule ? schedule : "constant", &why))
+        return work_kernel_error(error, &why, "hyper_parameters.schedule");
     if (!bson_iter_init(&at, hyper_parameters))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: a damaged document");
     while (bson_iter_next(&at)) {
@@ -49,17 +60,22 @@ static int read_optimizer(struct recipe *recipe, const bson_t *hyper_parameters,
             value = bson_iter_bool(&at) ? 1 : 0;
         else if (!document_number(hyper_parameters, key, &value))
             continue;
-        if (optimizer_options_set(&recipe->optimizer, key, value, &why) < 0)
+        if (optimizer_options_set(&recipe->optimizer, key, value, &why) < 0 ||
+            schedule_set(&recipe->schedule, key, value, &why) < 0)
             return work_kernel_error(error, &why, "hyper_parameters");
     }
-    if (optimizer_options_check(&recipe->optimizer, &why))
+    if (optimizer_options_check(&recipe->optimizer, &why) ||
+        schedule_check(&recipe->schedule, recipe->optimizer.learning_rate, &why))
         return work_kernel_error(error, &why, "hyper_parameters");
     return 0;
 }
 
 int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bson_error_t *error)
 {
-    static const char *const numbers[] = {"learning_rate", "momentum", "beta1", "beta2", "epsilon", "weight_decay"};
+    static const char *const numbers[] = {
+        "learning_rate", "momentum",    "beta1",       "beta2", "alpha",             "epsilon",       "weight_decay",
+        "clip_norm",     "clip_value",  "step_epochs", "gamma", "min_learning_rate", "warmup_epochs", "warmup_steps",
+        "huber_delta"};
     bson_t none = BSON_INITIALIZER, given;
     double value;
     int result = -1;
@@ -108,8 +124,6 @@ static int read_task_options(struct recipe *recipe, const bson_t *task, bson_err
     if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
         return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
     recipe->keep_best = keep && !strcmp(keep, "best");
-    const char *metric = document_string(task, "metric.name"), *loss = metric ? strstr(metric, "loss") : NULL;
-    recipe->best_by_loss = loss && !strcmp(loss, "loss");
     return read_checkpoints(recipe, task, error);
 }
 
@@ -267,17 +281,84 @@ int recipe_read_loss(struct recipe *recipe, const bson_t *source, bson_error_t *
     if (loss_find(recipe->loss, &kind, &why))
         return work_kernel_error(error, &why, "hyper_parameters.loss");
     recipe->loss = loss_name(kind);
-    if (loss_takes_classes(kind) != recipe->classes)
+    recipe->loss_kind = kind;
+    if (!loss_takes_labels(kind, recipe->classes, recipe->classes ? recipe->outputs : 0))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s does not go with labels that are %s",
                          recipe->loss, recipe->classes ? "classes" : "values");
+    if (!document_has(source, "hyper_parameters.huber_delta"))
+        return 0;
+    if (!document_number(source, "hyper_parameters.huber_delta", &recipe->huber_delta))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.huber_delta: must be a number");
+    return loss_check_huber_delta(kind, recipe->huber_delta, &why) ? work_kernel_error(error, &why, "hyper_parameters") : 0;
+}
+
+/* Names that are no metric's are refused where they are used. */
+static void name_metric(struct recipe *recipe, const char *name)
+{
+    enum metric metric;
+    size_t split;
+    if (metric_find_of_split(name, &metric, &split) && strncmp(name, "train_", 6))
+        recipe->named_metrics |= METRIC_BIT(metric);
+}
+
+static int read_list(struct recipe *recipe, const bson_t *task, bson_error_t *error)
+{
+    bson_t list;
+    bson_iter_t at;
+    recipe->chooses_metrics = document_has(task, "metrics");
+    if (!recipe->chooses_metrics)
+        return 0;
+    if (!document_array(task, "metrics", &list) || !bson_iter_init(&at, &list))
+        return hub_error(error, HUB_ERROR_INVALID, "metrics: must be an array of names");
+    while (bson_iter_next(&at)) {
+        enum metric metric;
+        const char *name = BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL) : NULL;
+        if (!metric_find(name, &metric))
+            return hub_error(error, HUB_ERROR_INVALID, "metrics: %.60s is none that is known", name ? name : "what is no name");
+        recipe->metrics |= METRIC_BIT(metric);
+    }
     return 0;
+}
+
+int recipe_read_metrics(struct recipe *recipe, const bson_t *task, bson_error_t *error)
+{
+    const char *name = document_string(task, "metric.name");
+    bool accuracy = loss_has_accuracy(recipe->loss_kind, recipe_outputs(recipe));
+    bson_t keys;
+    bson_iter_t at;
+    size_t split;
+    recipe->metrics = recipe->named_metrics = 0;
+    if (read_list(recipe, task, error) ||
+        document_integer_in(task, "top_k", 1, ARCHITECTURE_DIMENSION, 5, &recipe->top_k, error))
+        return -1;
+    name_metric(recipe, name);
+    if (document_array(task, "result_keys", &keys) && bson_iter_init(&at, &keys))
+        while (bson_iter_next(&at))
+            if (BSON_ITER_HOLDS_UTF8(&at))
+                name_metric(recipe, bson_iter_utf8(&at, NULL));
+    unsigned possible = metrics_possible(recipe->loss_kind, recipe_outputs(recipe)) & ~METRIC_BIT(METRIC_CONFUSION_MATRIX);
+    if (!metric_find_of_split(name, &recipe->best, &split) || !(possible & METRIC_BIT(recipe->best)))
+        recipe->best = accuracy ? METRIC_ACCURACY : METRIC_LOSS;
+    return 0;
+}
+
+struct metrics *recipe_new_metrics(const struct recipe *recipe, int64_t columns, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    struct metrics_options options = {.loss = recipe->loss_kind, .columns = columns, .top_k = recipe->top_k};
+    options.wanted = recipe->chooses_metrics ? recipe->metrics : metrics_standard(recipe->loss_kind, columns);
+    options.wanted |= recipe->named_metrics & metrics_possible(recipe->loss_kind, columns);
+    struct metrics *metrics = metrics_new(&options, &why);
+    if (!metrics)
+        work_kernel_error(error, &why, NULL);
+    return metrics;
 }
 
 int recipe_read(struct recipe *recipe, struct hub *hub, const bson_t *task, bson_error_t *error)
 {
     return recipe_read_hyper_parameters(recipe, task, error) || read_task_options(recipe, task, error) ||
                    recipe_read_dataset(recipe, hub, task, error) || recipe_read_loss(recipe, task, error) ||
-                   recipe_read_architecture(recipe, hub, task, error)
+                   recipe_read_metrics(recipe, task, error) || recipe_read_architecture(recipe, hub, task, error)
                ? -1
                : 0;
 }

@@ -8,7 +8,9 @@
 
 #include "hub/hub.h"
 #include "kernels/architecture.h"
+#include "kernels/metrics.h"
 #include "kernels/optimizer.h"
+#include "kernels/schedule.h"
 #include "runner/data.h"
 
 #define RECIPE_DIGEST_SIZE 65
@@ -27,15 +29,25 @@ struct recipe {
     int64_t batch_size;       /* 32 */
     int64_t seed;             /* 0: initial weights, dropout masks and the order of rows */
     const char *loss;         /* cross_entropy for classes, mse for values */
+    enum loss_kind loss_kind;
+    double huber_delta;       /* 0: the loss's default */
     struct optimizer_options optimizer; /* adam */
+    struct schedule schedule; /* of the learning rate: constant */
     /* of the task */
     int64_t threads;          /* 0: the worker's */
     int64_t log_every;        /* batches; 0: by epoch */
     int64_t checkpoint_every;  /* epochs; 0: not by epochs */
     double checkpoint_seconds; /* since the last checkpoint; 0: not by time. 5 minutes without either option */
     bool keep_best;           /* keep: "best" by the validation rows; "last" is the default */
-    bool best_by_loss;        /* the task's metric is a loss; otherwise accuracy says what is best, where there is one */
+    enum metric best;         /* what says so: the task's metric, else accuracy, where there is one, else loss */
+    bool chooses_metrics;     /* the task has a list of metrics: */
+    unsigned metrics;         /* METRIC_BIT of each */
+    unsigned named_metrics;   /* of those that its metric and result_keys name */
+    int64_t top_k;            /* 5 */
 };
+
+/* What the net's output must have: a value for each class, for yes or no, or for each target. 0: not known yet. */
+int64_t recipe_outputs(const struct recipe *recipe);
 
 void recipe_init(struct recipe *recipe);
 void recipe_destroy(struct recipe *recipe);
@@ -48,6 +60,10 @@ int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *so
 int recipe_read_architecture(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);
 /* After the dataset: the default loss; and labels against the loss. */
 int recipe_read_loss(struct recipe *recipe, const bson_t *source, bson_error_t *error);
+/* The task's metrics, top_k and what metric.name and result_keys name. After the loss. */
+int recipe_read_metrics(struct recipe *recipe, const bson_t *task, bson_error_t *error);
+/* To measure on a net's output of so many columns; NULL on error. */
+struct metrics *recipe_new_metrics(const struct recipe *recipe, int64_t columns, bson_error_t *error);
 /* Everything of a task of kind train. */
 int recipe_read(struct recipe *recipe, struct hub *hub, const bson_t *task, bson_error_t *error);
 

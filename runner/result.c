@@ -16,13 +16,40 @@ static const struct batch_scores *headline(const struct result_scores *scores)
     return &scores->splits[RESULT_TRAIN];
 }
 
+static bool append_integer(bson_t *document, const char *key, int64_t value)
+{
+    return value <= INT32_MAX ? BSON_APPEND_INT32(document, key, (int32_t)value)
+                              : BSON_APPEND_INT64(document, key, value);
+}
+
+bool result_append_confusion(bson_t *document, const char *key, const int64_t *matrix, int64_t classes)
+{
+    bson_t rows, row;
+    char name[24];
+    bool done = BSON_APPEND_ARRAY_BEGIN(document, key, &rows);
+    for (int64_t r = 0; done && matrix && r < classes; r++) {
+        snprintf(name, sizeof name, "%lld", (long long)r);
+        done = BSON_APPEND_ARRAY_BEGIN(&rows, name, &row);
+        for (int64_t c = 0; done && c < classes; c++) {
+            snprintf(name, sizeof name, "%lld", (long long)c);
+            done = append_integer(&row, name, matrix[r * classes + c]);
+        }
+        done = done && bson_append_array_end(&rows, &row);
+    }
+    return done && bson_append_array_end(document, &rows);
+}
+
 static int all_metrics(const struct result_scores *scores, bson_t *metrics, bson_error_t *error)
 {
     bool done = batch_append_scores(metrics, "", headline(scores));
     for (int split = 0; split < RESULT_SPLITS; split++) {
-        char prefix[32];
+        char prefix[64];
         snprintf(prefix, sizeof prefix, "%s_", result_split_names[split]);
         done = done && batch_append_scores(metrics, prefix, &scores->splits[split]);
+        if (split == RESULT_TRAIN || !scores->splits[split].known || scores->classes == 0)
+            continue;
+        snprintf(prefix, sizeof prefix, "%s_%s", result_split_names[split], metric_name(METRIC_CONFUSION_MATRIX));
+        done = done && result_append_confusion(metrics, prefix, scores->confusion[split], scores->classes);
     }
     if (scores->best_epoch > 0)
         done = done && BSON_APPEND_INT64(metrics, "best_epoch", scores->best_epoch);
@@ -47,7 +74,7 @@ int result_check_keys(const bson_t *task, const struct result_scores *scores, bs
         const char *key = BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL) : NULL;
         if (key && bson_has_field(&metrics, key) && !strchr(key, '.'))
             continue;
-        char known[256] = "";
+        char known[1024] = "";
         bson_iter_t name;
         bson_iter_init(&name, &metrics);
         while (bson_iter_next(&name)) {
@@ -88,12 +115,6 @@ static bool append_same(bson_t *model, const bson_t *source, const char *from, c
 {
     bson_iter_t at;
     return !bson_iter_init_find(&at, source, from) || bson_append_iter(model, to, -1, &at);
-}
-
-static bool append_integer(bson_t *document, const char *key, int64_t value)
-{
-    return value <= INT32_MAX ? BSON_APPEND_INT32(document, key, (int32_t)value)
-                              : BSON_APPEND_INT64(document, key, value);
 }
 
 static bool append_dataset(bson_t *model, const struct recipe *recipe)

@@ -13,7 +13,12 @@ extern const char *const result_split_names[RESULT_SPLITS];
 struct result_scores {
     struct batch_scores splits[RESULT_SPLITS];
     int64_t best_epoch; /* 0: not kept */
+    int64_t classes;    /* of the confusion matrices of validation and test; 0: none */
+    const int64_t *confusion[RESULT_SPLITS]; /* (classes, classes), borrowed; NULL: empty */
 };
+
+/* Appends a matrix as an array of rows. */
+bool result_append_confusion(bson_t *document, const char *key, const int64_t *matrix, int64_t classes);
 
 /* The task's result_keys (NULL or none: all) against the names that this run will have; refused before the training, for
  * afterwards it would be a waste. scores: which splits are known, with or without accuracy. 0 or -1. */

@@ -25,6 +25,8 @@ struct training {
     struct recipe recipe;
     struct data data[RESULT_SPLITS];
     bool has[RESULT_SPLITS];
+    struct metrics *metrics;           /* of the split that is being measured */
+    int64_t *confusion[RESULT_SPLITS]; /* as the last measurement left it; NULL: not measured, or not wanted */
     struct net *net;
     struct optimizer *optimizer;
     struct batch batch;
@@ -37,6 +39,32 @@ struct training {
     bool stopped;
 };
 
+static bool has_accuracy(const struct recipe *recipe)
+{
+    return loss_has_accuracy(recipe->loss_kind, recipe_outputs(recipe));
+}
+
+static bool wants_confusion(const struct training *training)
+{
+    return metrics_options(training->metrics)->wanted & METRIC_BIT(METRIC_CONFUSION_MATRIX);
+}
+
+/* The names that this run will have, as if it were over. */
+static int check_keys(const struct training *training, bson_error_t *error)
+{
+    struct result_scores scores = {.best_epoch = training->recipe.keep_best};
+    for (int split = 0; split < RESULT_SPLITS; split++) {
+        scores.splits[split].known = training->has[split];
+        scores.splits[split].has_accuracy = has_accuracy(&training->recipe);
+        scores.splits[split].has = split == RESULT_TRAIN ? 0 : metrics_options(training->metrics)->wanted;
+        scores.splits[split].has &= ~METRIC_BIT(METRIC_CONFUSION_MATRIX);
+    }
+    metrics_confusion(training->metrics, &scores.classes);
+    if (!wants_confusion(training))
+        scores.classes = 0;
+    return result_check_keys(training->work->task, &scores, error);
+}
+
 static int load_data(struct training *training, bson_error_t *error)
 {
     struct worker *worker = training->work->worker;
@@ -47,8 +75,6 @@ static int load_data(struct training *training, bson_error_t *error)
         if (found < 0)
             return -1;
         training->has[split] = found > 0 && training->data[split].rows > 0;
-        training->at.scores.splits[split].known = training->has[split];
-        training->at.scores.splits[split].has_accuracy = training->recipe.classes;
     }
     if (!training->has[RESULT_TRAIN])
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"train\"", name ? name : "");
@@ -56,11 +82,11 @@ static int load_data(struct training *training, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: more than 2^32 rows", name ? name : "");
     if (!training->recipe.classes)
         training->recipe.outputs = training->data[RESULT_TRAIN].outputs;
-    training->at.scores.best_epoch = training->recipe.keep_best;
-    int result = result_check_keys(training->work->task, &training->at.scores, error);
-    memset(&training->at, 0, sizeof training->at);
+    training->metrics = recipe_new_metrics(&training->recipe, recipe_outputs(&training->recipe), error);
+    if (!training->metrics)
+        return -1;
     training->at.epoch = 1;
-    return result;
+    return check_keys(training, error);
 }
 
 /* initial: with the weights of initial_model, where the task names one. */
@@ -75,8 +101,9 @@ static int build(struct training *training, bool initial, bson_error_t *error)
         return -1;
     struct net_options options = {.architecture = recipe->architecture,
                                   .input_shapes = {recipe->input},
-                                  .outputs = recipe->outputs,
+                                  .outputs = recipe_outputs(recipe),
                                   .loss = recipe->loss,
+                                  .huber_delta = recipe->huber_delta,
                                   .batch_size = recipe->batch_size,
                                   .device = device,
                                   .seed = (uint64_t)recipe->seed};
@@ -95,7 +122,7 @@ static int build(struct training *training, bool initial, bson_error_t *error)
     if (!training->order || (recipe->keep_best && training->has[RESULT_VALIDATION] && !training->best))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
     checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best);
-    return batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->batch_size, error);
+    return batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->loss_kind, recipe->batch_size, error);
 }
 
 static void unbuild(struct training *training)
@@ -159,7 +186,16 @@ static int64_t epoch_of(const struct training *training)
     return training->at.epoch < training->recipe.epochs ? training->at.epoch : training->recipe.epochs;
 }
 
-/* {epoch, step, loss, accuracy, seconds} */
+/* The learning rate of a step, from 0, in the epoch that goes on: a function of these alone. */
+static double rate_of(const struct training *training, int64_t step)
+{
+    const struct recipe *recipe = &training->recipe;
+    struct schedule_position at = {.epoch = epoch_of(training) - 1, .step = step, .epochs = recipe->epochs};
+    at.steps_per_epoch = (training->data[RESULT_TRAIN].rows + recipe->batch_size - 1) / recipe->batch_size;
+    return schedule_rate(&recipe->schedule, recipe->optimizer.learning_rate, &at);
+}
+
+/* {epoch, step, loss, accuracy, learning_rate, seconds}; the rate is that of the last step, of training points alone. */
 static int log_point(struct training *training, int split, const struct batch_scores *scores, bool batch,
                      bson_error_t *error)
 {
@@ -167,6 +203,8 @@ static int log_point(struct training *training, int split, const struct batch_sc
     int result = -1;
     if (BSON_APPEND_INT32(&point, "epoch", (int32_t)epoch_of(training)) &&
         BSON_APPEND_INT64(&point, "step", training->at.step) && batch_append_scores(&point, "", scores) &&
+        (split != RESULT_TRAIN ||
+         BSON_APPEND_DOUBLE(&point, "learning_rate", rate_of(training, training->at.step - 1))) &&
         BSON_APPEND_DOUBLE(&point, "seconds", clock_seconds() - training->started))
         result = heartbeat_log(training->work->worker->heartbeat, result_split_names[split], &point, batch, error);
     else
@@ -186,7 +224,7 @@ static void tell(struct training *training, const char *say, double fraction, bo
     double seconds = clock_seconds() - training->started;
     double share = ((double)(training->at.epoch - 1) + fraction) / (double)training->recipe.epochs;
 
-    batch_score(&training->at.sums, training->recipe.classes, &running);
+    batch_score(&training->at.sums, has_accuracy(&training->recipe), &running);
     if (BSON_APPEND_INT64(&details, "epoch", training->at.epoch) &&
         BSON_APPEND_INT64(&details, "epochs", training->recipe.epochs) &&
         BSON_APPEND_INT64(&details, "step", training->at.step) && BSON_APPEND_DOUBLE(&details, "fraction", fraction) &&
@@ -216,6 +254,9 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
     struct net_metrics sums = {0};
     struct net_batch rows =
         batch_gather(&training->batch, &training->data[RESULT_TRAIN], training->order + first, first, count);
+    if (!schedule_is_constant(&training->recipe.schedule) &&
+        optimizer_set_learning_rate(training->optimizer, rate_of(training, training->at.step), &why))
+        return work_kernel_error(error, &why, NULL);
     if (net_train_step(training->net, training->optimizer, &rows, &sums, &why)) {
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
@@ -235,7 +276,7 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
 static int log_batches(struct training *training, bson_error_t *error)
 {
     struct batch_scores scores;
-    batch_score(&training->at.point, training->recipe.classes, &scores);
+    batch_score(&training->at.point, has_accuracy(&training->recipe), &scores);
     memset(&training->at.point, 0, sizeof training->at.point);
     return scores.known ? log_point(training, RESULT_TRAIN, &scores, true, error) : 0;
 }
@@ -280,13 +321,32 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
     return 1;
 }
 
+/* Validation or test, with what the matrix needs. As batch_evaluate. */
+static int measure(struct training *training, enum result_split split, enum work_stop *stop, bson_error_t *error)
+{
+    int64_t classes;
+    int done = batch_evaluate(training->work, training->net, &training->data[split], &training->batch, training->metrics,
+                              result_split_names[split], &training->at.scores.splits[split], stop, error);
+    const int64_t *confusion = metrics_confusion(training->metrics, &classes);
+    if (done <= 0 || !confusion)
+        return done;
+    if (!training->confusion[split])
+        training->confusion[split] = calloc((size_t)(classes * classes), sizeof *confusion);
+    if (!training->confusion[split])
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the confusion matrix");
+    memcpy(training->confusion[split], confusion, (size_t)(classes * classes) * sizeof *confusion);
+    return done;
+}
+
 static void keep_best(struct training *training)
 {
     struct checkpoint_position *at = &training->at;
     const struct batch_scores *validation = &at->scores.splits[RESULT_VALIDATION];
-    bool by_loss = training->recipe.best_by_loss || !validation->has_accuracy;
-    double value = by_loss ? -validation->loss : validation->accuracy;
-    if (!training->best || !validation->known || (at->scores.best_epoch > 0 && value <= at->best_value))
+    double value;
+    if (!training->best || !batch_metric(validation, training->recipe.best, &value))
+        return;
+    value = metric_is_minimised(training->recipe.best) ? -value : value;
+    if (at->scores.best_epoch > 0 && value <= at->best_value)
         return;
     at->best_value = value;
     at->scores.best_epoch = at->epoch;
@@ -297,14 +357,13 @@ static void keep_best(struct training *training)
 static int end_epoch(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
     struct batch_scores *scores = training->at.scores.splits;
-    batch_score(&training->at.sums, training->recipe.classes, &scores[RESULT_TRAIN]);
+    batch_score(&training->at.sums, has_accuracy(&training->recipe), &scores[RESULT_TRAIN]);
     if (training->recipe.log_every == 0 && !training->at.logged && scores[RESULT_TRAIN].known &&
         log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], false, error))
         return -1;
     training->at.logged = true;
     if (training->has[RESULT_VALIDATION]) {
-        int done = batch_evaluate(training->work, training->net, &training->data[RESULT_VALIDATION], &training->batch,
-                                  "validation", &scores[RESULT_VALIDATION], stop, error);
+        int done = measure(training, RESULT_VALIDATION, stop, error);
         if (done < 0)
             return name_epoch(training, error);
         if (done == 0)
@@ -332,26 +391,34 @@ static void begin_next_epoch(struct training *training)
 static int finish(struct training *training, struct work_result *result, enum work_stop *stop, bson_error_t *error)
 {
     struct result_training facts = {.epochs = epoch_of(training)};
-    struct result_scores all = training->at.scores;
-    struct batch_scores *scores = all.splits;
+    struct result_scores all;
     const bson_t *task = training->work->task;
+    struct batch_scores train = training->at.scores.splits[RESULT_TRAIN];
+    bool earlier = training->best && training->at.scores.best_epoch > 0 && training->at.scores.best_epoch != facts.epochs;
 
-    if (training->best && all.best_epoch > 0 && all.best_epoch != facts.epochs) {
+    if (earlier) {
         memcpy(net_parameters(training->net), training->best, net_parameter_floats(training->net) * sizeof(float));
-        scores[RESULT_TRAIN] = training->at.best_train;
-        int done = batch_evaluate(training->work, training->net, &training->data[RESULT_VALIDATION], &training->batch,
-                                  "validation", &scores[RESULT_VALIDATION], stop, error);
+        train = training->at.best_train;
+    }
+    /* A checkpoint has the numbers, not the matrix. */
+    if (earlier || (training->has[RESULT_VALIDATION] && wants_confusion(training) && !training->confusion[RESULT_VALIDATION])) {
+        int done = measure(training, RESULT_VALIDATION, stop, error);
         if (done <= 0)
             return done;
     }
     if (training->has[RESULT_TEST]) {
-        int done = batch_evaluate(training->work, training->net, &training->data[RESULT_TEST], &training->batch,
-                                  "test", &scores[RESULT_TEST], stop, error);
+        int done = measure(training, RESULT_TEST, stop, error);
         if (done <= 0)
             return done;
-        if (log_point(training, RESULT_TEST, &scores[RESULT_TEST], false, error))
+        if (log_point(training, RESULT_TEST, &training->at.scores.splits[RESULT_TEST], false, error))
             return -1;
     }
+    all = training->at.scores;
+    all.splits[RESULT_TRAIN] = train;
+    if (wants_confusion(training))
+        metrics_confusion(training->metrics, &all.classes);
+    for (int split = 0; split < RESULT_SPLITS; split++)
+        all.confusion[split] = training->confusion[split];
     facts.seconds = clock_seconds() - training->started;
     result->stopped = training->stopped;
     if (!bson_concat(&result->logs_before, &training->checkpoint.before))
@@ -400,6 +467,9 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
         checkpoint_write_and_leave(&training.checkpoint, position(&training));
 out:
     unbuild(&training);
+    metrics_free(training.metrics);
+    for (int split = 0; split < RESULT_SPLITS; split++)
+        free(training.confusion[split]);
     recipe_destroy(&training.recipe);
     return done;
 }

@@ -13,7 +13,7 @@ static void gives(const char *json, const char *label, bool defaults, int result
     const char *field;
     bson_t *given = bson_new_from_json((const uint8_t *)json, -1, &error);
     cr_assert_not_null(given, "%s", error.message);
-    cr_expect_eq(hyper_parameters_check(given, label, defaults, &complete, &field, &error), result, "%s",
+    cr_expect_eq(hyper_parameters_check(given, label, 0, defaults, &complete, &field, &error), result, "%s",
                  error.message);
     char *text = bson_as_relaxed_extended_json(&complete, NULL);
     cr_expect_str_eq(result ? error.message : text, expected);
@@ -63,6 +63,23 @@ Test(hyper_parameters, ranges_are_held_and_the_field_is_named)
           "hyper_parameters.learning_rat: unknown hyper-parameter; did you mean learning_rate", "learning_rat");
 }
 
+Test(hyper_parameters, of_schedules_and_losses_are_kept)
+{
+    gives("{\"schedule\": \"step\", \"step_epochs\": 3, \"gamma\": 0.5, \"clip_norm\": 2, \"loss\": \"huber\", "
+          "\"huber_delta\": 0.5, \"optimizer\": \"rmsprop\", \"alpha\": 0.75}",
+          "value", false, 0,
+          "{ \"schedule\" : \"step\", \"step_epochs\" : 3, \"gamma\" : 0.5, \"clip_norm\" : 2, \"loss\" : \"huber\", "
+          "\"huber_delta\" : 0.5, \"optimizer\" : \"rmsprop\", \"alpha\" : 0.75 }",
+          NULL);
+    gives("{\"loss\": \"binary_cross_entropy\"}", "class", false, 0, "{ \"loss\" : \"binary_cross_entropy\" }", NULL);
+    bson_error_t error = {0};
+    bson_t complete, *given = bson_new_from_json((const uint8_t *)"{\"loss\": \"binary_cross_entropy\"}", -1, NULL);
+    cr_expect_eq(hyper_parameters_check(given, "class", 3, true, &complete, NULL, &error), -1);
+    cr_expect_not_null(strstr(error.message, "more than two classes"), "%s", error.message);
+    bson_destroy(&complete);
+    bson_destroy(given);
+}
+
 Test(hyper_parameters, what_kernels_refuse_is_refused_here)
 {
     static const char *const wrong[] = {"{\"learning_rate\": 0}",
@@ -74,12 +91,26 @@ Test(hyper_parameters, what_kernels_refuse_is_refused_here)
                                         "{\"optimizer\": \"adagrad\"}",
                                         "{\"optimizer\": \"sgd\", \"beta1\": 0.9}",
                                         "{\"optimizer\": \"adam\", \"momentum\": 0.9}",
-                                        "{\"loss\": \"hinge\"}"};
+                                        "{\"loss\": \"hinge\"}",
+                                        "{\"loss\": \"bpr\"}",
+                                        "{\"huber_delta\": 1}",
+                                        "{\"loss\": \"huber\", \"huber_delta\": 0}",
+                                        "{\"alpha\": 0.75}",
+                                        "{\"clip_norm\": 0}",
+                                        "{\"clip_norm\": 1, \"clip_value\": 1}",
+                                        "{\"schedule\": \"plateau\"}",
+                                        "{\"schedule\": \"step\"}",
+                                        "{\"schedule\": 1}",
+                                        "{\"schedule\": \"step\", \"step_epochs\": 1.5}",
+                                        "{\"gamma\": 0.5}",
+                                        "{\"schedule\": \"cosine\", \"min_learning_rate\": 1}",
+                                        "{\"warmup_steps\": -1}",
+                                        "{\"warmup_steps\": 1, \"warmup_epochs\": 1}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         bson_error_t error = {0};
         bson_t complete, *given = bson_new_from_json((const uint8_t *)wrong[i], -1, NULL);
         cr_assert_not_null(given);
-        cr_expect_eq(hyper_parameters_check(given, NULL, true, &complete, NULL, &error), -1, "%s", wrong[i]);
+        cr_expect_eq(hyper_parameters_check(given, NULL, 0, true, &complete, NULL, &error), -1, "%s", wrong[i]);
         cr_expect(!strncmp(error.message, "hyper_parameters", 16), "%s: %s", wrong[i], error.message);
         bson_destroy(&complete);
         bson_destroy(given);

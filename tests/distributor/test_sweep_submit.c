@@ -67,8 +67,17 @@ Test(sweep_submit, every_point_becomes_a_task_and_twice_is_once)
 Test(sweep_submit, a_metric_that_no_task_will_have_is_refused)
 {
     refused("dataset: small\nmetric: {name: val_loss}\n" SWEEP, HUB_ERROR_INVALID,
-            "s.yaml: metric: val_loss is not a result of this task; it will have accuracy, loss, train_accuracy, "
-            "train_loss, validation_accuracy, validation_loss, test_accuracy, test_loss");
+            "s.yaml: metric: val_loss is not a result of this task; it will have loss, accuracy, top_k_accuracy, "
+            "precision, recall, f1, and with train_, validation_, test_ before the name those of one split (of train loss "
+            "and accuracy alone)");
+    refused("dataset: small\nmetric: {name: train_f1}\n" SWEEP, HUB_ERROR_INVALID, "s.yaml: metric: train_f1 is not");
+    refused("dataset: small\nmetric: {name: validation_rmse}\n" SWEEP, HUB_ERROR_INVALID,
+            "s.yaml: metric: validation_rmse is not");
+    refused("dataset: small\nmetrics: [f1, rmse]\n" SWEEP, HUB_ERROR_INVALID,
+            "s.yaml:2: metrics: rmse is not one that this task can have: loss, accuracy, top_k_accuracy, precision, recall, f1, "
+            "confusion_matrix");
+    refused("dataset: small\nmetrics: [top_k_accuracy]\n" SWEEP, HUB_ERROR_INVALID,
+            "s.yaml: top_k: every row is among the first 5 of 3 classes; give a smaller one");
     refused("dataset: small\nresult_keys: [loss, best_epoch]\n" SWEEP, HUB_ERROR_INVALID,
             "s.yaml: result_keys: best_epoch is not");
 }
