@@ -13,13 +13,15 @@
 static const struct cli_option work_options[] = {
     {"sweep", 0, CLI_TEXT, "FILE", "tasks for every point of a sweep file (YAML or JSON)"},
     {"name", 0, CLI_TEXT, "NAME", "the task's name"},
-    {"kind", 0, CLI_TEXT, "KIND", "train (the default), validate or test"},
+    {"kind", 0, CLI_TEXT, "KIND", "train (the default), validate, test or infer"},
     {"dataset", 0, CLI_TEXT, "DATASET", "the data: a name (the newest version), or a query as JSON"},
     {"architecture", 0, CLI_TEXT, "TEXT", "the net: short form, JSON, @FILE, or the name of a saved one"},
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "a hyper-parameter, such as learning_rate=0.001; may be given again"},
-    {"model", 0, CLI_TEXT, "MODEL", "validate, test: the model, by name, id or query as JSON"},
+    {"model", 0, CLI_TEXT, "MODEL", "validate, test, infer: the model, by name, id or query as JSON"},
     {"initial-model", 0, CLI_TEXT, "MODEL", "train: weights to begin with, likewise"},
-    {"split", 0, CLI_TEXT, "SPLIT", "validate, test: another split of the data"},
+    {"split", 0, CLI_TEXT, "SPLIT", "validate, test, infer: another split of the data"},
+    {"save-dataset", 0, CLI_TEXT, "NAME", "infer: the name of the dataset that the predictions become"},
+    {"save-split", 0, CLI_TEXT, "SPLIT", "infer: their split in it (default: as of the rows)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -222,6 +224,12 @@ static int submit_single(struct cli *cli, bson_t *fields)
         code = fields_append_text(cli, "split", "split", cli_text(cli, "split"), fields);
     }
     if (code == CLI_DONE) {
+        code = fields_append_text(cli, "save-dataset", "save_dataset", cli_text(cli, "save-dataset"), fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_text(cli, "save-split", "save_split", cli_text(cli, "save-split"), fields);
+    }
+    if (code == CLI_DONE) {
         code = fields_append_settings(cli, "set", &settings);
     }
     if (code == CLI_DONE) {
@@ -344,7 +352,8 @@ static int submit_sweep(struct cli *cli, const char *path, const bson_t *fields)
 
 static int check_together(struct cli *cli, const char *sweep)
 {
-    static const char *const single[] = {"architecture", "set", "model", "initial-model", "split"};
+    static const char *const single[] = {"architecture", "set", "model", "initial-model", "split", "save-dataset",
+                                         "save-split"};
 
     if (sweep != NULL) {
         for (size_t i = 0; i < sizeof single / sizeof *single; i++) {
@@ -397,6 +406,7 @@ const struct cli_command cmd_create_task = {
     .examples = "  tl_hub create-task --dataset fashion --sweep sweep.yaml\n"
                 "  tl_hub create-task --name first --dataset fashion --architecture 'dense:100:relu dense:10' \\\n"
                 "      --set learning_rate=0.001 --set epochs=5\n"
-                "  tl_hub create-task --kind test --dataset fashion --model first",
+                "  tl_hub create-task --kind test --dataset fashion --model first\n"
+                "  tl_hub create-task --kind infer --dataset fashion --model first --save-dataset fashion-predicted",
     .run = run,
 };

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kinds[] = {"train", "validate", "test"};
+static const char *const kinds[] = {"train", "validate", "test", "infer"};
 
 const char *task_kind_of(const bson_t *fields, bson_error_t *error)
 {
@@ -15,7 +15,7 @@ const char *task_kind_of(const bson_t *fields, bson_error_t *error)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(kind, kinds[i]))
             return kinds[i];
-    hub_error(error, HUB_ERROR_INVALID, "kind: runners cannot do '%.60s'; they can train, validate and test", kind);
+    hub_error(error, HUB_ERROR_INVALID, "kind: runners cannot do '%.60s'; they can train, validate, test and infer", kind);
     return NULL;
 }
 
@@ -52,8 +52,26 @@ static int check_measuring(const char *kind, const bson_t *fields, const char **
     return 0;
 }
 
+/* What infers reads what measures a model reads, and where the predictions go. */
+static int check_saving(const char *kind, const bson_t *fields, const char **field, bson_error_t *error)
+{
+    bson_iter_t at;
+    if (bson_iter_init_find(&at, fields, "save_dataset") && BSON_ITER_HOLDS_UTF8(&at) && *bson_iter_utf8(&at, NULL))
+        return check_measuring(kind, fields, field, error);
+    if (field)
+        *field = "save_dataset";
+    return hub_error(error, HUB_ERROR_INVALID,
+                     "save_dataset: %s; a task of kind infer needs the name of the dataset that its predictions become",
+                     bson_has_field(fields, "save_dataset") ? "it is no name" : "missing");
+}
+
 int task_kind_check_fields(const char *kind, const bson_t *fields, const char **field, bson_error_t *error)
 {
+    if (!strcmp(kind, "infer"))
+        return check_saving(kind, fields, field, error);
+    if (refuse(fields, "save_dataset", field, kind, "saves no dataset of predictions; that is for kind infer", error) ||
+        refuse(fields, "save_split", field, kind, "saves no dataset of predictions; that is for kind infer", error))
+        return -1;
     if (strcmp(kind, "train"))
         return check_measuring(kind, fields, field, error);
     if (refuse(fields, "model", field, kind, "makes its model; weights to begin with are its initial_model", error))

@@ -115,11 +115,23 @@ static void add_pointer(const bson_iter_t *iter, bson_oid_t **list, size_t *coun
     (*list)[(*count)++] = *bson_iter_oid(iter);
 }
 
+static void add_parts(const bson_t *parts, bson_oid_t **list, size_t *count, size_t *capacity)
+{
+    bson_iter_t iter, value;
+    bool more = bson_iter_init(&iter, parts);
+    while (more && bson_iter_next(&iter)) {
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, &value) && bson_iter_find(&value, "blob_id")) {
+            add_pointer(&value, list, count, capacity);
+        }
+    }
+}
+
 size_t archive_pointers(const char *collection, const bson_t *document, bson_oid_t **list)
 {
     bson_iter_t iter, value;
     bson_t parts;
     size_t count = 0, capacity = 0;
+    bool deleted = bson_iter_init_find(&iter, document, "deleted") && bson_iter_as_bool(&iter);
     *list = NULL;
     if (strcmp(collection, "tasks") == 0) {
         static const char *const paths[] = {"result.blob_id", "checkpoint.blob_id"};
@@ -128,18 +140,15 @@ size_t archive_pointers(const char *collection, const bson_t *document, bson_oid
                 add_pointer(&value, list, &count, &capacity);
             }
         }
+        if (hub_view(document, "result.dataset.parts", &parts)) { /* not published yet */
+            add_parts(&parts, list, &count, &capacity);
+        }
     } else if (strcmp(collection, "models") == 0) {
-        bool deleted = bson_iter_init_find(&iter, document, "deleted") && bson_iter_as_bool(&iter);
         if (!deleted && bson_iter_init_find(&iter, document, "blob_id")) {
             add_pointer(&iter, list, &count, &capacity);
         }
-    } else if (strcmp(collection, "datasets") == 0 && hub_view(document, "parts", &parts)) {
-        bool more = bson_iter_init(&iter, &parts);
-        while (more && bson_iter_next(&iter)) {
-            if (BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, &value) && bson_iter_find(&value, "blob_id")) {
-                add_pointer(&value, list, &count, &capacity);
-            }
-        }
+    } else if (strcmp(collection, "datasets") == 0 && !deleted && hub_view(document, "parts", &parts)) {
+        add_parts(&parts, list, &count, &capacity);
     }
     return count;
 }

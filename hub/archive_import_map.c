@@ -353,7 +353,7 @@ static void map_into(const char *collection, bson_iter_t *iter, const struct imp
         const char *key = bson_iter_key(iter);
         bson_iter_t inner;
         bson_t part;
-        bool below = (tasks && strcmp(key, "result") == 0) || (collection == NULL && strcmp(key, "model") == 0);
+        bool below = (tasks && strcmp(key, "result") == 0) || (collection == NULL && (strcmp(key, "model") == 0 || strcmp(key, "dataset") == 0));
         if (BSON_ITER_HOLDS_UTF8(iter) && collection != NULL &&
             (strcmp(key, "project") == 0 || (projects && strcmp(key, "_id") == 0))) {
             BSON_APPEND_UTF8(out, key, project->target);
@@ -361,7 +361,7 @@ static void map_into(const char *collection, bson_iter_t *iter, const struct imp
             append_number(out, iter, project);
         } else if (below && BSON_ITER_HOLDS_DOCUMENT(iter) && bson_iter_recurse(iter, &inner)) {
             BSON_APPEND_DOCUMENT_BEGIN(out, key, &part);
-            map_into(tasks ? NULL : "models", &inner, project, &part);
+            map_into(tasks ? NULL : strcmp(key, "model") == 0 ? "models" : "datasets", &inner, project, &part);
             bson_append_document_end(out, &part);
         } else {
             bson_append_iter(out, key, -1, iter);

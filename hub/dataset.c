@@ -5,6 +5,8 @@
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
+#include "hub/task_impl.h"
+#include "hub/tombstone.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +29,8 @@ struct dataset_writer {
     bson_t *fields;
     bson_t *newest; /* the version before; empty when there is none */
     char session[HUB_ID_SIZE];
+    bool claimed; /* the output of a task: uploads are under its claim, and no session */
+    struct task_fence fence;
     struct part *parts;
     size_t count, capacity;
     int64_t beaten, announced; /* announced: uploads of this session */
@@ -44,7 +48,7 @@ static int read_newest(struct hub *hub, const char *name, bson_t *dataset, bson_
 /* What will be written, with stand-ins for what is known only at the end: mistakes are told before the upload. */
 static int check_fields(struct hub *hub, const bson_t *fields, bson_error_t *error)
 {
-    static const char *const own[] = {"version", "digest", "rows", "splits", "parts"};
+    static const char *const own[] = {"version", "digest", "rows", "splits", "parts", "task", "deleted", "deleted_at"};
     bson_t whole, part, list;
     bson_oid_t none;
     char zeros[BLOB_SHA256_HEX];
@@ -74,16 +78,35 @@ static int check_fields(struct hub *hub, const bson_t *fields, bson_error_t *err
     return result;
 }
 
-struct dataset_writer *dataset_writer_open(struct hub *hub, const bson_t *fields, bson_error_t *error)
+static struct dataset_writer *writer_new(struct hub *hub, const bson_t *fields)
 {
-    if (check_fields(hub, fields, error) < 0) {
-        return NULL;
-    }
     struct dataset_writer *writer = bson_malloc0(sizeof *writer);
     writer->hub = hub;
     writer->fields = bson_copy(fields);
     writer->beaten = hub_boottime();
     hub_random_id(writer->session);
+    return writer;
+}
+
+struct dataset_writer *dataset_writer_open_claimed(struct hub *hub, const struct task_fence *fence, const bson_t *fields,
+                                                   bson_error_t *error)
+{
+    if (check_fields(hub, fields, error) < 0) {
+        return NULL;
+    }
+    struct dataset_writer *writer = writer_new(hub, fields);
+    writer->newest = bson_new();
+    writer->claimed = true;
+    writer->fence = *fence;
+    return writer;
+}
+
+struct dataset_writer *dataset_writer_open(struct hub *hub, const bson_t *fields, bson_error_t *error)
+{
+    if (check_fields(hub, fields, error) < 0) {
+        return NULL;
+    }
+    struct dataset_writer *writer = writer_new(hub, fields);
     bson_t newest;
     int result = read_newest(hub, hub_text(fields, "name"), &newest, error);
     writer->newest = bson_copy(&newest);
@@ -140,8 +163,8 @@ static int hold(struct dataset_writer *writer, bson_error_t *error)
 
 static int beat(struct dataset_writer *writer, bson_error_t *error)
 {
-    if (hub_boottime() - writer->beaten < GC_BEAT_MS) {
-        return 1;
+    if (writer->claimed || hub_boottime() - writer->beaten < GC_BEAT_MS) {
+        return 1; /* what is under a claim counts while the task runs */
     }
     writer->beaten = hub_boottime();
     return hold(writer, error);
@@ -159,7 +182,13 @@ static int upload(struct dataset_writer *writer, struct part *part, const uint8_
     snprintf(filename, sizeof filename, "%s-%s-%zu.safetensors", writer->session, part->split, writer->count);
     BSON_APPEND_UTF8(&metadata, "project", hub_project(writer->hub));
     BSON_APPEND_UTF8(&metadata, "kind", "dataset");
-    if (gc_announce_session(writer->hub, &part->blob_id, NULL, 0, NULL, writer->session, error) < 0) {
+    if (writer->claimed) {
+        BSON_APPEND_UTF8(&metadata, "claim", writer->fence.claim_id);
+    }
+    int announced = writer->claimed ? gc_announce_session(writer->hub, &part->blob_id, writer->fence.task_id, writer->fence.lane,
+                                                          writer->fence.claim_id, NULL, error)
+                                    : gc_announce_session(writer->hub, &part->blob_id, NULL, 0, NULL, writer->session, error);
+    if (announced < 0) {
         goto out;
     }
     writer->announced++;
@@ -434,13 +463,46 @@ int dataset_writer_finish(struct dataset_writer *writer, bson_t *dataset, bson_e
     return result;
 }
 
+int dataset_writer_manifest(struct dataset_writer *writer, bson_t *manifest, bson_error_t *error)
+{
+    bson_t newest, fields = BSON_INITIALIZER;
+    char digest[65];
+    const char *name = hub_text(writer->fields, "name");
+    int64_t version = 0;
+    int result = -1;
+    bson_init(manifest);
+    bson_init(&newest);
+    if (!writer->claimed || writer->count == 0) {
+        hub_error(error, HUB_ERROR_INVALID, "dataset.parts: it has no data");
+        goto out;
+    }
+    bson_destroy(&newest);
+    if (read_newest(writer->hub, name, &newest, error) < 0 ||
+        next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error) < 0) {
+        goto out;
+    }
+    compute_digest(writer, digest);
+    hub_copy_without(writer->fields, &fields, "_id", "task", NULL);
+    BSON_APPEND_UTF8(&fields, "task", writer->fence.task_id);
+    BSON_APPEND_INT32(&fields, "version", (int32_t)version);
+    BSON_APPEND_UTF8(&fields, "digest", digest);
+    append_parts(writer, &fields);
+    bson_destroy(manifest);
+    result = hub_compose(writer->hub, &fields, writer->fence.claim_id, manifest, error);
+    result = result < 0 ? -1 : schema_check("dataset", manifest, error);
+out:
+    bson_destroy(&fields);
+    bson_destroy(&newest);
+    return result < 0 ? -1 : 1;
+}
+
 /* ---- finding ---- */
 
 struct store_cursor *dataset_find(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
                                   bson_error_t *error)
 {
     bson_t whole;
-    hub_filter(hub, filter, NULL, &whole);
+    tombstone_live_filter(hub, filter, &whole);
     struct store_cursor *cursor = store_find(hub_store(hub), DATASETS, &whole, options, error);
     bson_destroy(&whole);
     return cursor;
@@ -449,7 +511,7 @@ struct store_cursor *dataset_find(struct hub *hub, const bson_t *filter, const s
 int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bson_error_t *error)
 {
     bson_t whole, sort = BSON_INITIALIZER;
-    hub_filter(hub, filter, NULL, &whole);
+    tombstone_live_filter(hub, filter, &whole);
     /* Of one name the versions are in order; of several, time is all there is. */
     if (hub_text(&whole, "name") == NULL) {
         BSON_APPEND_INT32(&sort, "created_at", -1);
@@ -462,11 +524,44 @@ int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bso
     return result;
 }
 
+/* The manifest of a task's dataset stays as its tombstone: a roll-forward may still be on its way. */
+static int delete_one(struct hub *hub, const bson_t *dataset, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    bson_iter_t iter;
+    if (hub_text(dataset, "task") != NULL) {
+        bson_destroy(&filter);
+        return tombstone_bury(hub, DATASETS, dataset, false, error);
+    }
+    if (bson_iter_init_find(&iter, dataset, "_id")) {
+        bson_append_iter(&filter, "_id", 3, &iter);
+    }
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    int64_t deleted = store_delete(hub_store(hub), DATASETS, &filter, error);
+    bson_destroy(&filter);
+    return deleted < 0 ? -1 : deleted > 0;
+}
+
 int64_t dataset_delete(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
-    bson_t whole;
-    hub_filter(hub, filter, NULL, &whole);
-    int64_t deleted = store_delete(hub_store(hub), DATASETS, &whole, error);
-    bson_destroy(&whole);
-    return deleted;
+    bson_t projection = BSON_INITIALIZER;
+    const bson_t *dataset;
+    int64_t deleted = 0;
+    int next, result;
+    BSON_APPEND_INT32(&projection, "task", 1);
+    struct store_find_options options = {.projection = &projection};
+    struct store_cursor *cursor = dataset_find(hub, filter, &options, error);
+    bson_destroy(&projection);
+    if (cursor == NULL) {
+        return -1;
+    }
+    while ((next = store_cursor_next(cursor, &dataset, error)) == 1) {
+        if ((result = delete_one(hub, dataset, error)) < 0) {
+            next = -1;
+            break;
+        }
+        deleted += result;
+    }
+    store_cursor_close(cursor);
+    return next < 0 ? -1 : deleted;
 }

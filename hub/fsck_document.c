@@ -4,6 +4,7 @@
 #include "hub/fsck_impl.h"
 #include "hub/hub_impl.h"
 #include "hub/task_impl.h"
+#include "hub/tombstone.h"
 
 #include <string.h>
 
@@ -35,7 +36,7 @@ int fsck_check_blob(struct fsck *fsck, const bson_oid_t *id, int64_t length, con
 int fsck_check_model(struct fsck *fsck, const bson_t *model, struct fsck_list *found, bson_error_t *error)
 {
     bson_iter_t iter;
-    if (bson_iter_init_find(&iter, model, "deleted") && bson_iter_as_bool(&iter)) {
+    if (tombstone_is(model)) {
         return 1;
     }
     if (hub_text(model, "name") == NULL) {
@@ -88,7 +89,7 @@ int fsck_check_dataset(struct fsck *fsck, const bson_t *dataset, struct fsck_lis
     int64_t rows = 0, sum = 0;
     char digest[65];
     const char *own = hub_text(dataset, "digest");
-    if (!hub_view(dataset, "parts", &parts)) {
+    if (tombstone_is(dataset) || !hub_view(dataset, "parts", &parts)) {
         return 1;
     }
     if (check_parts(fsck, &parts, &rows, found, error) < 0) {

@@ -4,6 +4,7 @@
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
+#include "hub/tombstone.h"
 
 #include <string.h>
 
@@ -66,16 +67,38 @@ static int check_model(struct fsck *fsck, const bson_t *task, const char *claim,
                        bson_error_t *error)
 {
     bson_t model;
-    bson_iter_t iter;
     int there = fsck_find_text(fsck, "models", claim, &model, error);
     if (there == 0) {
         fsck_add(found, FSCK_ERROR, "model-missing",
                  "restore it from a backup, or restart the task",
                  "result names model %.64s, which is not there and has left no tombstone", claim);
-    } else if (there > 0 && !(bson_iter_init_find(&iter, &model, "deleted") && bson_iter_as_bool(&iter))) {
+    } else if (there > 0 && !tombstone_is(&model)) {
         compare_model(task, &model, claim, found);
     }
     bson_destroy(&model);
+    return there < 0 ? -1 : 1;
+}
+
+/* Of a task that made a dataset (kind infer): its parts are checked with the dataset. */
+static int check_dataset(struct fsck *fsck, const bson_t *task, const char *id, struct fsck_list *found, bson_error_t *error)
+{
+    bson_t dataset;
+    bson_iter_t iter, deleted;
+    char own[128];
+    if (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "result.deleted", &deleted) &&
+        bson_iter_as_bool(&deleted)) {
+        return 1;
+    }
+    int there = fsck_find_text(fsck, "datasets", id, &dataset, error);
+    const char *owner = hub_text(&dataset, "task");
+    if (there == 0) {
+        fsck_add(found, FSCK_ERROR, "dataset-missing", "restore it from a backup, or restart the task",
+                 "result names dataset %.64s, which is not there and has left no tombstone", id);
+    } else if (there > 0 && task_document_id(task, own) && (owner == NULL || strcmp(owner, own) != 0)) {
+        fsck_add(found, FSCK_ERROR, "dataset-task", "set the dataset's task", "dataset %.64s names task %.127s, not this one", id,
+                 owner != NULL ? owner : "(none)");
+    }
+    bson_destroy(&dataset);
     return there < 0 ? -1 : 1;
 }
 
@@ -97,6 +120,10 @@ static int check_result(struct fsck *fsck, const bson_t *task, struct fsck_list 
         fsck_add(found, FSCK_WARNING, "unpublished", "a runner's sweeper publishes it: start a runner",
                  "its result is committed, but not published");
         return 1;
+    }
+    if (hub_text(task, "result.dataset_id") != NULL &&
+        check_dataset(fsck, task, hub_text(task, "result.dataset_id"), found, error) < 0) {
+        return -1;
     }
     if (!bson_iter_init(&iter, task) || !bson_iter_find_descendant(&iter, "result.blob_id", &blob) ||
         !BSON_ITER_HOLDS_OID(&blob)) {

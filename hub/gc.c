@@ -11,7 +11,6 @@
 
 #define FILES "blobs.files"
 #define CHUNKS "blobs.chunks"
-#define MODELS "models"
 
 /* ---- blobs ---- */
 
@@ -292,7 +291,8 @@ static int task_is_settled(struct gc *gc, const bson_t *tombstone, bson_error_t 
 
 /* At first sight the sweeper's beat is noted; the tombstone goes when the sweeper has beaten twice since: a whole
  * round, and so every roll-forward that it had begun, lies between. */
-static int collect_tombstone(struct gc *gc, const bson_t *tombstone, int64_t beat, bson_error_t *error)
+static int collect_tombstone(struct gc *gc, const char *collection, const bson_t *tombstone, int64_t beat,
+                             bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
     bson_iter_t iter;
@@ -313,20 +313,20 @@ static int collect_tombstone(struct gc *gc, const bson_t *tombstone, int64_t bea
     }
     if (settled > 0 && noted >= 0 && beat >= noted + 2) {
         TL_FAULT("gc_tombstone.before");
-        deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), MODELS, &filter, error);
+        deleted = gc->dry_run ? 1 : store_delete(hub_store(gc->hub), collection, &filter, error);
         gc->report->tombstones_removed += deleted > 0 ? deleted : 0;
     } else if (settled > 0 && noted < 0 && !gc->dry_run) {
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
         BSON_APPEND_INT64(&part, "gc_beat", beat);
         bson_append_document_end(&update, &part);
-        deleted = store_modify(hub_store(gc->hub), MODELS, &filter, &update, NULL, NULL, error);
+        deleted = store_modify(hub_store(gc->hub), collection, &filter, &update, NULL, NULL, error);
     }
     bson_destroy(&update);
     bson_destroy(&filter);
     return settled < 0 || deleted < 0 ? -1 : 1;
 }
 
-static int collect_tombstones(struct gc *gc, bson_error_t *error)
+static int collect_tombstones(struct gc *gc, const char *collection, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER;
     const bson_t *tombstone;
@@ -335,14 +335,14 @@ static int collect_tombstones(struct gc *gc, bson_error_t *error)
     BSON_APPEND_BOOL(&filter, "deleted", true);
     struct store_cursor *cursor = NULL;
     if (read_sweeper_beat(gc, &beat, error) >= 0) {
-        cursor = store_find(hub_store(gc->hub), MODELS, &filter, NULL, error);
+        cursor = store_find(hub_store(gc->hub), collection, &filter, NULL, error);
     }
     bson_destroy(&filter);
     if (cursor == NULL) {
         return -1;
     }
     while ((next = store_cursor_next(cursor, &tombstone, error)) == 1) {
-        if (collect_tombstone(gc, tombstone, beat, error) < 0) {
+        if (collect_tombstone(gc, collection, tombstone, beat, error) < 0) {
             next = -1;
             break;
         }
@@ -385,7 +385,7 @@ int gc_run(struct hub *hub, int64_t lease_ms, bool dry_run, struct gc_report *re
     int result = gc_watch_uploads(&gc, error);
     if (result >= 0 &&
         (collect_blobs(&gc, error) < 0 || collect_chunks(&gc, error) < 0 || collect_uploads(&gc, error) < 0 ||
-         collect_tombstones(&gc, error) < 0 || collect_logs(&gc, error) < 0)) {
+         collect_tombstones(&gc, "models", error) < 0 || collect_tombstones(&gc, "datasets", error) < 0 || collect_logs(&gc, error) < 0)) {
         result = -1;
     }
     bson_free(gc.watched);

@@ -378,37 +378,55 @@ int gc_find_uploads(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
     return next;
 }
 
-/* Datasets hold their pointers in an array, which no index covers: every manifest is looked through, once a page. */
-static int find_in_datasets(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
+static void mark_parts(const bson_t *parts, struct gc_batch *batch)
+{
+    bson_iter_t iter, part;
+    bool more = bson_iter_init(&iter, parts);
+    while (more && bson_iter_next(&iter)) {
+        if (BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, &part) && bson_iter_find(&part, "blob_id") &&
+            BSON_ITER_HOLDS_OID(&part)) {
+            struct gc_candidate *candidate = find_candidate(batch, bson_iter_oid(&part));
+            if (candidate != NULL) {
+                candidate->pointed = true;
+            }
+        }
+    }
+}
+
+/* Manifests hold their pointers in an array at path, which no index covers: every document that matches the filter is looked
+ * through, once a page. */
+static int find_in_parts(struct gc *gc, struct gc_batch *batch, const char *collection, const bson_t *filter, const char *path,
+                         bson_error_t *error)
 {
     bson_t projection = BSON_INITIALIZER;
-    const bson_t *dataset;
+    const bson_t *document;
     int next;
-    BSON_APPEND_INT32(&projection, "parts", 1);
+    BSON_APPEND_INT32(&projection, path, 1);
+    BSON_APPEND_INT32(&projection, "deleted", 1);
     struct store_find_options options = {.projection = &projection};
-    struct store_cursor *cursor = store_find(hub_store(gc->hub), "datasets", NULL, &options, error);
+    struct store_cursor *cursor = store_find(hub_store(gc->hub), collection, filter, &options, error);
     bson_destroy(&projection);
     if (cursor == NULL) {
         return -1;
     }
-    while ((next = store_cursor_next(cursor, &dataset, error)) == 1) {
+    while ((next = store_cursor_next(cursor, &document, error)) == 1) {
         bson_t parts;
-        bson_iter_t iter, part;
-        if (!hub_view(dataset, "parts", &parts) || !bson_iter_init(&iter, &parts)) {
-            continue;
-        }
-        while (bson_iter_next(&iter)) {
-            if (BSON_ITER_HOLDS_DOCUMENT(&iter) && bson_iter_recurse(&iter, &part) && bson_iter_find(&part, "blob_id") &&
-                BSON_ITER_HOLDS_OID(&part)) {
-                struct gc_candidate *candidate = find_candidate(batch, bson_iter_oid(&part));
-                if (candidate != NULL) {
-                    candidate->pointed = true;
-                }
-            }
+        if (!is_true(document, "deleted") && hub_view(document, path, &parts)) {
+            mark_parts(&parts, batch);
         }
     }
     store_cursor_close(cursor);
     return next;
+}
+
+/* The datasets of tasks whose finish stands and is not published yet: few, and found by an index. */
+static int find_unpublished(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    BSON_APPEND_BOOL(&filter, "published", false);
+    int result = find_in_parts(gc, batch, TASKS, &filter, "result.dataset.parts", error);
+    bson_destroy(&filter);
+    return result;
 }
 
 int gc_find_pointers(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
@@ -417,11 +435,11 @@ int gc_find_pointers(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
         batch->list[i].pointed = false;
     }
     if (gc_find_uploads(gc, batch, error) < 0 || find_at(gc, batch, TASKS, "result.blob_id", "published", error) < 0 ||
-        find_at(gc, batch, TASKS, "checkpoint.blob_id", NULL, error) < 0 ||
+        find_at(gc, batch, TASKS, "checkpoint.blob_id", NULL, error) < 0 || find_unpublished(gc, batch, error) < 0 ||
         find_at(gc, batch, "models", "blob_id", "deleted", error) < 0) {
         return -1;
     }
-    return find_in_datasets(gc, batch, error);
+    return find_in_parts(gc, batch, "datasets", NULL, "parts", error);
 }
 
 int64_t gc_drop_pointed(struct gc_batch *batch)

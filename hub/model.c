@@ -6,6 +6,7 @@
 #include "hub/hub_impl.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
+#include "hub/tombstone.h"
 
 #include <string.h>
 
@@ -159,21 +160,11 @@ out:
 
 /* ---- finding ---- */
 
-static void live_filter(const struct hub *hub, const bson_t *filter, bson_t *out)
-{
-    bson_t live = BSON_INITIALIZER, condition;
-    BSON_APPEND_DOCUMENT_BEGIN(&live, "deleted", &condition);
-    BSON_APPEND_BOOL(&condition, "$ne", true);
-    bson_append_document_end(&live, &condition);
-    hub_filter(hub, filter, &live, out);
-    bson_destroy(&live);
-}
-
 struct store_cursor *model_find(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
                                 bson_error_t *error)
 {
     bson_t whole;
-    live_filter(hub, filter, &whole);
+    tombstone_live_filter(hub, filter, &whole);
     struct store_cursor *cursor = store_find(hub_store(hub), MODELS, &whole, options, error);
     bson_destroy(&whole);
     return cursor;
@@ -182,7 +173,7 @@ struct store_cursor *model_find(struct hub *hub, const bson_t *filter, const str
 int model_find_one(struct hub *hub, const bson_t *filter, const bson_t *sort, bson_t *model, bson_error_t *error)
 {
     bson_t whole, newest = BSON_INITIALIZER;
-    live_filter(hub, filter, &whole);
+    tombstone_live_filter(hub, filter, &whole);
     BSON_APPEND_INT32(&newest, "created_at", -1);
     struct store_find_options options = {.sort = sort != NULL ? sort : &newest, .limit = 1};
     int result = store_find_one(hub_store(hub), MODELS, &whole, &options, model, error);
@@ -242,48 +233,8 @@ int model_resolve(struct hub *hub, const char *text, bson_t *model, bson_error_t
 /* A model of a task leaves a tombstone: a roll-forward may still be on its way. One saved by hand just goes. */
 static int bury(struct hub *hub, const bson_t *model, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
-    bson_iter_t iter;
-    static const char *const kept[] = {"_id", "project", "task", "created_at", "schema_version", "deleted"};
-    if (hub_text(model, "task") == NULL) {
-        bson_destroy(&update);
-        bson_destroy(&filter);
-        return delete_one(hub, model, error);
-    }
-    if (bson_iter_init_find(&iter, model, "_id")) {
-        bson_append_iter(&filter, "_id", 3, &iter);
-    }
-    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
-    BSON_APPEND_BOOL(&part, "deleted", true);
-    bson_append_document_end(&update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
-    if (bson_iter_init(&iter, model)) {
-        while (bson_iter_next(&iter)) {
-            bool keep = false;
-            for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-                keep = keep || strcmp(bson_iter_key(&iter), kept[i]) == 0;
-            }
-            if (!keep) {
-                BSON_APPEND_UTF8(&part, bson_iter_key(&iter), "");
-            }
-        }
-    }
-    bson_append_document_end(&update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &part);
-    BSON_APPEND_BOOL(&part, "deleted_at", true);
-    bson_append_document_end(&update, &part);
-    TL_FAULT("bury.before");
-    int result = store_modify(hub_store(hub), MODELS, &filter, &update, NULL, NULL, error);
-    const char *id = hub_text(model, "_id");
-    /* The tombstone stands; gc says it to the task where this one does not come to it. */
-    if (result > 0 && id != NULL &&
-        task_forget_model(hub, hub_project(hub), hub_text(model, "task"), id, error) < 0) {
-        result = -1;
-    }
-    bson_destroy(&update);
-    bson_destroy(&filter);
-    return result;
+    return hub_text(model, "task") == NULL ? delete_one(hub, model, error)
+                                           : tombstone_bury(hub, MODELS, model, true, error);
 }
 
 int64_t model_delete(struct hub *hub, const bson_t *filter, bson_error_t *error)

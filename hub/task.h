@@ -11,7 +11,8 @@
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
- *  result: {claim_id, blob_id, sha256, metrics, log_claims, log_points}, published, error: {message, output},
+ *  save_dataset: "name", save_split (infer),
+ *  result: {claim_id, blob_id, sha256, dataset_id, metrics, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
  *  created_at, schema_version}
  *
@@ -138,10 +139,11 @@ struct task_finish {
     size_t log_count;
     bool again; /* it was tried before, and the outcome may be unknown: the task is read before anything is uploaded */
     const bson_t *logs_before; /* {log_claims, log_points} of the claims that this one went on from → result, or NULL */
+    const bson_t *dataset; /* without weights: a manifest that the task made (dataset_writer_manifest), or NULL */
 };
 
-/* Upload, commit, model, published, as design in docs/task-states.md: effectively once. One batch: on SQLite one
- * transaction. The model's _id is the claim id. */
+/* Upload, commit, model or dataset, published, as design in docs/task-states.md: effectively once. One batch: on SQLite one
+ * transaction. The _id of the model, or of the dataset, is the claim id. */
 int task_finish(struct hub *hub, const struct task_fence *fence, const struct task_finish *finish,
                 bson_error_t *error);
 

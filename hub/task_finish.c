@@ -19,7 +19,7 @@ struct finish {
     bson_oid_t blob_id;
     struct blob_info info;
     struct blob_batch *batch; /* NULL for large weights, which are there already */
-    bson_t metadata, upload, model, commit_filter, commit, model_filter, model_update, published_filter, published,
+    bson_t metadata, upload, model, commit_filter, commit, output_filter, output_update, published_filter, published,
         upload_filter;
     struct store_operation *operations;
     size_t count;
@@ -84,7 +84,7 @@ static int compose_model(struct finish *f, int64_t now, bson_error_t *error)
 static void build_commit(struct finish *f)
 {
     bson_t set, result, part;
-    bool model = f->finish->weights != NULL;
+    bool model = f->finish->weights != NULL, dataset = f->finish->dataset != NULL;
     bson_destroy(&f->commit_filter);
     task_fence_filter(f->fence, &f->commit_filter);
     BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$set", &set);
@@ -101,11 +101,14 @@ static void build_commit(struct finish *f)
     if (f->finish->logs_before != NULL) {
         bson_concat(&result, f->finish->logs_before);
     }
-    if (model && !f->atomic) {
-        BSON_APPEND_DOCUMENT(&result, "model", &f->model); /* what a roll-forward needs; goes when it is published */
+    if (dataset) {
+        BSON_APPEND_UTF8(&result, "dataset_id", f->fence->claim_id);
+    }
+    if (!f->atomic && (model || dataset)) { /* what a roll-forward needs; goes when it is published */
+        BSON_APPEND_DOCUMENT(&result, model ? "model" : "dataset", model ? &f->model : f->finish->dataset);
     }
     bson_append_document_end(&set, &result);
-    BSON_APPEND_BOOL(&set, "published", !model || f->atomic);
+    BSON_APPEND_BOOL(&set, "published", (!model && !dataset) || f->atomic);
     bson_append_document_end(&f->commit, &set);
     BSON_APPEND_DOCUMENT_BEGIN(&f->commit, "$unset", &part);
     BSON_APPEND_UTF8(&part, "request", "");
@@ -135,7 +138,7 @@ static void build_operations(struct finish *f)
 {
     size_t blob_count = 0;
     const struct store_operation *blob = f->batch != NULL ? blob_batch_operations(f->batch, &blob_count) : NULL;
-    bool model = f->finish->weights != NULL;
+    bool model = f->finish->weights != NULL, dataset = f->finish->dataset != NULL;
     f->operations = bson_malloc0((blob_count + f->finish->log_count + 5) * sizeof *f->operations);
     /* In one transaction nobody sees a blob without its pointer, so that it need not be announced. */
     if (f->batch != NULL && !f->atomic) {
@@ -154,20 +157,20 @@ static void build_operations(struct finish *f)
                                     .filter = &f->commit_filter,
                                     .update = &f->commit,
                                     .guard = true});
-    if (model) {
+    if (model || dataset) {
         add(f, (struct store_operation){.kind = STORE_UPDATE,
-                                        .collection = "models",
-                                        .filter = &f->model_filter,
-                                        .update = &f->model_update,
+                                        .collection = model ? "models" : "datasets",
+                                        .filter = &f->output_filter,
+                                        .update = &f->output_update,
                                         .upsert = true});
     }
-    if (model && !f->atomic) {
+    if ((model || dataset) && !f->atomic) {
         add(f, (struct store_operation){.kind = STORE_UPDATE,
                                         .collection = TASKS,
                                         .filter = &f->published_filter,
                                         .update = &f->published});
     }
-    if (model && (f->batch == NULL || !f->atomic)) {
+    if (dataset || (model && (f->batch == NULL || !f->atomic))) {
         add(f, (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &f->upload_filter});
     }
 }
@@ -179,8 +182,8 @@ static void finish_init(struct finish *f)
     bson_init(&f->model);
     bson_init(&f->commit_filter);
     bson_init(&f->commit);
-    bson_init(&f->model_filter);
-    bson_init(&f->model_update);
+    bson_init(&f->output_filter);
+    bson_init(&f->output_update);
     bson_init(&f->published_filter);
     bson_init(&f->published);
     bson_init(&f->upload_filter);
@@ -194,8 +197,8 @@ static void finish_destroy(struct finish *f)
     bson_destroy(&f->model);
     bson_destroy(&f->commit_filter);
     bson_destroy(&f->commit);
-    bson_destroy(&f->model_filter);
-    bson_destroy(&f->model_update);
+    bson_destroy(&f->output_filter);
+    bson_destroy(&f->output_update);
     bson_destroy(&f->published_filter);
     bson_destroy(&f->published);
     bson_destroy(&f->upload_filter);
@@ -258,7 +261,13 @@ static int prepare(struct finish *f, bson_error_t *error)
         if (compose_model(f, now, error) < 0) {
             return -1;
         }
-        task_append_model(f->fence->project, f->fence->claim_id, &f->model, &f->model_filter, &f->model_update);
+        task_append_output(f->fence->project, f->fence->claim_id, &f->model, &f->output_filter, &f->output_update);
+        build_published(f);
+    }
+    if (f->finish->dataset != NULL) {
+        BSON_APPEND_UTF8(&f->upload_filter, "claim", f->fence->claim_id); /* its parts, and those of earlier tries */
+        task_append_output(f->fence->project, f->fence->claim_id, f->finish->dataset, &f->output_filter,
+                           &f->output_update);
         build_published(f);
     }
     build_commit(f);
@@ -308,6 +317,9 @@ static int check_arguments(const struct task_finish *finish, bson_error_t *error
     }
     if ((finish->weights == NULL) != (finish->model == NULL)) {
         return hub_error(error, HUB_ERROR_INVALID, "weights and the model's fields come together");
+    }
+    if (finish->weights != NULL && finish->dataset != NULL) {
+        return hub_error(error, HUB_ERROR_INVALID, "a task makes a model or a dataset, not both");
     }
     return 1;
 }
@@ -368,6 +380,8 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
     if (result == 0 && finish->weights != NULL) {
         /* The blob is gc's; only the announcement is ours to take back, and stale from now on if this fails. */
         gc_upload_done(hub, &f.blob_id, NULL);
+    } else if (result == 0 && finish->dataset != NULL) {
+        store_delete(hub_store(hub), GC_UPLOADS, &f.upload_filter, NULL);
     }
 out:
     TL_DID("finish", fence, result);

@@ -64,9 +64,9 @@ void task_end_update(bson_t *update, const char *state, const char *message, con
 /* Shows the model of a task whose commit stands (published: false), then marks it: 1, 0 nothing to do, -1. The same
  * for whoever finished and for the sweeper. */
 int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error);
-/* What publishing writes, appended to documents of the caller's: the upsert of the claim's model, which leaves one that is
+/* What publishing writes, appended to documents of the caller's: the upsert of the claim's model or dataset, which leaves one that is
  * there (a tombstone of this _id stays one), and the update that marks the task. */
-void task_append_model(const char *project, const char *claim, const bson_t *model, bson_t *filter, bson_t *update);
+void task_append_output(const char *project, const char *claim, const bson_t *document, bson_t *filter, bson_t *update);
 void task_append_published(bson_t *update);
 
 /* The model that the task made was deleted: a published task says so (result.deleted), and points to its weights no more.

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* After the commit: the model appears, the task says so. Whoever comes first does it; doing it again changes nothing. */
+/* After the commit: the model or dataset appears, the task says so. Whoever comes first does it; doing it again changes nothing. */
 #include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/task_impl.h"
 
 #include <string.h>
 
-void task_append_model(const char *project, const char *claim, const bson_t *model, bson_t *filter, bson_t *update)
+void task_append_output(const char *project, const char *claim, const bson_t *document, bson_t *filter, bson_t *update)
 {
     bson_t part;
     BSON_APPEND_UTF8(filter, "_id", claim);
     BSON_APPEND_UTF8(filter, "project", project);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &part);
-    hub_copy_without(model, &part, "_id", "project", NULL);
+    hub_copy_without(document, &part, "_id", "project", NULL);
     bson_append_document_end(update, &part);
 }
 
@@ -24,6 +24,7 @@ void task_append_published(bson_t *update)
     bson_append_document_end(update, &part);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$unset", &part);
     BSON_APPEND_UTF8(&part, "result.model", "");
+    BSON_APPEND_UTF8(&part, "result.dataset", "");
     bson_append_document_end(update, &part);
 }
 
@@ -44,8 +45,8 @@ static int mark_only(struct hub *hub, const bson_t *task, bson_error_t *error)
 
 int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
 {
-    bson_t model, model_filter = BSON_INITIALIZER, model_update = BSON_INITIALIZER, task_filter = BSON_INITIALIZER,
-                  task_update = BSON_INITIALIZER, upload_filter = BSON_INITIALIZER;
+    bson_t output, output_filter = BSON_INITIALIZER, output_update = BSON_INITIALIZER, task_filter = BSON_INITIALIZER,
+                   task_update = BSON_INITIALIZER, upload_filter = BSON_INITIALIZER;
     bson_iter_t iter, blob;
     struct store_operation operations[3];
     size_t count = 0;
@@ -58,12 +59,13 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
         return mark_only(hub, task, error);
     }
     memset(operations, 0, sizeof operations);
-    if (hub_view(task, "result.model", &model)) {
-        task_append_model(project, claim, &model, &model_filter, &model_update);
+    bool model = hub_view(task, "result.model", &output), dataset = !model && hub_view(task, "result.dataset", &output);
+    if (model || dataset) {
+        task_append_output(project, claim, &output, &output_filter, &output_update);
         operations[count++] = (struct store_operation){.kind = STORE_UPDATE,
-                                                       .collection = "models",
-                                                       .filter = &model_filter,
-                                                       .update = &model_update,
+                                                       .collection = model ? "models" : "datasets",
+                                                       .filter = &output_filter,
+                                                       .update = &output_update,
                                                        .upsert = true};
     }
     task_append_key(&task_filter, task);
@@ -74,6 +76,10 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
     if (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "result.blob_id", &blob) &&
         BSON_ITER_HOLDS_OID(&blob)) {
         BSON_APPEND_OID(&upload_filter, "_id", bson_iter_oid(&blob));
+    } else if (dataset) {
+        BSON_APPEND_UTF8(&upload_filter, "claim", claim);
+    }
+    if (!bson_empty(&upload_filter)) {
         operations[count++] =
             (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &upload_filter};
     }
@@ -94,8 +100,8 @@ int task_publish(struct hub *hub, const bson_t *task, bson_error_t *error)
     bson_destroy(&upload_filter);
     bson_destroy(&task_update);
     bson_destroy(&task_filter);
-    bson_destroy(&model_update);
-    bson_destroy(&model_filter);
+    bson_destroy(&output_update);
+    bson_destroy(&output_filter);
     return result;
 }
 

@@ -95,7 +95,7 @@ static int send(struct labelled *labelled, bson_error_t *error)
     int sent = labelled->sink(labelled->context, labelled->count, begin,
                               length + rows * (labelled->x_bytes + labelled->y_bytes), error);
     labelled->count = 0;
-    return sent < 0 ? -1 : 0;
+    return sent;
 }
 
 static void put(struct labelled *labelled, const struct data *data, int64_t row, const float *out)
@@ -118,8 +118,9 @@ int labelled_add(struct labelled *labelled, const struct data *data, int64_t fir
     int64_t width = labelled->classes ? labelled->classes : labelled->outputs;
     for (int64_t i = 0; i < count; i++) {
         put(labelled, data, first + i, out + i * width);
-        if (labelled->count == labelled->most && send(labelled, error))
-            return -1;
+        int sent = labelled->count == labelled->most ? send(labelled, error) : 0;
+        if (sent)
+            return sent;
     }
     return 0;
 }

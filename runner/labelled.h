@@ -11,7 +11,7 @@
 
 struct labelled;
 
-/* Takes one part; as dataset_writer_part. */
+/* Takes one part: 0, 1 stop here, -1. */
 typedef int labelled_sink(void *context, int64_t rows, const void *safetensors, size_t length, bson_error_t *error);
 
 /* shape: of one row; bytes: x are bytes (U8) and not floats; classes 0: labels are `outputs` values. NULL on error. */
@@ -20,10 +20,10 @@ struct labelled *labelled_new(const struct shape *shape, bool bytes, int64_t cla
 void labelled_free(struct labelled *labelled);
 
 /* Rows first … first + count - 1 of data with their predictions, (count, classes or outputs) as predictor_run has them;
- * the label of a class is the most probable one. 0 or -1. */
+ * the label of a class is the most probable one. 0, 1 where the sink says stop, -1. */
 int labelled_add(struct labelled *labelled, const struct data *data, int64_t first, int64_t count, const float *out,
                  bson_error_t *error);
-/* Hands on what is left. 0 or -1. */
+/* Hands on what is left. 0, 1, -1 likewise. */
 int labelled_end(struct labelled *labelled, bson_error_t *error);
 
 /* The manifest's fields that say what the parts hold: input_shape, label, classes or outputs, features; scale and offset

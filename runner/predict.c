@@ -211,7 +211,9 @@ static bool append_origin(const struct predict *predict, bson_t *fields)
 static int sink(void *context, int64_t rows, const void *safetensors, size_t length, bson_error_t *error)
 {
     struct predict *predict = context;
-    return dataset_writer_part(predict->summary->writer, predict->split, rows, safetensors, length, error);
+    if (predict->options->save_part && !predict->options->save_part(predict->options->context))
+        return 1;
+    return dataset_writer_part(predict->summary->writer, predict->split, rows, safetensors, length, error) < 0 ? -1 : 0;
 }
 
 static int open_save(struct predict *predict, bson_error_t *error)

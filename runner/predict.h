@@ -61,6 +61,7 @@ struct predict_options {
     const char *save_name, *save_split; /* split NULL: as of the rows, "train" for bytes */
     const bson_t *save_fields;          /* description, tags, any further keys; NULL */
     struct dataset_writer *(*save_open)(void *context, const bson_t *fields, bson_error_t *error); /* with context */
+    bool (*save_part)(void *context); /* before a part is uploaded: false stops here; NULL: always true */
 };
 
 struct predict_summary {

@@ -12,7 +12,7 @@ enum { RETRY_MS = 250, RETRY_MOST_MS = 5000, GIVE_UP_MS = 12000, CONFIRM_MS = 20
 static const struct {
     const char *name;
     work_recipe *recipe;
-} kinds[] = {{"train", train_recipe}, {"validate", evaluate_recipe}, {"test", evaluate_recipe}};
+} kinds[] = {{"train", train_recipe}, {"validate", evaluate_recipe}, {"test", evaluate_recipe}, {"infer", infer_recipe}};
 
 /* One note when the hub falls silent, one when it is back. */
 static void say_answered(struct work *work)
@@ -270,6 +270,7 @@ static enum work_end commit(struct work *work, struct work_result *result)
                                  .weights = result->weights,
                                  .weights_length = result->weights_length,
                                  .model = result->weights ? &result->model : NULL,
+                                 .dataset = bson_empty(&result->dataset) ? NULL : &result->dataset,
                                  .logs_before = bson_empty(&result->logs_before) ? NULL : &result->logs_before},
                       .output = worker_output(work->worker)};
     int done = end_task(work, &end, &error);
@@ -305,6 +306,7 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
         bson_error_t error = {0};
         bson_init(&result.metrics);
         bson_init(&result.model);
+        bson_init(&result.dataset);
         bson_init(&result.logs_before);
         int done = recipe(work, &result, &stop, &error);
         /* Only what is read at the start can end in this: then there is nothing to lose yet. */
@@ -320,6 +322,7 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
             end = done > 0 ? commit(work, &result) : done == 0 ? leave(work, stop) : fail(work, &error);
         bson_destroy(&result.metrics);
         bson_destroy(&result.model);
+        bson_destroy(&result.dataset);
         bson_destroy(&result.logs_before);
         free(result.weights);
         if (!again)
@@ -351,7 +354,7 @@ enum work_end work_run(struct worker *worker, const bson_t *task, const struct t
     if (!work.logs)
         hub_error(&error, HUB_ERROR_MEMORY, "no memory for the task's logs");
     else if (!recipe)
-        hub_error(&error, HUB_ERROR_INVALID, "kind: this runner cannot do \"%s\"; it can train, validate and test",
+        hub_error(&error, HUB_ERROR_INVALID, "kind: this runner cannot do \"%s\"; it can train, validate, test and infer",
                   work.kind);
     end = work.logs && recipe ? run_recipe(&work, recipe) : fail(&work, &error);
     heartbeat_leave(worker->heartbeat);

@@ -2,7 +2,7 @@
 #ifndef TL_RUNNER_WORK_H
 #define TL_RUNNER_WORK_H
 
-/* One claimed task in a worker, and how it ends. A recipe (train.c, evaluate.c) does the computing and says what came
+/* One claimed task in a worker, and how it ends. A recipe (train.c, evaluate.c, infer.c) does the computing and says what came
  * out; work_run makes of it exactly one fenced end: finish, fail, end at the user's request, or release. */
 
 #include "kernels/device.h"
@@ -57,6 +57,7 @@ struct work_result {
     bson_t model;   /* the model's own fields; used with weights only */
     uint8_t *weights; /* safetensors; NULL for a task that makes no model (free) */
     size_t weights_length;
+    bson_t dataset;  /* without weights: a manifest that the task made; empty: none */
     bool stopped;   /* ended early at the user's request, with results */
     bson_t logs_before; /* of task_finish; empty: none */
 };
@@ -66,6 +67,7 @@ struct work_result {
 typedef int work_recipe(struct work *work, struct work_result *result, enum work_stop *stop, bson_error_t *error);
 work_recipe train_recipe;
 work_recipe evaluate_recipe; /* validate and test */
+work_recipe infer_recipe;
 
 enum work_end work_run(struct worker *worker, const bson_t *task, const struct task_fence *fence, int64_t claimed_ms);
 

@@ -63,7 +63,10 @@ task 1 'split' 'train' -- create-task --architecture dense:4 --split test
 task 1 'model' 'initial_model' -- create-task --architecture dense:4 --model widths
 task 1 'architecture' -- create-task --kind test --model widths --architecture dense:4
 task 1 'epochs' 'trains nothing' -- create-task --kind test --model widths --set epochs=3
-task 1 'infer' 'train, validate and test' -- create-task --kind infer --model widths
+task 1 'command' 'train, validate, test and infer' -- create-task --kind command --model widths
+task 1 'save_dataset' 'infer' -- create-task --kind infer --model widths
+task 1 'save_dataset' 'kind test' -- create-task --kind test --model widths --save-dataset out
+task 1 'epochs' 'trains nothing' -- create-task --kind infer --model widths --save-dataset out --set epochs=3
 task 1 'split' "'foo'" 'train, test' -- create-task --kind test --model widths --split foo
 task 1 'validation' -- create-task --kind validate --model widths
 task 1 'initial_model' 'dense_1.weight' '(8, 64)' -- create-task --architecture 'dense:6 dense:4' --initial-model widths

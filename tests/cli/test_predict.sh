@@ -118,6 +118,8 @@ json '(len(it) == 1 and it[0]["version"] == 1 and it[0]["splits"] == {"train": 1
       and it[0]["class_names"][3] == "=bottom" and it[0]["input_shape"] == [8, 8] and it[0]["features"]["dtype"] == "U8"
       and {"predicted", "model=net", "from=tiny:test", "mine"} <= set(it[0]["tags"])
       and it[0]["predicted_from"]["name"] == "tiny" and it[0]["predicted_by"]["name"] == "net")'
+expect 0 -- find-dataset pseudo -o json
+cp .out pseudo.json
 expect 0 'accuracy 1.0000 (100 of 100)' -- predict --model net --input pseudo:train -o json
 python3 -c 'import json; a, b = (json.load(open(f)) for f in ("rows.json", ".out"))
 assert [r["class"] for r in a] == [r["label"] for r in b] and [r["probabilities"] for r in a] == [r["probabilities"] for r in b]' ||
@@ -128,6 +130,21 @@ expect 0 -- predict --model other --input $images --save-dataset pseudo --quiet 
 json 'it["version"] == 2 and it["splits"] == {"train": 100} and "model=other" in it["tags"]'
 expect 0 -- create-task --name student --dataset pseudo --architecture dense:4 --set epochs=1
 expect 0 -- run-task --workers 1 --until-empty --quiet
+
+# The same by a task: its dataset has the rows and labels that predict saves.
+expect 0 -- create-task --kind infer --model net --dataset tiny --save-dataset far --save-split train
+expect 0 -- run-task --workers 1 --until-empty --quiet
+expect 0 -- find-task --where kind=infer -o json
+json 'it[0]["name"] == "infer of net" and it[0]["result"]["metrics"]["rows"] == 100 and it[0]["published"]'
+cp .out task.json
+expect 0 -- find-dataset far -o json
+python3 -c 'import json; task, far, pseudo = (json.load(open(f))[0] for f in ("task.json", ".out", "pseudo.json"))
+assert task["result"]["dataset_id"] == far["_id"] and far["task"] == task["_id"] and far["digest"] == pseudo["digest"]
+assert far["predicted_by"] == pseudo["predicted_by"] and far["predicted_from"] == pseudo["predicted_from"]' ||
+    fail 'the dataset of a task is another than that of predict'
+expect 0 -- delete-dataset far --yes
+expect 3 -- find-dataset far
+expect 0 -- gc --lease 1s
 expect 0 -- fsck --settle 0s
 
 # What is wrong is said in one line.
