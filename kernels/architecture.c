@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/architecture.h"
 
-#include "kernels/layer.h"
-
-#include <cjson/cJSON.h>
+#include "kernels/architecture_attribute.h"
 
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,66 +34,6 @@ void architecture_free(struct architecture *architecture)
     if (architecture != NULL) {
         free(architecture->layers);
         free(architecture);
-    }
-}
-
-static int invalid_attribute(const char *layer, const struct layer_attribute *attribute, const char *given,
-                             struct kernel_error *error)
-{
-    if (attribute->kind == LAYER_CHOICE) {
-        char known[200] = "";
-        size_t used = 0;
-        for (size_t i = 0; attribute->choices[i] != NULL && used < sizeof known; i++) {
-            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "",
-                                     attribute->choices[i]);
-        }
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: %s: \"%.40s\" is not known: use one of %s",
-                                layer, attribute->name, given, known);
-    }
-    if (attribute->kind == LAYER_BOOLEAN) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: %s: %.40s is not true or false", layer,
-                                attribute->name, given);
-    }
-    return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: %s: %.40s is out of range: it must be %s from "
-                            "%.9g %s %.9g", layer, attribute->name, given,
-                            attribute->kind == LAYER_INTEGER ? "a whole number" : "a number", attribute->minimum,
-                            attribute->maximum_excluded ? "to below" : "to", attribute->maximum);
-}
-
-static int set_number(struct architecture_layer *layer, size_t index, double number, const char *given,
-                      struct kernel_error *error)
-{
-    const struct layer_attribute *attribute = &layer->type->attributes[index];
-    bool high = attribute->maximum_excluded ? number < attribute->maximum : number <= attribute->maximum;
-    bool whole = attribute->kind != LAYER_INTEGER || number == floor(number);
-    if (!(number >= attribute->minimum) || !high || !whole || attribute->kind == LAYER_CHOICE) { /* NaN fails too */
-        return invalid_attribute(layer->name, attribute, given, error);
-    }
-    layer->values[index].number = number;
-    return 0;
-}
-
-static int set_choice(struct architecture_layer *layer, size_t index, const char *given, struct kernel_error *error)
-{
-    const struct layer_attribute *attribute = &layer->type->attributes[index];
-    for (int i = 0; attribute->kind == LAYER_CHOICE && attribute->choices[i] != NULL; i++) {
-        if (strcmp(attribute->choices[i], given) == 0) {
-            layer->values[index].choice = i;
-            return 0;
-        }
-    }
-    return invalid_attribute(layer->name, attribute, given, error);
-}
-
-static void set_defaults(struct architecture_layer *layer)
-{
-    for (size_t i = 0; layer->type->attributes[i].name != NULL; i++) {
-        const struct layer_attribute *attribute = &layer->type->attributes[i];
-        if (attribute->kind == LAYER_CHOICE) {
-            layer->values[i].choice = (int)attribute->standard;
-        } else {
-            layer->values[i].number = attribute->standard;
-        }
     }
 }
 
@@ -163,13 +100,23 @@ static int find_type(struct architecture_layer *layer, const char *type, int ind
     if (layer->type != NULL) {
         return 0;
     }
-    char known[300] = "";
+    char known[400] = "";
     size_t used = 0;
     for (const struct layer_type *const *t = layer_types(); *t != NULL && used < sizeof known; t++) {
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? ", " : "", (*t)->name);
     }
     return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %d: type: \"%.40s\" is not known: use one of %s",
                             index + 1, type, known);
+}
+
+static int check_input_count(const struct architecture_layer *layer, struct kernel_error *error)
+{
+    if (layer->input_count < layer->type->minimum_inputs || layer->input_count > layer->type->maximum_inputs) {
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: inputs: %d of them: %s takes %d to %d",
+                                layer->name, layer->input_count, layer->type->name, layer->type->minimum_inputs,
+                                layer->type->maximum_inputs);
+    }
+    return 0;
 }
 
 /* One word of the short form, cut at its colons; word is changed. */
@@ -184,9 +131,12 @@ static int parse_word(struct architecture *architecture, int index, char *word, 
         return -1;
     }
     generate_name(architecture, index);
-    set_defaults(layer);
+    architecture_attribute_defaults(layer);
     layer->input_count = 1;
     layer->inputs[0] = index == 0 ? 0 : architecture->input_count + index - 1;
+    if (check_input_count(layer, error) < 0) {
+        return -1;
+    }
     size_t position = 0;
     const struct layer_attribute *attributes = layer->type->attributes;
     for (; rest != NULL; position++) {
@@ -199,26 +149,13 @@ static int parse_word(struct architecture *architecture, int index, char *word, 
             return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: \"%.40s\" is one argument too many",
                                     layer->name, argument);
         }
-        if (attributes[position].kind == LAYER_CHOICE) {
-            if (set_choice(layer, position, argument, error) < 0) {
-                return -1;
-            }
-            continue;
-        }
-        char *end = argument;
-        double number = strtod(argument, &end);
-        if (end == argument || *end != '\0' || isspace((unsigned char)argument[0])) {
-            return invalid_attribute(layer->name, &attributes[position], argument, error);
-        }
-        if (set_number(layer, position, number, argument, error) < 0) {
+        if (architecture_attribute_from_text(layer, position, argument, error) < 0) {
             return -1;
         }
     }
     for (; attributes[position].name != NULL; position++) {
         if (attributes[position].required) {
-            return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: %s: is missing: write %s:%s", layer->name,
-                                    attributes[position].name, layer->type->name,
-                                    attributes[position].kind == LAYER_INTEGER ? "100" : "0.5");
+            return architecture_attribute_missing(layer, position, error);
         }
     }
     return 0;
@@ -287,26 +224,6 @@ static int check_members(const char *what, const cJSON *object, const char *cons
     return 0;
 }
 
-static int parse_shape(const char *what, const cJSON *json, struct shape *shape, struct kernel_error *error)
-{
-    if (!cJSON_IsArray(json) || json->child == NULL) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "%s: shape: must be an array of numbers", what);
-    }
-    double size = 1.0;
-    const cJSON *item;
-    cJSON_ArrayForEach(item, json) {
-        double number = cJSON_IsNumber(item) ? item->valuedouble : -1.0;
-        size *= number;
-        if (shape->rank == SHAPE_RANK || !(number >= 1.0) || number != floor(number) ||
-            !(size <= ARCHITECTURE_DIMENSION)) {
-            return kernel_error_set(error, KERNEL_ERROR_INVALID, "%s: shape: must be 1 to %d whole numbers whose "
-                                    "product is at most %d", what, SHAPE_RANK, ARCHITECTURE_DIMENSION);
-        }
-        shape->dims[shape->rank++] = (int64_t)number;
-    }
-    return 0;
-}
-
 static int parse_inputs(struct architecture *architecture, const cJSON *json, struct kernel_error *error)
 {
     if (json == NULL) {
@@ -338,7 +255,7 @@ static int parse_inputs(struct architecture *architecture, const cJSON *json, st
         }
         struct architecture_input *input = &architecture->inputs[index];
         snprintf(input->name, sizeof input->name, "%s", name->valuestring);
-        if (shape != NULL && parse_shape(what, shape, &input->shape, error) < 0) {
+        if (shape != NULL && architecture_shape_from_json(what, "shape", shape, &input->shape, error) < 0) {
             return -1;
         }
         architecture->input_count++;
@@ -361,21 +278,7 @@ static int parse_layer_attributes(struct architecture_layer *layer, const cJSON 
             }
             continue;
         }
-        int set;
-        if (attributes[i].kind == LAYER_CHOICE && cJSON_IsString(item)) {
-            set = set_choice(layer, i, item->valuestring, error);
-        } else if (attributes[i].kind == LAYER_BOOLEAN && cJSON_IsBool(item)) {
-            layer->values[i].number = cJSON_IsTrue(item) ? 1.0 : 0.0;
-            set = 0;
-        } else if (attributes[i].kind != LAYER_CHOICE && attributes[i].kind != LAYER_BOOLEAN && cJSON_IsNumber(item)) {
-            char given[32];
-            snprintf(given, sizeof given, "%.17g", item->valuedouble);
-            set = set_number(layer, i, item->valuedouble, given, error);
-        } else {
-            set = invalid_attribute(layer->name, &attributes[i], cJSON_IsString(item) ? item->valuestring : "a value "
-                                    "of another type", error);
-        }
-        if (set < 0) {
+        if (architecture_attribute_from_json(layer, i, item, error) < 0) {
             return -1;
         }
     }
@@ -436,16 +339,14 @@ static int parse_layer(struct architecture *architecture, int index, const cJSON
         snprintf(layer->name, sizeof layer->name, "%s", name->valuestring);
     }
     snprintf(what, sizeof what, "layer %s", layer->name);
-    set_defaults(layer);
+    architecture_attribute_defaults(layer);
     if (check_members(what, json, (const char *const[]){"name", "type", "inputs", NULL}, layer->type->attributes,
                       error) < 0 ||
         parse_layer_inputs(architecture, index, cJSON_GetObjectItemCaseSensitive(json, "inputs"), error) < 0) {
         return -1;
     }
-    if (layer->input_count < layer->type->minimum_inputs || layer->input_count > layer->type->maximum_inputs) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "layer %s: inputs: %d of them: %s takes %d to %d",
-                                layer->name, layer->input_count, layer->type->name, layer->type->minimum_inputs,
-                                layer->type->maximum_inputs);
+    if (check_input_count(layer, error) < 0) {
+        return -1;
     }
     return parse_layer_attributes(layer, json, error);
 }

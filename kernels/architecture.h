@@ -45,10 +45,11 @@ const char *shape_format(const struct shape *shape, char *buffer, size_t size);
 struct layer_type;
 
 /* The value of one declared attribute: number for numbers, integers and booleans; choice for names (an index
- * into the attribute's choices). */
+ * into the attribute's choices); shape for shapes. */
 struct architecture_value {
     double number;
     int choice;
+    struct shape shape;
 };
 
 struct architecture_input {

@@ -2,7 +2,7 @@
 /* What an architecture amounts to: its canonical text, and its shapes and size. */
 #include "kernels/architecture.h"
 
-#include "kernels/layer.h"
+#include "kernels/architecture_attribute.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,19 +14,6 @@ static const char *node_name(const struct architecture *architecture, int node)
                                             : architecture->layers[node - architecture->input_count].name;
 }
 
-/* The shortest decimal that reads back as the same double. */
-static void print_number(FILE *out, double number)
-{
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number) {
-            break;
-        }
-    }
-    fputs(text, out);
-}
-
 static void print_layer(FILE *out, const struct architecture *architecture, const struct architecture_layer *layer)
 {
     fprintf(out, "{\"name\":\"%s\",\"type\":\"%s\",\"inputs\":[", layer->name, layer->type->name);
@@ -35,14 +22,7 @@ static void print_layer(FILE *out, const struct architecture *architecture, cons
     }
     fputc(']', out);
     for (size_t i = 0; layer->type->attributes[i].name != NULL; i++) {
-        const struct layer_attribute *attribute = &layer->type->attributes[i];
-        fprintf(out, ",\"%s\":", attribute->name);
-        switch (attribute->kind) {
-        case LAYER_INTEGER: fprintf(out, "%lld", (long long)layer->values[i].number); break;
-        case LAYER_NUMBER: print_number(out, layer->values[i].number); break;
-        case LAYER_BOOLEAN: fputs(layer->values[i].number != 0.0 ? "true" : "false", out); break;
-        case LAYER_CHOICE: fprintf(out, "\"%s\"", attribute->choices[layer->values[i].choice]); break;
-        }
+        architecture_attribute_print(out, layer, i);
     }
     fputc('}', out);
 }

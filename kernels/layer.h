@@ -11,7 +11,8 @@
 #include "kernels/device.h"
 #include "kernels/random.h"
 
-enum layer_attribute_kind { LAYER_INTEGER, LAYER_NUMBER, LAYER_BOOLEAN, LAYER_CHOICE };
+/* A shape is an array in JSON, [1,28,28], and 1x28x28 in the short form. */
+enum layer_attribute_kind { LAYER_INTEGER, LAYER_NUMBER, LAYER_BOOLEAN, LAYER_CHOICE, LAYER_SHAPE };
 
 struct layer_attribute {
     const char *name;
@@ -19,8 +20,11 @@ struct layer_attribute {
     bool required;
     double minimum, maximum;    /* inclusive; numbers and integers */
     bool maximum_excluded;
-    double standard;            /* the default (a CHOICE's index) */
+    double standard;            /* the default (a CHOICE's index); a SHAPE that is not given has rank 0 */
     const char *const *choices; /* NULL-terminated */
+    const char *about;          /* what it is, in a few words, for help */
+    bool added_later;           /* than its type: in canonical texts only where it is not the default, so that the digests
+                                 * of older architectures stay */
 };
 
 /* A named matrix of parameters in the net's blocks. In files it is (rows, columns) transposed where told so. */
@@ -31,6 +35,7 @@ struct layer_parameter {
     int file_rank;              /* 1: (columns); 2; else file_shape */
     int64_t file_shape[SHAPE_RANK];
     enum initialiser initialiser;
+    double scale;               /* the initial values are multiplied by this; 0: 1 */
     int64_t fan_in, fan_out;
     int gates;                  /* the initialiser fills so many equal groups of columns each by itself; 0: 1 */
     bool buffer;                /* kept with the weights but not trained (running statistics): without a gradient. Only
@@ -93,6 +98,7 @@ struct layer_pass {
 
 struct layer_type {
     const char *name;
+    const char *about;                        /* what it does, in one line, for help */
     const struct layer_attribute *attributes; /* up to a NULL name; the short form gives them in this order */
     int minimum_inputs, maximum_inputs;
     bool identity_in_predict; /* dropout: outside training, the output is the input */
@@ -112,6 +118,6 @@ const struct layer_type *layer_type_find(const char *name);
 /* All types, NULL-terminated. */
 const struct layer_type *const *layer_types(void);
 
-extern const char *const layer_activation_names[]; /* in the order of enum activation, NULL-terminated */
+extern const char *const layer_activation_names[]; /* in the order of enum activation up to ACTIVATION_COUNT, NULL-terminated */
 
 #endif
