@@ -29,8 +29,12 @@ static inline int64_t tensor_stride(int64_t columns)
     return (columns + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
 }
 
-enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_TANH, ACTIVATION_SIGMOID };
-#define ACTIVATION_COUNT 4
+/* gelu's slope cannot be had from its value: it is none of the dense operations' activations. */
+enum activation {
+    ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_TANH, ACTIVATION_SIGMOID, ACTIVATION_LEAKY_RELU, ACTIVATION_GELU
+};
+#define ACTIVATION_COUNT 5 /* without gelu */
+#define LEAKY_RELU_SLOPE 0.01f
 
 enum device_operation {
     DEVICE_GEMM, DEVICE_DENSE, DEVICE_ACTIVATION, DEVICE_DROPOUT, DEVICE_LOSS, DEVICE_OPTIMIZER
@@ -88,7 +92,7 @@ struct device_operations {
                           const struct tensor *y, enum activation activation, struct tensor *dy, struct tensor *dx,
                           struct tensor *dw, float *dbias, struct kernel_error *error);
 
-    /* y = activation(x); dx = dy * activation'(.) from y. In place (x = y, dx = dy) is allowed. */
+    /* y = activation(x); dx = dy * activation'(.) from y, which of gelu is the x. In place (x = y, dx = dy) is allowed. */
     int (*activation_forward)(const struct device *device, enum activation activation, const struct tensor *x,
                               struct tensor *y, struct kernel_error *error);
     int (*activation_backward)(const struct device *device, enum activation activation, const struct tensor *y,

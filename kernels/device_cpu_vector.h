@@ -135,6 +135,8 @@ INLINE vector tanh_vector(vector x)
     return select_vector(magnitude < splat(0.625f), near, far);
 }
 
+#include "kernels/device_cpu_vector_gelu.h"
+
 INLINE vector activate(enum activation activation, vector x)
 {
     switch (activation) {
@@ -142,11 +144,13 @@ INLINE vector activate(enum activation activation, vector x)
     case ACTIVATION_RELU: return (vector)(~(x < (vector){0}) & (integers)x); /* NaN stays */
     case ACTIVATION_TANH: return tanh_vector(x);
     case ACTIVATION_SIGMOID: return 1.0f / (1.0f + exp_vector(-x));
+    case ACTIVATION_LEAKY_RELU: return select_vector(x > (vector){0}, x, x * LEAKY_RELU_SLOPE);
+    case ACTIVATION_GELU: return gelu_vector(x);
     }
     return x;
 }
 
-/* dy * activation'(.), from y. */
+/* dy * activation'(.), from y; of gelu from x. */
 INLINE vector derive(enum activation activation, vector y, vector dy)
 {
     switch (activation) {
@@ -154,17 +158,21 @@ INLINE vector derive(enum activation activation, vector y, vector dy)
     case ACTIVATION_RELU: return (vector)((y > (vector){0}) & (integers)dy);
     case ACTIVATION_TANH: return dy * (1.0f - y * y);
     case ACTIVATION_SIGMOID: return dy * (y * (1.0f - y));
+    case ACTIVATION_LEAKY_RELU: return select_vector(y > (vector){0}, dy, dy * LEAKY_RELU_SLOPE);
+    case ACTIVATION_GELU: return gelu_gradient_vector(y, dy);
     }
     return dy;
 }
 
-/* Runs statement with a compile-time constant activation, called fixed. */
+/* Runs statement with a compile-time constant activation, called fixed; gelu is no part of a product. */
 #define FOR_ACTIVATION(value, statement) \
     switch (value) { \
     case ACTIVATION_NONE: { const enum activation fixed = ACTIVATION_NONE; statement; } break; \
     case ACTIVATION_RELU: { const enum activation fixed = ACTIVATION_RELU; statement; } break; \
     case ACTIVATION_TANH: { const enum activation fixed = ACTIVATION_TANH; statement; } break; \
     case ACTIVATION_SIGMOID: { const enum activation fixed = ACTIVATION_SIGMOID; statement; } break; \
+    case ACTIVATION_LEAKY_RELU: { const enum activation fixed = ACTIVATION_LEAKY_RELU; statement; } break; \
+    case ACTIVATION_GELU: break; \
     }
 
 /* --- products ------------------------------------------------------------------------------------------------------ */
@@ -397,6 +405,9 @@ INLINE void forward_rows(enum activation activation, const struct tensor *x, str
 static void activation_forward(enum activation activation, const struct tensor *x, struct tensor *y)
 {
     FOR_ACTIVATION(activation, forward_rows(fixed, x, y))
+    if (activation == ACTIVATION_GELU) {
+        forward_rows(ACTIVATION_GELU, x, y);
+    }
 }
 
 INLINE void backward_rows(enum activation activation, const struct tensor *y, const struct tensor *dy,
@@ -421,6 +432,9 @@ static void activation_backward(enum activation activation, const struct tensor 
                                 struct tensor *dx)
 {
     FOR_ACTIVATION(activation, backward_rows(fixed, y, dy, dx))
+    if (activation == ACTIVATION_GELU) {
+        backward_rows(ACTIVATION_GELU, y, dy, dx);
+    }
 }
 
 /* The 64-bit products of eight words with one, as their high and low words. */

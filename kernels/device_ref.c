@@ -41,6 +41,9 @@ static int gemm(const struct device *device, bool transpose_a, bool transpose_b,
     return 0;
 }
 
+#define SQRT_2 1.41421356237309504880
+#define SQRT_2_PI 2.50662827463100050242
+
 static double activate(enum activation activation, double x)
 {
     switch (activation) {
@@ -48,11 +51,13 @@ static double activate(enum activation activation, double x)
     case ACTIVATION_RELU: return x > 0.0 || isnan(x) ? x : 0.0;
     case ACTIVATION_TANH: return tanh(x);
     case ACTIVATION_SIGMOID: return 1.0 / (1.0 + exp(-x));
+    case ACTIVATION_LEAKY_RELU: return x > 0.0 ? x : x * (double)LEAKY_RELU_SLOPE;
+    case ACTIVATION_GELU: return x * 0.5 * erfc(-x / SQRT_2);
     }
     return x;
 }
 
-/* The derivative from y = activation(x). */
+/* The derivative from y = activation(x); of gelu from x. */
 static double derive(enum activation activation, double y)
 {
     switch (activation) {
@@ -60,6 +65,8 @@ static double derive(enum activation activation, double y)
     case ACTIVATION_RELU: return y > 0.0 ? 1.0 : 0.0;
     case ACTIVATION_TANH: return 1.0 - y * y;
     case ACTIVATION_SIGMOID: return y * (1.0 - y);
+    case ACTIVATION_LEAKY_RELU: return y > 0.0 ? 1.0 : (double)LEAKY_RELU_SLOPE;
+    case ACTIVATION_GELU: return 0.5 * erfc(-y / SQRT_2) + y * exp(-0.5 * y * y) / SQRT_2_PI;
     }
     return 1.0;
 }

@@ -5,12 +5,10 @@
 
 #include <string.h>
 
-static const struct layer_type *const types[] = {
-    &layer_dense, &layer_dropout, &layer_relu, &layer_tanh, &layer_sigmoid, &layer_flatten, &layer_mix,
-    &layer_lstm, &layer_gru, NULL,
-};
+#define LAYER_TYPE_ADDRESS(NAME) &layer_##NAME,
+static const struct layer_type *const types[] = {LAYER_TYPES(LAYER_TYPE_ADDRESS) NULL};
 
-const char *const layer_activation_names[] = {"none", "relu", "tanh", "sigmoid", NULL};
+const char *const layer_activation_names[] = {"none", "relu", "tanh", "sigmoid", "leaky_relu", NULL};
 
 const struct layer_type *layer_type_find(const char *name)
 {

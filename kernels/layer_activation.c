@@ -35,10 +35,10 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
                                                          &layer->output_gradient, layer->input_gradients[0], error);
 }
 
-#define ACTIVATION_LAYER(NAME) \
-    const struct layer_type layer_##NAME = {.name = #NAME, .attributes = no_attributes, .minimum_inputs = 1, \
+#define ACTIVATION_LAYER(NAME, ABOUT) \
+    const struct layer_type layer_##NAME = {.name = #NAME, .about = ABOUT, .attributes = no_attributes, .minimum_inputs = 1, \
                                             .maximum_inputs = 1, .measure = measure, .code = {.forward = forward, \
                                             .backward = backward}}
-ACTIVATION_LAYER(relu);
-ACTIVATION_LAYER(tanh);
-ACTIVATION_LAYER(sigmoid);
+ACTIVATION_LAYER(relu, "x above 0, else 0");
+ACTIVATION_LAYER(tanh, "the hyperbolic tangent");
+ACTIVATION_LAYER(sigmoid, "1 / (1 + exp(-x))");

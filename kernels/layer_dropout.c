@@ -6,7 +6,8 @@
 #include <math.h>
 
 static const struct layer_attribute attributes[] = {
-    {.name = "rate", .kind = LAYER_NUMBER, .required = true, .minimum = 0.0, .maximum = 1.0, .maximum_excluded = true},
+    {.name = "rate", .kind = LAYER_NUMBER, .required = true, .minimum = 0.0, .maximum = 1.0, .maximum_excluded = true,
+     .about = "how much of it is dropped"},
     {0},
 };
 
@@ -46,6 +47,7 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 }
 
 const struct layer_type layer_dropout = {
-    .name = "dropout", .attributes = attributes, .minimum_inputs = 1, .maximum_inputs = 1,
+    .name = "dropout", .about = "drops values at random in training, and scales the others up",
+    .attributes = attributes, .minimum_inputs = 1, .maximum_inputs = 1,
     .identity_in_predict = true, .measure = measure, .code = {.forward = forward, .backward = backward},
 };

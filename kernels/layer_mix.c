@@ -68,6 +68,7 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 }
 
 const struct layer_type layer_mix = {
-    .name = "mix", .attributes = no_attributes, .minimum_inputs = 2, .maximum_inputs = 2,
+    .name = "mix", .about = "rows of one input, then of the other, in training; the first in prediction",
+    .attributes = no_attributes, .minimum_inputs = 2, .maximum_inputs = 2,
     .measure = measure, .code = {.forward = forward, .backward = backward},
 };

@@ -2,18 +2,38 @@
 #ifndef TL_KERNELS_LAYER_TYPES_H
 #define TL_KERNELS_LAYER_TYPES_H
 
-/* The built-in layer types; layer.c lists them. */
+/* The built-in layer types, in the order in which they are listed to people. ENTRY(dense) is layer_dense, as its file
+ * defines it. A new type is one line here. */
 
 #include "kernels/layer.h"
 
-extern const struct layer_type layer_dense;   /* layer_dense.c */
-extern const struct layer_type layer_dropout; /* layer_dropout.c */
-extern const struct layer_type layer_relu;    /* layer_activation.c */
-extern const struct layer_type layer_tanh;
-extern const struct layer_type layer_sigmoid;
-extern const struct layer_type layer_flatten; /* layer_flatten.c */
-extern const struct layer_type layer_mix;     /* layer_mix.c */
-extern const struct layer_type layer_lstm;    /* layer_lstm.c */
-extern const struct layer_type layer_gru;     /* layer_gru.c */
+#define LAYER_TYPES(ENTRY) \
+    ENTRY(dense) \
+    ENTRY(lstm) \
+    ENTRY(gru) \
+    ENTRY(embedding) \
+    ENTRY(batch_norm) \
+    ENTRY(layer_norm) \
+    ENTRY(dropout) \
+    ENTRY(max_pool) \
+    ENTRY(avg_pool) \
+    ENTRY(global_pool) \
+    ENTRY(upsample) \
+    ENTRY(relu) \
+    ENTRY(leaky_relu) \
+    ENTRY(gelu) \
+    ENTRY(tanh) \
+    ENTRY(sigmoid) \
+    ENTRY(softmax) \
+    ENTRY(flatten) \
+    ENTRY(reshape) \
+    ENTRY(concat) \
+    ENTRY(add) \
+    ENTRY(multiply) \
+    ENTRY(dot) \
+    ENTRY(mix)
+
+#define LAYER_TYPE_DECLARATION(NAME) extern const struct layer_type layer_##NAME;
+LAYER_TYPES(LAYER_TYPE_DECLARATION)
 
 #endif

@@ -113,6 +113,10 @@ static int initialise(struct net *net, size_t index, const struct tensor *values
             return -1;
         }
     }
+    for (int64_t i = 0; parameter->scale != 0.0 && i < values->rows * values->columns; i++) {
+        float *value = &values->data[i / values->columns * values->stride + i % values->columns];
+        *value = (float)((double)*value * parameter->scale);
+    }
     return 0;
 }
 

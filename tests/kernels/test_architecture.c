@@ -99,7 +99,7 @@ Test(architecture, mistakes_are_named)
     expect_refused("dense:9223372036854775808", "layer dense_1: units");
     expect_refused("dense:1e400", "layer dense_1: units");
     expect_refused("dense:10:rellu", "layer dense_1: activation: \"rellu\"");
-    expect_refused("dense:10:relu:3", "layer dense_1: \"3\" is one argument too many");
+    expect_refused("dense:10:relu:zero:3", "layer dense_1: \"3\" is one argument too many");
     expect_refused("dense:10x", "layer dense_1: units: 10x");
     expect_refused("dense:", "layer dense_1: units");
     expect_refused("dense:10 dropout:nan", "layer dropout_1: rate: nan");

@@ -22,17 +22,60 @@ struct entry {
     double limit;                               /* of cpu against ref, relative to all of a tensor; 0: 2e-6 */
 };
 
+/* A graph of one layer of that type with the inputs a, b (and c); more is ",\"attribute\":value" or "". */
+#define OF_TWO(type, more) "{\"inputs\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"layers\":[{\"type\":\"" type \
+                           "\",\"inputs\":[\"a\",\"b\"]" more "}]}"
+#define OF_THREE(type, more) "{\"inputs\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}],\"layers\":[{\"type\":\"" \
+                             type "\",\"inputs\":[\"a\",\"b\",\"c\"]" more "}]}"
+
 static const struct entry entries[] = {
     {.text = "dense:5", .inputs = {{1, {7}}}},
-    {.text = "dense:5:tanh", .inputs = {{2, {2, 3}}}},
-    {.text = "dense:17:sigmoid", .inputs = {{1, {19}}}},
+    {.text = "dense:5:tanh:orthogonal", .inputs = {{2, {2, 3}}}},
+    {.text = "dense:17:sigmoid:glorot_uniform", .inputs = {{1, {19}}}},
+    {.text = "dense:6:gelu:he_normal", .inputs = {{1, {9}}}},
     {.text = "tanh", .inputs = {{1, {5}}}},
     {.text = "sigmoid", .inputs = {{3, {2, 3, 3}}}},
+    {.text = "gelu", .inputs = {{1, {21}}}},
     {.text = "relu", .inputs = {{1, {19}}}, .spread = true},
+    {.text = "leaky_relu", .inputs = {{1, {19}}}, .spread = true},
+    {.text = "leaky_relu:0.3", .inputs = {{2, {2, 5}}}, .spread = true},
+    {.text = "softmax", .inputs = {{1, {7}}}},
+    {.text = "softmax:0", .inputs = {{2, {3, 4}}}},
+    {.text = "softmax:-2", .inputs = {{3, {2, 3, 4}}}},
     {.text = "flatten", .inputs = {{3, {2, 3, 3}}}},
-    {.text = "{\"inputs\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"layers\":[{\"type\":\"mix\",\"inputs\":[\"a\",\"b\"]}]}",
-     .inputs = {{2, {3, 5}}, {2, {3, 5}}}, .predicts_otherwise = true},
+    {.text = "reshape:3x1x6", .inputs = {{2, {2, 9}}}},
     {.text = "dropout:0.5", .inputs = {{1, {21}}}, .predicts_otherwise = true},
+    {.text = "batch_norm", .inputs = {{1, {18}}}, .predicts_otherwise = true},
+    {.text = "batch_norm:0.1:0.5", .inputs = {{3, {3, 2, 5}}}, .predicts_otherwise = true},
+    {.text = "batch_norm", .inputs = {{2, {3, 5}}}, .predicts_otherwise = true},
+    {.text = "layer_norm", .inputs = {{1, {18}}}},
+    {.text = "layer_norm:1:0.01", .inputs = {{2, {3, 5}}}},
+    {.text = "layer_norm:3", .inputs = {{3, {2, 3, 4}}}},
+    {.text = "embedding:6:5", .inputs = {{1, {3}}}, .ids = {6}},
+    {.text = "embedding:2:17:0.1 flatten dense:2", .inputs = {{2, {2, 2}}}, .ids = {2}},
+    {.text = "max_pool:2", .inputs = {{3, {2, 4, 5}}}, .spread = true},
+    {.text = "max_pool:3:2:1", .inputs = {{3, {2, 5, 7}}}, .spread = true},
+    {.text = "max_pool:4:1:2", .inputs = {{3, {1, 3, 4}}}, .spread = true},
+    {.text = "avg_pool:2", .inputs = {{3, {3, 4, 5}}}},
+    {.text = "avg_pool:3:2:1", .inputs = {{3, {2, 5, 6}}}},
+    {.text = "avg_pool:3:2:1:false", .inputs = {{3, {2, 5, 6}}}},
+    {.text = "global_pool", .inputs = {{3, {3, 2, 5}}}},
+    {.text = "global_pool", .inputs = {{2, {4, 3}}}},
+    {.text = "global_pool:max", .inputs = {{3, {3, 2, 5}}}, .spread = true},
+    {.text = "global_pool:max", .inputs = {{2, {4, 3}}}, .spread = true},
+    {.text = "upsample", .inputs = {{3, {2, 2, 3}}}},
+    {.text = "upsample:3", .inputs = {{3, {1, 3, 2}}}},
+    {.text = OF_TWO("concat", ""), .inputs = {{1, {5}}, {1, {16}}}},
+    {.text = OF_THREE("concat", ",\"axis\":1"), .inputs = {{3, {2, 2, 3}}, {3, {2, 1, 3}}, {3, {2, 3, 3}}}},
+    {.text = OF_TWO("concat", ",\"axis\":-1"), .inputs = {{2, {3, 2}}, {2, {3, 5}}}},
+    {.text = OF_THREE("add", ""), .inputs = {{1, {5}}, {1, {5}}, {1, {5}}}},
+    {.text = OF_TWO("multiply", ""), .inputs = {{2, {2, 5}}, {2, {2, 5}}}},
+    {.text = OF_THREE("multiply", ""), .inputs = {{1, {17}}, {1, {17}}, {1, {17}}}},
+    {.text = OF_TWO("dot", ""), .inputs = {{1, {6}}, {2, {2, 3}}}},
+    {.text = OF_TWO("dot", ",\"normalise\":true"), .inputs = {{1, {9}}, {1, {9}}}},
+    {.text = OF_TWO("mix", ""), .inputs = {{2, {3, 5}}, {2, {3, 5}}}, .predicts_otherwise = true},
+    /* one input twice: the gradients add up */
+    {.text = "{\"layers\":[{\"type\":\"multiply\",\"inputs\":[\"input\",\"input\"]}]}", .inputs = {{1, {5}}}},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 
