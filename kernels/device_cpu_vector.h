@@ -79,6 +79,72 @@ INLINE vector swap_lanes(vector v, const int half)
 #endif
 }
 
+/* Lane i of the result is a's, or b's where i has the bit `half`: of a lane i, of b lane i ^ half (low), or of a lane
+ * i ^ half, of b lane i. */
+INLINE vector interleave(vector a, vector b, const int half, const bool low)
+{
+#if defined(__clang__)
+    vector mixed = {0};
+    for (int i = 0; i < LANES; i++) {
+        mixed[i] = (i & half) == 0 ? a[low ? i : i ^ half] : b[low ? i ^ half : i];
+    }
+    return mixed;
+#else
+    integers index = {0};
+    for (int i = 0; i < LANES; i++) {
+        index[i] = (i & half) == 0 ? (low ? i : i ^ half) : LANES + (low ? i ^ half : i);
+    }
+    return __builtin_shuffle(a, b, index);
+#endif
+}
+
+/* LANES x LANES floats: out[j * out_stride + i] = in[i * in_stride + j]. In place is allowed. */
+INLINE void transpose_square(const float *in, int64_t in_stride, float *out, int64_t out_stride)
+{
+    vector rows[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        rows[i] = load(in + i * in_stride);
+    }
+#if defined(__AVX2__) && VECTOR_LANES == 8
+    /* Pairs of rows, then of pairs, then halves: an instruction each. */
+    __m256 pairs[8], fours[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+        fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+        fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+        fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+        rows[i + 4] = _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+    }
+#else
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+            if ((i & half) == 0) {
+                vector above = rows[i], below = rows[i + half];
+                rows[i] = interleave(above, below, half, true);
+                rows[i + half] = interleave(above, below, half, false);
+            }
+        }
+    }
+#endif
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        store(out + i * out_stride, rows[i]);
+    }
+}
+
 INLINE float sum_of(vector v)
 {
 #pragma GCC unroll 4
@@ -319,18 +385,16 @@ static void dense_weights(const struct tensor *x, const struct tensor *dy, struc
 
 static void dense_inputs(const struct tensor *dy, const struct tensor *w, float *transposed, struct tensor *dx)
 {
-    const int64_t stride = tensor_stride(w->rows);
-    for (int64_t i = 0; i < w->rows; i += 8) {
-        int64_t rows = w->rows - i < 8 ? w->rows - i : 8;
-        for (int64_t o = 0; o < w->columns; o++) {
-            for (int64_t k = 0; k < rows; k++) {
-                transposed[o * stride + i + k] = w->data[(i + k) * w->stride + o];
-            }
+    /* Whole squares where there are such: the rows' padding makes them so in columns. */
+    const int64_t stride = tensor_stride(w->rows), whole = w->rows / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES) {
+        for (int64_t o = 0; o < w->columns; o += LANES) {
+            transpose_square(w->data + i * w->stride + o, w->stride, transposed + o * stride + i, stride);
         }
     }
     for (int64_t o = 0; o < w->columns; o++) {
-        for (int64_t i = w->rows; i < stride; i++) {
-            transposed[o * stride + i] = 0.0f;
+        for (int64_t i = whole; i < stride; i++) {
+            transposed[o * stride + i] = i < w->rows ? w->data[i * w->stride + o] : 0.0f;
         }
     }
     const struct product product = {.a = dy->data, .a_row = dy->stride, .a_step = 1, .b = transposed,
@@ -508,99 +572,7 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
 }
 
 #include "kernels/device_cpu_vector_loss.h"
-
-/* --- optimisers ---------------------------------------------------------------------------------------------------- */
-
-static void sgd(const struct device_sgd *step, size_t count, float *restrict parameters,
-                const float *restrict gradients, float *restrict momentum)
-{
-    const float rate = step->learning_rate, decay = step->weight_decay, mu = step->momentum;
-    const float kept = step->first ? 0.0f : mu;
-    if (momentum == NULL) {
-        for (size_t i = 0; i < count; i++) {
-            parameters[i] -= rate * (gradients[i] + decay * parameters[i]);
-        }
-    } else if (step->nesterov) {
-        for (size_t i = 0; i < count; i++) {
-            float d = gradients[i] + decay * parameters[i];
-            momentum[i] = kept * momentum[i] + d;
-            parameters[i] -= rate * (d + mu * momentum[i]);
-        }
-    } else {
-        for (size_t i = 0; i < count; i++) {
-            float d = gradients[i] + decay * parameters[i];
-            momentum[i] = kept * momentum[i] + d;
-            parameters[i] -= rate * momentum[i];
-        }
-    }
-}
-
-static void adam(const struct device_adam *step, size_t count, float *restrict parameters,
-                 const float *restrict gradients, float *restrict m, float *restrict v)
-{
-    const float beta1 = step->beta1, beta2 = step->beta2, decay = step->weight_decay;
-    const float new1 = 1.0f - beta1, new2 = 1.0f - beta2, rate = step->step_size, root = step->root_scale;
-    const float epsilon = step->epsilon, keep = step->keep;
-    for (size_t i = 0; i < count; i++) {
-        float g = gradients[i] + decay * parameters[i];
-        m[i] = beta1 * m[i] + new1 * g;
-        v[i] = beta2 * v[i] + new2 * (g * g);
-        parameters[i] = parameters[i] * keep - rate * m[i] / (sqrtf(v[i]) * root + epsilon);
-    }
-}
-
-static void rmsprop(const struct device_rmsprop *step, size_t count, float *restrict parameters,
-                    const float *restrict gradients, float *restrict square, float *restrict momentum)
-{
-    const float rate = step->learning_rate, alpha = step->alpha, fresh = 1.0f - alpha, decay = step->weight_decay;
-    const float epsilon = step->epsilon, mu = step->momentum;
-    if (momentum == NULL) {
-        for (size_t i = 0; i < count; i++) {
-            float g = gradients[i] + decay * parameters[i];
-            square[i] = alpha * square[i] + fresh * (g * g);
-            parameters[i] -= rate * g / (sqrtf(square[i]) + epsilon);
-        }
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        float g = gradients[i] + decay * parameters[i];
-        square[i] = alpha * square[i] + fresh * (g * g);
-        momentum[i] = mu * momentum[i] + g / (sqrtf(square[i]) + epsilon);
-        parameters[i] -= rate * momentum[i];
-    }
-}
-
-static double squared_norm(size_t count, const float *values)
-{
-    enum { BLOCK = 4096 }; /* sums in float are short, and their sum is in double */
-    double total = 0.0;
-    for (size_t first = 0; first < count; first += BLOCK) {
-        const float *p = values + first;
-        int64_t left = count - first < BLOCK ? (int64_t)(count - first) : BLOCK;
-        vector sums[4] = {0};
-        for (; left >= 4 * LANES; left -= 4 * LANES, p += 4 * LANES) {
-            for (int i = 0; i < 4; i++) {
-                vector v = load(p + i * LANES);
-                sums[i] += v * v;
-            }
-        }
-        for (; left > 0; left -= LANES, p += LANES) {
-            vector v = left >= LANES ? load(p) : load_part(p, left, 0.0f);
-            sums[0] += v * v;
-        }
-        total += (double)sum_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
-    }
-    return total;
-}
-
-static void clip(float scale, float limit, size_t count, float *values)
-{
-    for (size_t i = 0; i < count; i++) {
-        float v = values[i] * scale;
-        v = v > limit ? limit : v;
-        values[i] = v < -limit ? -limit : v;
-    }
-}
+#include "kernels/device_cpu_vector_optimizer.h"
 
 #define TABLE_NAME_OF(name) cpu_kernels_##name
 #define TABLE_NAME(name) TABLE_NAME_OF(name)

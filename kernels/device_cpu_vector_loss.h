@@ -109,25 +109,57 @@ INLINE void cross_entropy_rows(const struct tensor *z, const int32_t *labels, st
 /* For few classes: LANES rows at a time, a row a lane, so that nothing is summed across lanes. */
 enum { FEW_CLASSES = 64 };
 
-static void cross_entropy_few(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
-                              int64_t *correct)
+/* Rows r … r + count - 1 of z as columns of block. squares: there are LANES of them, with padding to a multiple of LANES. */
+INLINE void rows_to_lanes(const struct tensor *z, int64_t r, int count, const bool squares, float block[][LANES])
+{
+    if (squares && count == LANES) {
+        for (int64_t c = 0; c < z->columns; c += LANES) {
+            transpose_square(z->data + r * z->stride + c, z->stride, block[c], LANES);
+        }
+        return;
+    }
+    for (int lane = 0; lane < count; lane++) {
+        for (int64_t c = 0; c < z->columns; c++) {
+            block[c][lane] = z->data[(r + lane) * z->stride + c];
+        }
+    }
+}
+
+/* And back. The rows of block from columns to the next multiple of LANES are zero, and so is z's padding. */
+INLINE void lanes_to_rows(float block[][LANES], int64_t r, int count, const bool squares, struct tensor *z)
+{
+    if (squares && count == LANES) {
+        for (int64_t c = 0; c < z->columns; c += LANES) {
+            transpose_square(block[c], LANES, z->data + r * z->stride + c, z->stride);
+        }
+        return;
+    }
+    for (int lane = 0; lane < count; lane++) {
+        for (int64_t c = 0; c < z->columns; c++) {
+            z->data[(r + lane) * z->stride + c] = block[c][lane];
+        }
+    }
+}
+
+INLINE void cross_entropy_lanes(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
+                                int64_t *correct, const bool squares)
 {
     double loss = 0.0, product = 1.0;
     const float share = 1.0f / (float)z->rows;
-    const int64_t columns = z->columns;
+    const int64_t columns = z->columns, padded = (columns + LANES - 1) / LANES * LANES;
     int64_t right = 0;
-    float block[FEW_CLASSES][LANES] __attribute__((aligned(64)));
+    float block[FEW_CLASSES + LANES][LANES] __attribute__((aligned(64)));
     memset(block, 0, (size_t)columns * sizeof block[0]);
     for (int64_t r = 0; r < z->rows; r += LANES) {
         const int count = z->rows - r < LANES ? (int)(z->rows - r) : LANES;
-        for (int lane = 0; lane < count; lane++) {
-            const float *in = z->data + (r + lane) * z->stride;
-            for (int64_t c = 0; c < columns; c++) {
-                block[c][lane] = in[c];
-            }
+        integers label = {0}, best = {0};
+        if (count == LANES) {
+            memcpy(&label, labels + r, sizeof label);
+        } else {
+            memcpy(&label, labels + r, (size_t)count * sizeof *labels);
         }
-        vector largest = load(block[0]), sum = {0};
-        integers best = {0};
+        rows_to_lanes(z, r, count, squares, block);
+        vector largest = load(block[0]), sum = {0}, of_label = {0};
         for (int64_t c = 1; c < columns; c++) {
             vector v = load(block[c]);
             integers larger = v > largest;
@@ -135,15 +167,16 @@ static void cross_entropy_few(const struct tensor *z, const int32_t *labels, str
             best = (larger & (int32_t)c) | (~larger & best);
         }
         for (int64_t c = 0; c < columns; c++) {
-            vector e = exp_vector(load(block[c]) - largest);
+            vector z_less = load(block[c]) - largest, e = exp_vector(z_less);
+            of_label = select_vector(label == (int32_t)c, z_less, of_label);
             store(block[c], e);
             sum += e;
         }
+        const integers hit = best == label;
         for (int lane = 0; lane < count; lane++) {
-            const int32_t label = labels[r + lane];
-            loss -= (double)z->data[(r + lane) * z->stride + label] - (double)largest[lane];
+            loss -= (double)of_label[lane];
             product *= (double)sum[lane];
-            right += best[lane] == label;
+            right -= hit[lane];
         }
         if (!(product < 1e250)) { /* at most 64^16 from one block: below 1e29 */
             loss += log(product);
@@ -154,15 +187,13 @@ static void cross_entropy_few(const struct tensor *z, const int32_t *labels, str
         }
         const vector scale = share / sum;
         for (int64_t c = 0; c < columns; c++) {
-            store(block[c], load(block[c]) * scale);
+            vector one_hot = select_vector(label == (int32_t)c, splat(share), (vector){0});
+            store(block[c], load(block[c]) * scale - one_hot);
         }
-        for (int lane = 0; lane < count; lane++) {
-            float *out = dz->data + (r + lane) * dz->stride;
-            for (int64_t c = 0; c < columns; c++) {
-                out[c] = block[c][lane];
-            }
-            out[labels[r + lane]] -= share;
+        for (int64_t c = columns; c < padded; c++) {
+            store(block[c], (vector){0});
         }
+        lanes_to_rows(block, r, count, squares, dz);
     }
     *loss_sum = loss + log(product);
     *correct = right;
@@ -171,9 +202,12 @@ static void cross_entropy_few(const struct tensor *z, const int32_t *labels, str
 static void cross_entropy(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
                           int64_t *correct)
 {
-    if (z->columns <= FEW_CLASSES) {
-        cross_entropy_few(z, labels, dz, loss_sum, correct);
-    } else if (z->stride % LANES == 0 && (dz == NULL || dz->stride % LANES == 0)) {
+    const bool padded = z->stride % LANES == 0 && (dz == NULL || dz->stride % LANES == 0);
+    if (z->columns <= FEW_CLASSES && padded) {
+        cross_entropy_lanes(z, labels, dz, loss_sum, correct, true);
+    } else if (z->columns <= FEW_CLASSES) {
+        cross_entropy_lanes(z, labels, dz, loss_sum, correct, false);
+    } else if (padded) {
         cross_entropy_rows(z, labels, dz, loss_sum, correct, true);
     } else {
         cross_entropy_rows(z, labels, dz, loss_sum, correct, false);

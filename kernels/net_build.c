@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making a net: shapes, memory, what is linked to what. */
+#include "kernels/block.h"
 #include "kernels/net_impl.h"
 
 #include <stdlib.h>
@@ -14,19 +15,12 @@ const struct layer_parameter *net_parameter(const struct net *net, size_t index)
     return &net->layers[parameter->layer].layer.size.parameters[parameter->index];
 }
 
-/* Floats on 64 bytes, zeroed; NULL without memory. Counts into net->memory. */
+/* NULL without memory. Counts into net->memory. */
 static float *allocate(struct net *net, size_t floats)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(floats, sizeof(float), &bytes) || bytes > SIZE_MAX / 4) {
-        return NULL;
-    }
-    bytes = (bytes + 64) / 64 * 64;
-    float *block = aligned_alloc(64, bytes);
-    if (block != NULL) {
-        memset(block, 0, bytes);
-        net->memory += bytes;
-    }
+    float *block = block_new(floats, &bytes);
+    net->memory += bytes;
     return block;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/optimizer.h"
 
+#include "kernels/block.h"
 #include "kernels/device.h"
 
 #include <math.h>
@@ -192,17 +193,14 @@ struct optimizer *optimizer_new(const struct optimizer_options *options, size_t 
     optimizer->options = *options;
     optimizer->count = count;
     optimizer->state_count = count_states(options);
-    size_t bytes = count * sizeof(float) + 64;
-    bytes = bytes / 64 * 64;
     for (size_t i = 0; i < optimizer->state_count; i++) {
-        optimizer->states[i] = aligned_alloc(64, bytes);
+        optimizer->states[i] = block_new(count, NULL);
         if (optimizer->states[i] == NULL) {
             kernel_error_set(error, KERNEL_ERROR_MEMORY, "optimizer: out of memory for the state of %zu parameters",
                              count);
             optimizer_free(optimizer);
             return NULL;
         }
-        memset(optimizer->states[i], 0, bytes);
     }
     return optimizer;
 }

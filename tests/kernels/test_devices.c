@@ -312,6 +312,36 @@ Test(devices, losses)
     }
 }
 
+/* As nets have them: rows padded with zeros, which stay zeros. */
+Test(devices, losses_of_padded_rows)
+{
+    for (size_t v = 0; v < VARIANTS; v++) {
+        struct pair pair;
+        if (!open_pair(&pair, variants[v])) {
+            continue;
+        }
+        for (int64_t columns = 1; columns < 70; columns += columns < 20 ? 1 : 7) {
+            struct tensor z = tensor_new(37, columns), d = tensor_new(37, columns), d2 = tensor_copy(&d);
+            int32_t labels[37];
+            for (int64_t i = 0; i < 37; i++) {
+                labels[i] = (int32_t)(i * 7 % columns);
+            }
+            double loss, loss2;
+            int64_t correct, correct2;
+            const struct device_operations *ref = pair.ref->operations, *cpu = pair.cpu->operations;
+            cr_assert_eq(ref->cross_entropy(pair.ref, &z, labels, &d, &loss, &correct, NULL), 0);
+            cr_assert_eq(cpu->cross_entropy(pair.cpu, &z, labels, &d2, &loss2, &correct2, NULL), 0);
+            cr_expect_eq(correct2, correct);
+            cr_expect(fabs(loss2 - loss) <= 1e-5 * (fabs(loss) + 1e-3), "%g %g", loss2, loss);
+            expect_same("cross-entropy", &d2, &d, 2e-5, true);
+            free(z.data);
+            free(d.data);
+            free(d2.data);
+        }
+        close_pair(&pair);
+    }
+}
+
 Test(devices, equal_largest_values_count_for_the_first_class)
 {
     float values[] = {1, 3, 3, 2};
