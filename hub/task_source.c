@@ -35,25 +35,28 @@ static int add_source(struct list *list, const char *project, const char *queue,
     return 0;
 }
 
-/* The next class after `class` that any task of the queue has: 1, 0 none, -1. */
-static int next_class(struct hub *hub, const char *project, const char *queue, char class[TASK_CLASS_SIZE],
-                      bson_error_t *error)
+/* The next class after *last ({} at the start) that any task of the queue has, into *last as it stands there: foreign ones
+ * may be of any length, and hold NUL. 1, 0 none, -1. */
+static int next_class(struct hub *hub, const char *project, const char *queue, bson_t *last, bson_error_t *error)
 {
+    bson_iter_t iter;
     bson_t filter = BSON_INITIALIZER, sort = BSON_INITIALIZER, projection = BSON_INITIALIZER, after, task;
     struct store_find_options options = {.sort = &sort, .projection = &projection};
     BSON_APPEND_UTF8(&filter, "project", project);
     BSON_APPEND_UTF8(&filter, "queue", queue);
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "resource_class", &after);
-    BSON_APPEND_UTF8(&after, "$gt", class);
+    if (bson_iter_init_find(&iter, last, "resource_class")) {
+        bson_append_iter(&after, "$gt", -1, &iter);
+    } else {
+        BSON_APPEND_UTF8(&after, "$gt", "");
+    }
     bson_append_document_end(&filter, &after);
     BSON_APPEND_INT32(&sort, "resource_class", 1);
     BSON_APPEND_INT32(&projection, "resource_class", 1);
     int result = store_find_one(hub_store(hub), TASKS, &filter, &options, &task, error);
-    const char *found = result > 0 ? hub_text(&task, "resource_class") : NULL;
-    if (result > 0 && found != NULL && strlen(found) < TASK_CLASS_SIZE) {
-        memcpy(class, found, strlen(found) + 1);
-    } else if (result > 0) {
-        result = 0;
+    if (result > 0) {
+        bson_reinit(last);
+        result = bson_iter_init_find(&iter, &task, "resource_class") && bson_append_iter(last, NULL, 0, &iter);
     }
     bson_destroy(&task);
     bson_destroy(&projection);
@@ -65,17 +68,20 @@ static int next_class(struct hub *hub, const char *project, const char *queue, c
 static int add_labelled(struct hub *hub, const struct task_serves *serves, const char *project, const char *queue,
                         struct list *list, bson_error_t *error)
 {
-    char class[TASK_CLASS_SIZE] = "";
+    bson_t last = BSON_INITIALIZER;
     int result;
-    while ((result = next_class(hub, project, queue, class, error)) > 0) {
-        bool serve = false;
-        for (size_t i = 0; serves->bases[i] != NULL; i++) {
-            serve = serve || (strchr(class, '+') != NULL && task_class_serves(class, serves->bases[i], serves->labels));
+    while ((result = next_class(hub, project, queue, &last, error)) > 0) {
+        const char *class = hub_text(&last, "resource_class");
+        bool serve = false, known = class != NULL && strlen(class) < TASK_CLASS_SIZE && strchr(class, '+') != NULL;
+        for (size_t i = 0; known && serves->bases[i] != NULL; i++) {
+            serve = serve || task_class_serves(class, serves->bases[i], serves->labels);
         }
         if (serve && add_source(list, project, queue, class, error) < 0) {
-            return -1;
+            result = -1;
+            break;
         }
     }
+    bson_destroy(&last);
     return result;
 }
 

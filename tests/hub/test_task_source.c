@@ -71,6 +71,27 @@ HUB_TEST(sources, are_every_combination_and_the_classes_that_exist)
     bson_free(list);
 }
 
+/* Of clients in other languages: classes that sort before ours, too long for one, or with NUL in them. */
+HUB_TEST(sources, foreign_classes_are_stepped_over)
+{
+    struct task_source *list;
+    struct task_serves serves = {
+        .projects = LIST("default"), .queues = LIST("default"), .bases = LIST("cpu"), .labels = LIST("gpu")};
+    char longest[300] = "";
+    memset(longest, 'b', sizeof longest - 1);
+    bson_t *foreign[] = {json("{'_id': 1, 'project': 'default', 'queue': 'default', 'resource_class': '%s'}", longest),
+                         json("{'_id': 2, 'project': 'default', 'queue': 'default', 'resource_class': 'bb\\u0000b'}"),
+                         json("{'_id': 3, 'project': 'default', 'queue': 'default', 'resource_class': 7}")};
+    for (size_t i = 0; i < 3; i++) {
+        GOOD(store_insert(hub_store(hub), "tasks", foreign[i], error));
+        bson_destroy(foreign[i]);
+    }
+    make_task(hub, "{'name': 'a', 'requires': ['gpu']}");
+    cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 2);
+    cr_expect_str_eq(list[1].resource_class, "cpu+gpu");
+    bson_free(list);
+}
+
 HUB_TEST(sources, say_which_have_ready_tasks)
 {
     struct task_fence fence;
