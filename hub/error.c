@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/error.h"
+#include "hub/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ int hub_error(bson_error_t *error, enum hub_error_code code, const char *format,
     for (char *c = message; *c; c++)
         if (*c == '\n' || *c == '\r')
             *c = ' ';
+    utf8_clean(message, strlen(message)); /* it goes into documents: a name in it may be anything, and it may be cut */
     error->domain = HUB_ERROR_DOMAIN;
     error->code = code;
     memcpy(error->message, message, sizeof message); /* at last: the arguments may point into *error */

@@ -27,7 +27,8 @@ enum hub_error_code {
     HUB_ERROR_INTERNAL         /* a defect of this program */
 };
 
-/* Fills *error (may be NULL) printf-like; newlines in the message become spaces. Returns -1, so that
+/* Fills *error (may be NULL) printf-like; newlines in the message become spaces, and what is not
+ * UTF-8 question marks. Returns -1, so that
  * `return hub_error(error, HUB_ERROR_INVALID, "…")` reads well. */
 int hub_error(bson_error_t *error, enum hub_error_code code, const char *format, ...) BSON_GNUC_PRINTF(3, 4);
 

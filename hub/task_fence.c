@@ -2,6 +2,7 @@
 /* The fence: every write of whoever holds a claim carries _id, project, lane, state "running" and claim.id. */
 #include "hub/query.h"
 #include "hub/task_impl.h"
+#include "hub/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -161,16 +162,7 @@ static void append_cut(bson_t *document, const char *key, const char *text, size
         length = most;
     }
     char *copy = bson_strndup(text + start, length);
-    for (size_t i = 0; i < length;) {
-        /* Each byte that is no part of a character becomes a question mark. */
-        unsigned char c = (unsigned char)copy[i];
-        size_t size = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-        if (size == 0 || i + size > length || !bson_utf8_validate(copy + i, size, false)) {
-            copy[i++] = '?';
-        } else {
-            i += size;
-        }
-    }
+    utf8_clean(copy, length);
     bson_append_utf8(document, key, -1, copy, (int)length);
     bson_free(copy);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/message.h"
+#include "hub/utf8.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -7,10 +8,36 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* What is not UTF-8 comes with foreign documents, and no JSON can say it: a task's name must not cost its end. */
+static char *cleaned_json(const bson_t *message, size_t *length)
+{
+    bson_t copy = BSON_INITIALIZER;
+    bson_iter_t at;
+    bool done = bson_iter_init(&at, message);
+    while (done && bson_iter_next(&at)) {
+        uint32_t size;
+        if (!BSON_ITER_HOLDS_UTF8(&at)) {
+            done = bson_append_iter(&copy, NULL, 0, &at);
+            continue;
+        }
+        const char *text = bson_iter_utf8(&at, &size);
+        char *clean = bson_malloc((size_t)size + 1);
+        memcpy(clean, text, (size_t)size + 1);
+        utf8_clean(clean, size);
+        done = bson_append_utf8(&copy, bson_iter_key(&at), -1, clean, (int)size);
+        bson_free(clean);
+    }
+    char *json = done ? bson_as_relaxed_extended_json(&copy, length) : NULL;
+    bson_destroy(&copy);
+    return json;
+}
+
 int message_send(int socket, const bson_t *message, bool wait)
 {
     size_t length;
     char *json = bson_as_relaxed_extended_json(message, &length);
+    if (!json)
+        json = cleaned_json(message, &length);
     if (!json)
         return -1;
     if (length + 1 > MESSAGE_BYTES) {

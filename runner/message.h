@@ -17,7 +17,7 @@
 
 #define MESSAGE_BYTES (160 * 1024)
 
-/* 1 sent, 0 not sent because the other side reads too slowly (only where wait is false), -1 the other side is gone, or
+/* Texts that are not UTF-8 go with question marks. 1 sent, 0 not sent because the other side reads too slowly (only where wait is false), -1 the other side is gone, or
  * the message is too long. */
 int message_send(int socket, const bson_t *message, bool wait);
 /* For messages that are only a word. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/pool.h"
+#include "hub/utf8.h"
 #include "runner/message.h"
 
 #include <errno.h>
@@ -176,14 +177,6 @@ void pool_worker_read_output(struct pool_worker *worker)
 const char *pool_worker_text(struct pool_worker *worker)
 {
     worker->text[worker->text_length] = '\0';
-    for (size_t i = 0; i < worker->text_length;) {
-        unsigned char c = (unsigned char)worker->text[i];
-        size_t size = c == 0 ? 0 : c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-        if (size == 0 || i + size > worker->text_length || !bson_utf8_validate(worker->text + i, size, false)) {
-            worker->text[i] = '?';
-            size = 1;
-        }
-        i += size;
-    }
+    utf8_clean(worker->text, worker->text_length);
     return worker->text;
 }

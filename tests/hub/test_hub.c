@@ -12,6 +12,20 @@ static char *sqlite_uri(char **path)
     return bson_strdup_printf("sqlite:%s", *path);
 }
 
+Test(errors, are_one_line_of_utf8)
+{
+    bson_error_t why;
+    char text[600];
+    hub_error(&why, HUB_ERROR_INVALID, "caf\xe9\n%s", "\xc3\xa9");
+    cr_expect_str_eq(why.message, "caf? \xc3\xa9");
+    for (size_t i = 0; i < sizeof text - 2; i += 2) {
+        memcpy(text + i, "\xc3\xa9", 3);
+    }
+    hub_error(&why, HUB_ERROR_INVALID, "%s", text);
+    cr_expect(bson_utf8_validate(why.message, strlen(why.message), false), "cut within a character");
+    cr_expect_eq(strlen(why.message), sizeof why.message - 1);
+}
+
 HUB_TEST(hub, init_is_harmless_when_repeated)
 {
     char id[HUB_ID_SIZE];
