@@ -171,6 +171,27 @@ static int add_output(struct work *work, const char *output, bson_error_t *error
     return result < 0 ? -1 : 0;
 }
 
+/* What an interrupted run logged last is looked at most. Logs have no fence: they are written only while the task is known to
+ * be ours. 0 done, or given up; -1 to be tried again. */
+static int write_last_logs(struct work *work, struct end *end, bson_error_t *error)
+{
+    struct worker *worker = work->worker;
+    int held = end->taken ? 0 : heartbeat_confirm(worker->heartbeat, CONFIRM_MS);
+    if (held < 0)
+        return hub_error(error, HUB_ERROR_UNREACHABLE, "the hub does not answer");
+    while (held > 0 && !end->taken) {
+        bson_t counts = BSON_INITIALIZER;
+        end->taken = heartbeat_write_logs(worker->heartbeat, worker->hub, &counts, error) == 0;
+        bson_destroy(&counts);
+        if (!end->taken && work_is_transient(error))
+            return -1;
+        if (!end->taken)
+            note(work, "writing the last log points", error); /* they are lost; the rest is not */
+        end->taken = end->taken || hub_error_code(error) != HUB_ERROR_IO; /* behind what cannot be read it goes on */
+    }
+    return 0;
+}
+
 static int try_finish(struct work *work, struct end *end, bson_error_t *error)
 {
     struct worker *worker = work->worker;
@@ -194,6 +215,8 @@ static int try_finish(struct work *work, struct end *end, bson_error_t *error)
 static int try_end(struct work *work, struct end *end, bson_error_t *error)
 {
     struct hub *hub = work->worker->hub;
+    if (end->kind != END_FINISH && end->kind != END_RELEASE && write_last_logs(work, end, error))
+        return -1;
     switch (end->kind) {
     case END_FINISH: return try_finish(work, end, error);
     case END_FAIL: return task_fail(hub, work->fence, end->message, end->output, error);

@@ -295,3 +295,55 @@ Test(train, a_malformed_task_counts_as_failed)
     cr_expect_eq(count("tasks", "{'name': 'foreign', 'state': 'failed'}"), 1);
     bson_destroy(foreign);
 }
+
+/* ---- the log of a run that ends badly ---- */
+
+static int find_last(const bson_t *bucket, void *data)
+{
+    int64_t *last = data;
+    bson_t points;
+    bson_iter_t at;
+    cr_assert(document_array(bucket, "points", &points) && bson_iter_init(&at, &points));
+    while (bson_iter_next(&at)) {
+        char path[32];
+        snprintf(path, sizeof path, "%s.step", bson_iter_key(&at));
+        *last = (int64_t)number(&points, path);
+    }
+    return 0;
+}
+
+/* The step of the last point that readers are shown. */
+static int64_t last_step(void)
+{
+    bson_t *all = json("{}"), *split = json("{'split': 'train'}");
+    int64_t last = 0;
+    cr_assert_geq(logs_read(hub, all, split, find_last, &last, error), 0, "%s", error->message);
+    bson_destroy(split);
+    bson_destroy(all);
+    return last;
+}
+
+/* Neither is as long as the log is kept back for. */
+Test(train, a_run_that_fails_shows_its_log_up_to_there)
+{
+    add_task("diverges", "'epochs': 50, 'batch_size': 30, 'optimizer': 'sgd', 'learning_rate': 1000.0, 'momentum': 0.99", "'log_every': 1");
+    struct heard heard = {0};
+    run((struct runner_options){.workers = 1, .until_empty = true}, &heard);
+    bson_t *task = find_one("tasks", "{'state': 'failed'}");
+    cr_expect_gt(last_step(), 0, "%s", document_string(task, "error.message"));
+    bson_destroy(task);
+}
+
+Test(train, a_run_that_is_cancelled_shows_its_log_up_to_there)
+{
+    bson_t *all = json("{}");
+    add_task("cancelled", LONG, "'log_every': 1");
+    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    wait_for("tasks", "{'state': 'running', 'progress.step': {'$gt': 0}}", 1, 60);
+    cr_assert_eq(task_cancel(hub, all, NULL, error), 1, "%s", error->message);
+    cr_expect_eq(wait_runner(runner, 60), 0);
+    bson_t *task = find_one("tasks", "{'state': 'cancelled'}");
+    bson_destroy(task);
+    cr_expect_gt(last_step(), 0);
+    bson_destroy(all);
+}
