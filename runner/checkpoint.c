@@ -200,7 +200,7 @@ static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_e
                                      blob_source_read, &source, NULL, &why);
     if (blob_source_close(&source, result == 0, error))
         return -1;
-    return result ? hub_error(error, HUB_ERROR_INVALID, "%s", why.message) : 0;
+    return result ? work_kernel_error(error, &why, NULL) : 0;
 }
 
 int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error)
@@ -226,6 +226,23 @@ int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *p
     if (!append_logs(&checkpoint->before, &saved, "", NULL))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
     return 1;
+}
+
+bool checkpoint_is_bad(const bson_error_t *error)
+{
+    switch (hub_error_code(error)) {
+    case HUB_ERROR_INVALID:
+    case HUB_ERROR_NOT_FOUND:
+    case HUB_ERROR_CORRUPT:
+    case HUB_ERROR_VERSION: return true;
+    default: return false;
+    }
+}
+
+bool checkpoint_may_succeed(const bson_error_t *error)
+{
+    enum hub_error_code code = hub_error_code(error);
+    return work_is_transient(error) || code == HUB_ERROR_IO || code == HUB_ERROR_MEMORY;
 }
 
 void checkpoint_drop(struct checkpoint *checkpoint)
@@ -320,7 +337,7 @@ void checkpoint_write_and_go_on(struct checkpoint *checkpoint, const struct chec
     bson_error_t error = {0};
     if (checkpoint_write(checkpoint, position, &error) >= 0)
         return; /* a lost lease is heard of by the heartbeat */
-    checkpoint->off = !work_is_transient(&error);
+    checkpoint->off = !checkpoint_may_succeed(&error);
     checkpoint->next_time = clock_seconds() + AGAIN_SECONDS;
     say(checkpoint, &error, checkpoint->off ? "training goes on without" : "training goes on, and it is tried again");
 }
@@ -340,7 +357,7 @@ void checkpoint_write_and_leave(struct checkpoint *checkpoint, const struct chec
         if (heartbeat_is_answered(worker->heartbeat, NULL, 0)) {
             if (checkpoint_write(checkpoint, position, &error) >= 0)
                 return;
-            if (!work_is_transient(&error))
+            if (!checkpoint_may_succeed(&error))
                 break;
         }
         if (clock_boot_ms() - started_ms > (worker_stopping() ? STOPPING_MS : worker->lease_ms))

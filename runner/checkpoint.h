@@ -45,9 +45,14 @@ void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const str
 void checkpoint_destroy(struct checkpoint *checkpoint);
 
 /* Goes on from the task's checkpoint: 1 with *position, net, optimiser and best as they were, 0 it has none, -1 error: a
- * transient one (work_is_transient), or one that says why it is of no use; net, optimiser and best may then be half
- * filled. */
+ * one that says why it is of no use (checkpoint_is_bad), or one that says nothing of it; net, optimiser and best may then be
+ * half filled. */
 int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error);
+/* Whether what an error of checkpoint_read says is wrong with the checkpoint itself: gone, damaged, of something else.
+ * Memory, the disk or the hub may be better the next time. */
+bool checkpoint_is_bad(const bson_error_t *error);
+/* Whether after an error of checkpoint_write another one may be written: of memory, a disk or the hub, as above. */
+bool checkpoint_may_succeed(const bson_error_t *error);
 /* Takes a checkpoint of no use off the task. */
 void checkpoint_drop(struct checkpoint *checkpoint);
 

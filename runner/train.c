@@ -20,6 +20,8 @@
  * known from seed and epoch. */
 #define SHUFFLE_STREAM (UINT64_C(1) << 62)
 
+enum { READ_TRIES = 5, READ_WAIT_MS = 2000 }; /* of a checkpoint, where memory or the disk fails */
+
 struct training {
     struct work *work;
     struct recipe recipe;
@@ -149,16 +151,38 @@ static bool fits(const struct training *training)
            (!at->scores.best_epoch || (training->best && at->scores.best_epoch < at->epoch));
 }
 
-/* Everything to begin with, or to go on with: from the task's checkpoint where it has one. One of no use fails nothing. */
-static int prepare(struct training *training, bson_error_t *error)
+/* checkpoint_read, a few times where the checkpoint itself is not to blame. 1, 0, -1 it is of no use, or the hub is away (who
+ * asks for the work tries that again); -2 with *stop: the task is given back, and another worker may do better. */
+static int read_checkpoint(struct training *training, enum work_stop *stop, bson_error_t *error)
+{
+    char text[640];
+    for (int tries = 1;; tries++) {
+        int found = checkpoint_read(&training->checkpoint, &training->at, error);
+        if (found >= 0 || checkpoint_is_bad(error) || work_is_transient(error))
+            return found;
+        snprintf(text, sizeof text, "its checkpoint cannot be read (%s); %s", error->message,
+                 tries < READ_TRIES ? "trying again" : "the task is given back");
+        work_note(training->work, text);
+        *stop = tries < READ_TRIES ? work_stopping(training->work) : WORK_STOPPING;
+        if (*stop != WORK_GO_ON)
+            return -2;
+        worker_wait(training->work->worker, READ_WAIT_MS);
+    }
+}
+
+/* Everything to begin with, or to go on with: from the task's checkpoint where it has one. One of no use fails nothing. 1,
+ * 0 with *stop, -1. */
+static int prepare(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
     char text[640];
     bool resuming = document_has(training->work->task, "checkpoint");
     if (build(training, !resuming, error))
         return -1;
     if (!resuming)
+        return 1;
+    int found = read_checkpoint(training, stop, error);
+    if (found == -2)
         return 0;
-    int found = checkpoint_read(&training->checkpoint, &training->at, error);
     if (found < 0 && work_is_transient(error))
         return -1;
     if (found > 0 && !fits(training))
@@ -168,7 +192,7 @@ static int prepare(struct training *training, bson_error_t *error)
         snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
                  (long long)training->at.step);
         work_note(training->work, text);
-        return 0;
+        return 1;
     }
     snprintf(text, sizeof text, "its checkpoint is of no use, training starts from the beginning: %s",
              found < 0 ? error->message : "it is no document");
@@ -177,7 +201,7 @@ static int prepare(struct training *training, bson_error_t *error)
     unbuild(training);
     memset(&training->at, 0, sizeof training->at);
     training->at.epoch = 1;
-    return build(training, true, error);
+    return build(training, true, error) ? -1 : 1;
 }
 
 /* The epoch that goes on, or the last when all are trained. */
@@ -456,8 +480,10 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     int done = -1;
 
     recipe_init(&training.recipe);
-    if (recipe_read(&training.recipe, work->worker->hub, work->task, error) || load_data(&training, error) ||
-        prepare(&training, error))
+    if (recipe_read(&training.recipe, work->worker->hub, work->task, error) || load_data(&training, error))
+        goto out;
+    done = prepare(&training, stop, error);
+    if (done <= 0)
         goto out;
     training.started = clock_seconds() - training.at.seconds; /* reading the data is not training */
     done = train(&training, stop, error);

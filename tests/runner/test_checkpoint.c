@@ -2,6 +2,7 @@
 /* A run that was stopped, paused or killed and taken up by another worker ends as one that ran through: the same bits, the
  * same logs, each point once. */
 #include "fixture.h"
+#include "runner/checkpoint.h"
 
 
 TestSuite(checkpoint, .init = open_hub, .fini = close_hub, .timeout = 120);
@@ -242,6 +243,27 @@ Test(checkpoint, options_are_checked)
 }
 
 /* ---- checkpoints of no use ---- */
+
+/* Hours of training are not thrown away for want of memory, or because a disk or the hub had a bad moment. */
+Test(checkpoint_errors, only_what_is_wrong_with_the_checkpoint_itself_costs_it)
+{
+    static const struct {
+        enum hub_error_code code;
+        bool bad, again; /* it is dropped when it cannot be read so; another is tried when one could not be written so */
+    } cases[] = {
+        {HUB_ERROR_INVALID, true, false},      {HUB_ERROR_NOT_FOUND, true, false},
+        {HUB_ERROR_CORRUPT, true, false},      {HUB_ERROR_VERSION, true, false},
+        {HUB_ERROR_IO, false, true},           {HUB_ERROR_MEMORY, false, true},
+        {HUB_ERROR_UNREACHABLE, false, true},  {HUB_ERROR_UNKNOWN_OUTCOME, false, true},
+        {HUB_ERROR_UNAUTHORIZED, false, true}, {HUB_ERROR_BUSY, false, true},
+        {HUB_ERROR_NO_SPACE, false, true},     {HUB_ERROR_INTERNAL, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hub_error(error, cases[i].code, "x");
+        cr_expect_eq(checkpoint_is_bad(error), cases[i].bad, "code %d", (int)cases[i].code);
+        cr_expect_eq(checkpoint_may_succeed(error), cases[i].again, "code %d", (int)cases[i].code);
+    }
+}
 
 static void poke(const char *collection, const char *filter, const char *update)
 {
