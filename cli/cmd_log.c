@@ -329,6 +329,9 @@ static int run_delete(struct cli *cli)
     if (code == CLI_DONE && !any && !cli_flag(cli, "all")) {
         code = cli_usage(cli, "which logs? Name their tasks, or use --where, --filter or --all");
     }
+    if (code == CLI_DONE && !any) {
+        code = select_check_all(cli, "log");
+    }
     if (code == CLI_DONE) {
         code = delete_selected(cli, &filter);
     }

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_RANGES 500 /* in one argument */
 
@@ -29,7 +30,7 @@ const struct cli_option select_order_options[] = {
 
 const struct cli_option select_delete_options[] = {
     {"all", 0, CLI_FLAG, NULL, "everything in the project"},
-    {"yes", 'y', CLI_FLAG, NULL, "do not ask"},
+    {"yes", 'y', CLI_FLAG, NULL, "do not ask; --all needs it where there is no terminal"},
     {"dry-run", 0, CLI_FLAG, NULL, "only say what would go"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -453,6 +454,16 @@ out:
     return code;
 }
 
+int select_check_all(struct cli *cli, const char *noun)
+{
+    bool asked = cli_flag(cli, "yes") || cli_flag(cli, "dry-run") || isatty(STDIN_FILENO);
+
+    return asked || !cli_flag(cli, "all")
+               ? CLI_DONE
+               : cli_usage(cli, "--all deletes every %s of the project, and there is nobody to ask: say --yes as well, or "
+                           "--dry-run to see how many", noun);
+}
+
 int select_and_delete(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,
                       int64_t (*remove)(struct hub *hub, const bson_t *filter, bson_error_t *error))
 {
@@ -461,6 +472,9 @@ int select_and_delete(struct cli *cli, const struct select_kind *kind, struct se
     int code = select_take_options(cli, conditions);
     if (code == CLI_DONE && cli->argument_count == 0 && conditions->count == 0 && !cli_flag(cli, "all")) {
         code = cli_usage(cli, "which %ss? Name them, or use --where, --filter or --all", kind->noun);
+    }
+    if (code == CLI_DONE && cli->argument_count == 0 && conditions->count == 0) {
+        code = select_check_all(cli, kind->noun);
     }
     if (code == CLI_DONE) {
         code = cli_open(cli, HUB_OPEN_EXISTING);

@@ -59,6 +59,8 @@ int64_t select_count(struct cli *cli, const struct select_kind *kind, const bson
 
 /* The verbs find-*: open, select with the conditions given so far, print. Destroys conditions. */
 int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions);
+/* Where everything is to be deleted: CLI_USAGE when nobody has said --yes and there is no terminal to ask at. */
+int select_check_all(struct cli *cli, const char *noun);
 /* The verbs delete-*: select (arguments, conditions or --all are needed), count, ask, remove, say. Destroys conditions.
  */
 int select_and_delete(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,

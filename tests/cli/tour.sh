@@ -153,6 +153,9 @@ json 'it["blobs_deleted"] == 1'
 expect 0 -- gc -o json
 json 'it["blobs_deleted"] == 0'
 expect 0 -- delete-task later
+refuse 2 '--all' '--yes' -- delete-task --all </dev/null
+refuse 2 '--yes' -- delete-log --all </dev/null
+expect 0 'would delete' -- delete-task --all --dry-run </dev/null
 expect 0 -- delete-task --all --yes
 expect 0 -- delete-dataset tiny
 expect 0 -- delete-architecture small
