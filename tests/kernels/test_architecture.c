@@ -76,6 +76,26 @@ Test(architecture, a_graph_has_several_inputs_and_outputs)
                 "\"outputs\":[\"two\",\"one\"]}");
 }
 
+Test(architecture, an_attribute_may_be_a_shape_a_truth_or_a_name)
+{
+    expect_json("reshape:1x28x28 avg_pool:2:0:0:false",
+                "{\"inputs\":[{\"name\":\"input\"}],\"layers\":["
+                "{\"name\":\"reshape_1\",\"type\":\"reshape\",\"inputs\":[\"input\"],\"shape\":[1,28,28]},"
+                "{\"name\":\"avg_pool_1\",\"type\":\"avg_pool\",\"inputs\":[\"reshape_1\"],\"kernel\":2,\"stride\":0,"
+                "\"padding\":0,\"count_include_pad\":false}],\"outputs\":[\"avg_pool_1\"]}");
+}
+
+Test(architecture, an_attribute_that_came_later_is_written_only_where_it_says_something)
+{
+    expect_json("dense:3:none:lecun_uniform",
+                "{\"inputs\":[{\"name\":\"input\"}],\"layers\":[{\"name\":\"dense_1\",\"type\":\"dense\","
+                "\"inputs\":[\"input\"],\"units\":3,\"activation\":\"none\"}],\"outputs\":[\"dense_1\"]}");
+    expect_json("dense:3:none:orthogonal",
+                "{\"inputs\":[{\"name\":\"input\"}],\"layers\":[{\"name\":\"dense_1\",\"type\":\"dense\","
+                "\"inputs\":[\"input\"],\"units\":3,\"activation\":\"none\",\"initialiser\":\"orthogonal\"}],"
+                "\"outputs\":[\"dense_1\"]}");
+}
+
 Test(architecture, generated_names_step_aside)
 {
     struct kernel_error error = {0};
@@ -106,6 +126,22 @@ Test(architecture, mistakes_are_named)
     expect_refused("dropout:1", "layer dropout_1: rate: 1");
     expect_refused("dropout:-0.1", "layer dropout_1: rate: -0.1");
     expect_refused("dropout:inf", "layer dropout_1: rate: inf");
+    expect_refused("reshape", "layer reshape_1: shape: is missing: write reshape:1x28x28");
+    expect_refused("reshape:", "layer reshape_1: shape: must be 1 to 6 whole numbers");
+    expect_refused("reshape:3x", "layer reshape_1: shape: must be");
+    expect_refused("reshape:x3", "layer reshape_1: shape: must be");
+    expect_refused("reshape:3x0", "layer reshape_1: shape: must be");
+    expect_refused("reshape:3x-2", "layer reshape_1: shape: must be");
+    expect_refused("reshape:1x1x1x1x1x1x1", "layer reshape_1: shape: must be");
+    expect_refused("reshape:16777216x2", "layer reshape_1: shape: must be");
+    expect_refused("reshape:99999999999999999999999999", "layer reshape_1: shape: must be");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[]}]}", "layer reshape_1: shape: must be an array");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[2.5]}]}", "layer reshape_1: shape: must be 1");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[\"2\"]}]}", "layer reshape_1: shape: must be 1");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":5}]}", "layer reshape_1: shape: must be an array");
+    expect_refused("avg_pool:2:0:0:yes", "layer avg_pool_1: count_include_pad: yes is not true or false");
+    expect_refused("relu add", "layer add_1: inputs: 1 of them: add takes 2 to 8");
+    expect_refused("dense:2:relu:xavier", "use one of lecun_uniform, he_uniform");
     expect_refused("{\"layers\":[]}", "layers: 0");
     expect_refused("{\"layers\":[{\"type\":\"dense\",\"units\":\"3\"}]}", "layer dense_1: units");
     expect_refused("{\"layers\":[{\"type\":\"dense\",\"units\":1e999}]}", "layer dense_1: units");
