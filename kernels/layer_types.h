@@ -9,6 +9,9 @@
 
 #define LAYER_TYPES(ENTRY) \
     ENTRY(dense) \
+    ENTRY(conv2d) \
+    ENTRY(conv1d) \
+    ENTRY(conv_transpose) \
     ENTRY(lstm) \
     ENTRY(gru) \
     ENTRY(embedding) \

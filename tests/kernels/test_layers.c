@@ -76,6 +76,20 @@ static const struct entry entries[] = {
     {.text = OF_TWO("mix", ""), .inputs = {{2, {3, 5}}, {2, {3, 5}}}, .predicts_otherwise = true},
     /* one input twice: the gradients add up */
     {.text = "{\"layers\":[{\"type\":\"multiply\",\"inputs\":[\"input\",\"input\"]}]}", .inputs = {{1, {5}}}},
+    {.text = "conv2d:3:3", .inputs = {{3, {2, 5, 4}}}},
+    {.text = "conv2d:4:3:1:1:tanh", .inputs = {{2, {5, 6}}}}, /* one channel */
+    {.text = "conv2d:5:2x3:2:1:sigmoid", .inputs = {{3, {3, 6, 7}}}},
+    {.text = "conv2d:6:3x2:1:2:none:3", .inputs = {{3, {3, 4, 3}}}},
+    {.text = "conv2d:4:1", .inputs = {{3, {3, 4, 4}}}},
+    {.text = "conv2d:2:1:3", .inputs = {{3, {2, 5, 4}}}}, /* pixels that no output uses */
+    {.text = "conv2d:9:3:1:1:relu", .inputs = {{3, {8, 7, 5}}}, .spread = true, .tolerance = 0.3},
+    {.text = "conv2d:2:4x3:1:1:none:1:he_normal", .inputs = {{3, {1, 3, 3}}}},
+    {.text = "conv1d:3:3:2:1:tanh", .inputs = {{2, {2, 9}}}},
+    {.text = "conv1d:4:5:1:2:none:2", .inputs = {{2, {4, 6}}}},
+    {.text = "conv1d:3:2", .inputs = {{1, {7}}}},
+    {.text = "conv_transpose:3:3:2:1:tanh:1:lecun_uniform:1", .inputs = {{3, {2, 3, 4}}}},
+    {.text = "conv_transpose:4:2x3:1:0:none:2", .inputs = {{3, {4, 3, 2}}}},
+    {.text = "conv_transpose:2:2:3:0", .inputs = {{2, {3, 2}}}},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 
