@@ -26,7 +26,7 @@ static const struct work {
     {"mlp-784-64-64-10-b32", "dense:64:relu dense:64:relu dense:10", {1, {784}}, 32, 1},
     {"mlp-20-16-16-10-b32", "dense:16:relu dense:16:relu dense:10", {1, {20}}, 32, 1},
     {"mlp-20-16-16-10-b32-32nets", "dense:16:relu dense:16:relu dense:10", {1, {20}}, 32, 32},
-    {"cnn-32-64-fc128-b128", "conv2d:32:3:1:1 relu max_pool2d:2 conv2d:64:3:1:1 relu max_pool2d:2 flatten "
+    {"cnn-32-64-fc128-b128", "conv2d:32:3:1:1:relu max_pool:2 conv2d:64:3:1:1:relu max_pool:2 flatten "
      "dense:128:relu dense:10", {3, {1, 28, 28}}, 128, 1},
     {"lstm-28x28-h128-b128", "lstm:128 dense:10", {2, {28, 28}}, 128, 1},
 };

@@ -163,6 +163,17 @@ static char *describe(struct device *device)
     return text;
 }
 
+const struct cpu_kernels *cpu_kernels_of(const struct device *device)
+{
+    return ((const struct state *)device->state)->kernels;
+}
+
+static const struct layer_code *layer_code(const struct device *device, const struct layer *layer)
+{
+    (void)device;
+    return cpu_conv_code(layer);
+}
+
 static int gemm(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                 const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
                 int64_t c_stride, struct kernel_error *error)
@@ -335,6 +346,7 @@ static const struct device_operations operations = {
     .cross_entropy = cross_entropy,
     .softmax = softmax,
     .squared_error = squared_error,
+    .layer_code = layer_code,
     .sgd = sgd,
     .adam = adam,
     .rmsprop = rmsprop,

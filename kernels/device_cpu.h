@@ -5,6 +5,7 @@
 /* The inside of the module tl_device_cpu.so; only device_cpu*.c include it. */
 
 #include "kernels/device.h"
+#include "kernels/device_cpu_conv.h"
 
 /* Own code for one instruction set: device_cpu_vector.h, compiled once for each. */
 struct cpu_kernels {
@@ -39,6 +40,7 @@ struct cpu_kernels {
                     float *square, float *momentum);
     double (*squared_norm)(size_t count, const float *values);
     void (*clip)(float scale, float limit, size_t count, float *values);
+    const struct cpu_conv_kernels *conv;
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;
@@ -46,6 +48,9 @@ extern const struct cpu_kernels cpu_kernels_plain;
 extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct cpu_kernels cpu_kernels_avx512;
 #endif
+
+/* Those that the device has chosen. */
+const struct cpu_kernels *cpu_kernels_of(const struct device *device);
 
 /* One library's sgemm, row-major: arguments as device_operations.gemm. 0, or the library's status. */
 struct cpu_gemm {

@@ -5,5 +5,7 @@
 #define VECTOR_LANES 8
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
+#define CONV_FILTERS 4
+#define CONV_PIXELS 3
 #include "kernels/device_cpu_vector.h"
 #endif

@@ -5,5 +5,7 @@
 #define VECTOR_LANES 16
 #define TILE_ROWS 8
 #define TILE_VECTORS 2
+#define CONV_FILTERS 6
+#define CONV_PIXELS 4
 #include "kernels/device_cpu_vector.h"
 #endif

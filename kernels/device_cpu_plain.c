@@ -4,4 +4,6 @@
 #define VECTOR_LANES 4
 #define TILE_ROWS 2
 #define TILE_VECTORS 4
+#define CONV_FILTERS 4
+#define CONV_PIXELS 2
 #include "kernels/device_cpu_vector.h"

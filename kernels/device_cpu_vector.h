@@ -3,6 +3,7 @@
  *   VECTOR_NAME   suffix of the table cpu_kernels_NAME
  *   VECTOR_LANES  floats of a vector; divides TENSOR_ALIGN
  *   TILE_ROWS x TILE_VECTORS  accumulators of the products, so that they and the operands fit the registers.
+ *   CONV_FILTERS x CONV_PIXELS  likewise of the convolutions.
  * Plain C with the compiler's vector types; products are contracted to fused multiply-adds where there are such. */
 #include "kernels/device_cpu.h"
 
@@ -574,6 +575,8 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
 #include "kernels/device_cpu_vector_loss.h"
 #include "kernels/device_cpu_vector_optimizer.h"
 
+#include "kernels/device_cpu_vector_conv.h"
+
 #define TABLE_NAME_OF(name) cpu_kernels_##name
 #define TABLE_NAME(name) TABLE_NAME_OF(name)
 #define TEXT_OF(name) #name
@@ -599,4 +602,5 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .rmsprop = rmsprop,
     .squared_norm = squared_norm,
     .clip = clip,
+    .conv = &conv_kernels,
 };
