@@ -11,6 +11,7 @@
 #include "hub/dataset.h"
 #include "hub/model.h"
 #include "kernels/architecture.h"
+#include "kernels/sampling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct accepted {
     bson_t *saved; /* the record's {text} or {graph}, where text was a saved one's name; else NULL */
     bool done;     /* is in `architectures` */
     int64_t wanted; /* outputs that it was checked for */
+    struct sampling sampling; /* and the recipe */
 };
 
 struct acceptance {
@@ -33,7 +35,9 @@ struct acceptance {
     bson_t dataset;         /* the manifest */
     bson_t query;           /* that found it */
     char name[256];         /* of the dataset, for messages */
-    char label[16];         /* "class", "value", "" */
+    char label[16];         /* "class", "value", "none", "" */
+    struct sampling sampling;  /* of the task at hand */
+    struct sampling_row row;   /* what that makes of a row of the dataset */
     struct shape shape;     /* of one row; rank 0: not known */
     int64_t outputs;        /* classes, or values per row; 0: not known */
     int64_t wanted;         /* of the net, for the loss of the task at hand; 0: any */
@@ -63,11 +67,13 @@ static void forget_architectures(struct acceptance *acceptance)
     acceptance->count = acceptance->capacity = 0;
 }
 
-static struct accepted *slot_of(const struct acceptance *acceptance, const char *text, int64_t wanted)
+static struct accepted *slot_of(const struct acceptance *acceptance, const char *text, int64_t wanted,
+                                const struct sampling *sampling)
 {
     size_t i = hash(text) & (acceptance->capacity - 1);
     while (acceptance->table[i].text &&
-           (strcmp(acceptance->table[i].text, text) || acceptance->table[i].wanted != wanted))
+           (strcmp(acceptance->table[i].text, text) || acceptance->table[i].wanted != wanted ||
+            acceptance->table[i].sampling.kind != sampling->kind || acceptance->table[i].sampling.window != sampling->window))
         i = (i + 1) & (acceptance->capacity - 1);
     return &acceptance->table[i];
 }
@@ -84,7 +90,7 @@ static int make_room(struct acceptance *acceptance, bson_error_t *error)
     acceptance->capacity = capacity;
     for (size_t i = 0; i < old_capacity; i++)
         if (old[i].text)
-            *slot_of(acceptance, old[i].text, old[i].wanted) = old[i];
+            *slot_of(acceptance, old[i].text, old[i].wanted, &old[i].sampling) = old[i];
     free(old);
     return 0;
 }
@@ -108,8 +114,9 @@ static int learn_dataset(struct acceptance *acceptance, bson_error_t *error)
     name = acceptance->name;
     if (bson_iter_init_find(&at, dataset, "label") && BSON_ITER_HOLDS_UTF8(&at))
         snprintf(acceptance->label, sizeof acceptance->label, "%s", bson_iter_utf8(&at, NULL));
-    if (acceptance->label[0] && strcmp(acceptance->label, "class") && strcmp(acceptance->label, "value"))
-        return hub_error(error, HUB_ERROR_INVALID, "dataset %s: label '%s' is neither class nor value", name,
+    if (acceptance->label[0] && strcmp(acceptance->label, "class") && strcmp(acceptance->label, "value") &&
+        strcmp(acceptance->label, "none"))
+        return hub_error(error, HUB_ERROR_INVALID, "dataset %s: label '%s' is neither class nor value nor none", name,
                          acceptance->label);
     if (bson_iter_init_find(&at, dataset, strcmp(acceptance->label, "value") ? "classes" : "outputs") &&
         BSON_ITER_HOLDS_NUMBER(&at))
@@ -211,19 +218,8 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
     struct architecture *architecture = architecture_parse(text, &why);
     if (!architecture)
         return refusal(error, "architecture", &why);
-    if (architecture->input_count != 1 || architecture->output_count != 1) {
-        hub_error(error, HUB_ERROR_INVALID, "architecture: %d inputs and %d outputs; a dataset has one of each",
-                  architecture->input_count, architecture->output_count);
-        goto out;
-    }
-    const struct shape *own = &architecture->inputs[0].shape, *given = &acceptance->shape;
-    if (own->rank && given->rank && shape_size(own) != shape_size(given)) {
-        char a[96], b[96];
-        hub_error(error, HUB_ERROR_INVALID, "architecture: input %s has shape %s, a row of %s %s",
-                  architecture->inputs[0].name, shape_format(own, a, sizeof a), acceptance->name,
-                  shape_format(given, b, sizeof b));
-        goto out;
-    }
+    const struct shape *own = &architecture->inputs[0].shape, *given = &acceptance->row.shape;
+    struct shape shapes[ARCHITECTURE_INPUTS] = {0};
     if (!own->rank && !given->rank) {
         hub_error(error, HUB_ERROR_INVALID,
                   "architecture: the input's shape is not known: dataset %s has no "
@@ -231,7 +227,11 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
                   acceptance->name);
         goto out;
     }
-    if (architecture_check(architecture, own->rank ? NULL : given, acceptance->wanted, NULL, &why)) {
+    if (given->rank && sampling_inputs(&acceptance->sampling, architecture, given, shapes, &why)) {
+        refusal(error, "architecture", &why);
+        goto out;
+    }
+    if (architecture_check(architecture, shapes, acceptance->wanted, NULL, &why)) {
         refusal(error, "architecture", &why);
         goto out;
     }
@@ -294,10 +294,10 @@ static int check_saved(const struct acceptance *acceptance, const char *text, ch
 /* The entry of this text, checked now where it is new. NULL on refusal. */
 static const struct accepted *accept_text(struct acceptance *acceptance, const char *text, bson_error_t *error)
 {
-    struct accepted new = {.wanted = acceptance->wanted};
+    struct accepted new = {.wanted = acceptance->wanted, .sampling = acceptance->sampling};
     if (make_room(acceptance, error))
         return NULL;
-    struct accepted *slot = slot_of(acceptance, text, acceptance->wanted);
+    struct accepted *slot = slot_of(acceptance, text, acceptance->wanted, &acceptance->sampling);
     if (slot->text)
         return slot;
     int found = is_word(text) ? check_saved(acceptance, text, &new.graph_json, &new.saved, error) : 0;
@@ -348,7 +348,9 @@ static void learn_outputs(struct acceptance *acceptance, const bson_t *checked)
     bson_iter_t at, loss;
     bool two = bson_iter_init(&at, checked) && bson_iter_find_descendant(&at, "hyper_parameters.loss", &loss) &&
                BSON_ITER_HOLDS_UTF8(&loss) && !strcmp(bson_iter_utf8(&loss, NULL), "binary_cross_entropy");
-    acceptance->wanted = two && strcmp(acceptance->label, "value") ? 1 : acceptance->outputs;
+    acceptance->wanted = two && acceptance->row.classes ? 1 : acceptance->row.outputs;
+    if (acceptance->sampling.kind == SAMPLING_GAN)
+        acceptance->wanted = shape_size(&acceptance->row.shape);
 }
 
 /* Of a task that trains; initial: the model to begin with, empty without one. */
@@ -482,6 +484,42 @@ out:
     return result;
 }
 
+static const char *find_text(const bson_t *document, const char *path)
+{
+    bson_iter_t at, found;
+    return bson_iter_init(&at, document) && bson_iter_find_descendant(&at, path, &found) && BSON_ITER_HOLDS_UTF8(&found)
+               ? bson_iter_utf8(&found, NULL)
+               : NULL;
+}
+
+static int64_t find_integer(const bson_t *document, const char *path, int64_t missing)
+{
+    bson_iter_t at, found;
+    return bson_iter_init(&at, document) && bson_iter_find_descendant(&at, path, &found) && BSON_ITER_HOLDS_NUMBER(&found)
+               ? bson_iter_as_int64(&found)
+               : missing;
+}
+
+/* What the task's recipe, or that of the model to measure, makes of a row. A recipe that is none is refused with the
+ * hyper-parameters. */
+static int learn_sampling(struct acceptance *acceptance, const bson_t *source, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    const char *recipe = find_text(source, "hyper_parameters.recipe"), *loss = find_text(source, "hyper_parameters.loss");
+    const char *label = acceptance->label;
+    acceptance->sampling = (struct sampling){.window = find_integer(source, "hyper_parameters.window", 0),
+                                             .horizon = find_integer(source, "hyper_parameters.horizon", 1)};
+    acceptance->row = (struct sampling_row){.shape = acceptance->shape, .labelled = strcmp(label, "none") != 0,
+                                            .classes = !*label || !strcmp(label, "class"), .outputs = acceptance->outputs};
+    if (recipe && sampling_find(recipe, &acceptance->sampling.kind, NULL))
+        return 0;
+    if (acceptance->shape.rank == 0) /* a foreign manifest: judged when it is trained on */
+        return 0;
+    if (sampling_shape(&acceptance->sampling, loss && !strcmp(loss, "bpr"), &acceptance->row, &why))
+        return refusal(error, "hyper_parameters", &why);
+    return 0;
+}
+
 static int check_hyper_parameters(const struct acceptance *acceptance, const bson_t *fields, bool train,
                                   bson_t *checked, const char **field, bson_error_t *error)
 {
@@ -497,9 +535,9 @@ static int check_hyper_parameters(const struct acceptance *acceptance, const bso
         if (!bson_init_static(&given, data, length))
             return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: not a document");
     }
-    int result = hyper_parameters_check(there ? &given : NULL, acceptance->label[0] ? acceptance->label : NULL,
-                                        strcmp(acceptance->label, "class") ? 0 : acceptance->outputs, train, &complete,
-                                        field, error);
+    const char *label = !acceptance->row.labelled ? NULL : acceptance->row.classes ? "class" : "value";
+    int result = hyper_parameters_check(there ? &given : NULL, label, acceptance->row.classes ? acceptance->row.outputs : 0,
+                                        train, &complete, field, error);
     if (!result && !bson_empty(&complete) && !BSON_APPEND_DOCUMENT(checked, "hyper_parameters", &complete))
         result = hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
     bson_destroy(&complete);
@@ -587,7 +625,9 @@ int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t
         goto out;
     bool train = !strcmp(kind, "train");
     *field = NULL;
-    if (metric_names_check(fields, &acceptance->dataset, train, field, error) || copy_fields(fields, checked, error) ||
+    if (learn_sampling(acceptance, train ? fields : &model, error) ||
+        metric_names_check(fields, &acceptance->dataset, &acceptance->sampling, &acceptance->row, train, field, error) ||
+        copy_fields(fields, checked, error) ||
         append_name(acceptance, kind, &model, checked, error) ||
         check_hyper_parameters(acceptance, fields, train, checked, field, error) ||
         (train && check_architecture(acceptance, fields, &initial, checked, field, error)))

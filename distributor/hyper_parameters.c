@@ -4,11 +4,14 @@
 #include "distributor/refusal.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
+#include "kernels/sampling.h"
 #include "kernels/schedule.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { NONE = -1 }; /* no default of its own */
 
 struct integer {
     const char *name;
@@ -19,11 +22,13 @@ static const struct integer integers[] = {
     {"epochs", 1, 1000000, 10},
     {"batch_size", 1, 1000000, 32},
     {"seed", 0, INT64_MAX, 0},
+    {"window", 1, SAMPLING_WINDOW, NONE},
+    {"horizon", 1, SAMPLING_WINDOW, NONE},
 };
 static const size_t integer_count = sizeof integers / sizeof *integers;
 
 static const char *const others[] = {
-    "optimizer",     "loss",        "schedule",    "learning_rate", "momentum", "nesterov",          "beta1",
+    "recipe", "optimizer", "loss",        "schedule",    "learning_rate", "momentum", "nesterov",          "beta1",
     "beta2",         "alpha",       "epsilon",     "weight_decay",  "clip_norm", "clip_value",       "huber_delta",
     "step_epochs",   "gamma",       "min_learning_rate", "warmup_epochs", "warmup_steps"};
 static const size_t other_count = sizeof others / sizeof *others;
@@ -41,7 +46,7 @@ bool hyper_parameters_known(const char *name)
 
 const char *hyper_parameters_names(void)
 {
-    return "epochs, batch_size, seed, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
+    return "epochs, batch_size, seed, recipe, window, horizon, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
            "epsilon, weight_decay, clip_norm, clip_value, huber_delta, step_epochs, gamma, min_learning_rate, "
            "warmup_epochs, warmup_steps";
 }
@@ -97,6 +102,7 @@ static int refuse(bson_error_t *error, const struct kernel_error *why, const cha
 
 /* What the numbers are for: their names and ranges follow from these. */
 struct chosen {
+    enum sampling_kind recipe;
     struct optimizer_options optimizer;
     struct schedule schedule;
     bool has_loss; /* known */
@@ -149,9 +155,13 @@ static int check_loss(const char *name, const char *label, int64_t classes, stru
         return 0;
     if (loss_find(name, &chosen->loss, &why))
         return refuse(error, &why, "loss");
+    if (chosen->recipe == SAMPLING_GAN)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: a gan's two nets have their own");
     if (loss_target(chosen->loss) == LOSS_OF_PAIRS)
-        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s is for pairs of rows, which a dataset with "
-                         "labels does not have", name);
+        return chosen->recipe == SAMPLING_RECOMMENDER
+                   ? 0
+                   : hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s ranks pairs of samples: it goes with "
+                               "recipe recommender", name);
     if (!label || loss_takes_labels(chosen->loss, !strcmp(label, "class"), classes))
         return 0;
     return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s is not for a dataset whose labels are %s", name,
@@ -203,7 +213,7 @@ static int check_one(const bson_t *given, bson_iter_t *at, struct chosen *chosen
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: unknown hyper-parameter; %s%s", name,
                          nearest ? "did you mean " : "known are ", nearest ? nearest : hyper_parameters_names());
     }
-    if (strcmp(name, "optimizer") && strcmp(name, "loss") && strcmp(name, "schedule") && check_number(chosen, at, error))
+    if (strcmp(name, "optimizer") && strcmp(name, "loss") && strcmp(name, "schedule") && strcmp(name, "recipe") && check_number(chosen, at, error))
         return -1;
     return bson_append_iter(complete, name, -1, at)
                ? 0
@@ -215,7 +225,7 @@ static int append_defaults(const char *optimizer, const char *loss, const struct
 {
     bool done = true;
     for (size_t i = 0; i < integer_count; i++)
-        if (!bson_has_field(complete, integers[i].name))
+        if (integers[i].standard != NONE && !bson_has_field(complete, integers[i].name))
             done = done && bson_append_int32(complete, integers[i].name, -1, (int32_t)integers[i].standard);
     if (!bson_has_field(complete, "optimizer"))
         done = done && BSON_APPEND_UTF8(complete, "optimizer", optimizer);
@@ -244,12 +254,25 @@ static int choose(const bson_t *given, const char *label, int64_t classes, struc
         return -1;
     if (schedule_init(&chosen->schedule, schedule, &why))
         return refuse(error, &why, "schedule");
+    *field = "recipe";
+    const char *recipe = text_of(given, "recipe", "supervised", &there, error);
+    if (!recipe)
+        return -1;
+    if (sampling_find(recipe, &chosen->recipe, &why))
+        return refuse(error, &why, "recipe");
     *field = "loss";
-    *loss = text_of(given, "loss", label ? !strcmp(label, "class") ? "cross_entropy" : "mse" : NULL, &there, error);
+    *loss = text_of(given, "loss", label && chosen->recipe != SAMPLING_GAN ? !strcmp(label, "class") ? "cross_entropy" : "mse" : NULL, &there, error);
     if ((there && !*loss) || check_loss(*loss, label, classes, chosen, error))
         return -1;
     *field = NULL;
     return 0;
+}
+
+static int check_window(const struct chosen *chosen, const char *name, bson_error_t *error)
+{
+    if (chosen->recipe == SAMPLING_FORECAST || (strcmp(name, "window") && strcmp(name, "horizon")))
+        return 0;
+    return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: only recipe forecast has it", name);
 }
 
 int hyper_parameters_check(const bson_t *given, const char *label, int64_t classes, bool defaults, bson_t *complete,
@@ -268,7 +291,7 @@ int hyper_parameters_check(const bson_t *given, const char *label, int64_t class
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters: not a document");
     while (given && bson_iter_next(&at)) {
         *field = bson_iter_key(&at);
-        if (check_one(given, &at, &chosen, complete, error))
+        if (check_window(&chosen, *field, error) || check_one(given, &at, &chosen, complete, error))
             return -1;
     }
     *field = NULL;

@@ -32,30 +32,26 @@ static int64_t integer_of(const bson_t *document, const char *path)
                : 0;
 }
 
-static bool holds_classes(const bson_t *dataset)
-{
-    const char *label = text_of(dataset, "label");
-    return !label || strcmp(label, "value");
-}
-
 /* Of the net's output; 0: not known. A loss that is none is refused with the hyper-parameters. */
-static int64_t read_loss(const bson_t *fields, const bson_t *dataset, enum loss_kind *loss)
+static int64_t read_loss(const bson_t *fields, const struct sampling *sampling, const struct sampling_row *row,
+                         enum loss_kind *loss)
 {
-    bool classes = holds_classes(dataset);
+    bool classes = row->classes;
     const char *name = text_of(fields, "hyper_parameters.loss");
     if (!name || loss_find(name, loss, NULL))
         *loss = classes ? LOSS_CROSS_ENTROPY : LOSS_MSE;
-    if (classes && *loss == LOSS_BINARY_CROSS_ENTROPY)
-        return 1;
-    return integer_of(dataset, classes ? "classes" : "outputs");
+    if (sampling->kind == SAMPLING_GAN)
+        *loss = LOSS_BINARY_CROSS_ENTROPY;
+    return *loss == LOSS_BINARY_CROSS_ENTROPY && (classes || sampling->kind == SAMPLING_GAN) ? 1 : row->outputs;
 }
 
 /* Manifests without splits (foreign ones) are judged when they are trained on: false. */
-static bool learn(const bson_t *fields, const bson_t *dataset, struct names *names)
+static bool learn(const bson_t *fields, const bson_t *dataset, const struct sampling *sampling,
+                  const struct sampling_row *row, struct names *names)
 {
     static const char *const splits[] = {"train", "validation", "test"};
     enum loss_kind loss;
-    int64_t columns = read_loss(fields, dataset, &loss);
+    int64_t columns = read_loss(fields, sampling, row, &loss);
     const char *keep = text_of(fields, "keep");
     size_t count = 0;
     names->possible = metrics_possible(loss, columns);
@@ -63,7 +59,7 @@ static bool learn(const bson_t *fields, const bson_t *dataset, struct names *nam
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         char path[32];
         snprintf(path, sizeof path, "splits.%s", splits[i]);
-        if (integer_of(dataset, path) > 0) {
+        if (integer_of(dataset, path) > 0 && (i == 0 || sampling->kind != SAMPLING_GAN)) {
             names->splits[count++] = splits[i];
             names->headline = names->headline || i > 0;
         }
@@ -161,10 +157,10 @@ static bool asks_for_top_k(const bson_t *fields)
     return false;
 }
 
-static int check_top_k(const bson_t *fields, const bson_t *dataset, bson_error_t *error)
+static int check_top_k(const bson_t *fields, const struct sampling_row *row, bson_error_t *error)
 {
     bson_iter_t at;
-    int64_t classes = holds_classes(dataset) ? integer_of(dataset, "classes") : 0, top_k = TOP_K;
+    int64_t classes = row->classes ? row->outputs : 0, top_k = TOP_K;
     bool given = bson_iter_init_find(&at, fields, "top_k");
     if (given && !BSON_ITER_HOLDS_INT32(&at) && !BSON_ITER_HOLDS_INT64(&at))
         return hub_error(error, HUB_ERROR_INVALID, "top_k: must be an integer");
@@ -178,17 +174,18 @@ static int check_top_k(const bson_t *fields, const bson_t *dataset, bson_error_t
     return 0;
 }
 
-int metric_names_check(const bson_t *fields, const bson_t *dataset, bool train, const char **field, bson_error_t *error)
+int metric_names_check(const bson_t *fields, const bson_t *dataset, const struct sampling *sampling,
+                       const struct sampling_row *row, bool train, const char **field, bson_error_t *error)
 {
     struct names names = {.possible = 0};
     bson_iter_t at, key;
-    bool known = learn(fields, dataset, &names);
+    bool known = learn(fields, dataset, sampling, row, &names);
     const char *metric = text_of(fields, "metric.name");
     *field = "metrics";
     if (check_list(fields, train ? names.possible : ~0u >> (32 - METRIC_COUNT), error))
         return -1;
     *field = "top_k";
-    if (check_top_k(fields, dataset, error))
+    if (check_top_k(fields, row, error))
         return -1;
     *field = NULL;
     if (!known || !train)

@@ -44,9 +44,18 @@ const char *sampling_name(enum sampling_kind kind);
 int sampling_shape(const struct sampling *sampling, bool loss_of_pairs, struct sampling_row *row,
                    struct kernel_error *error);
 
-/* Divides the values of a sample over the inputs of an architecture, in their order. One input takes them all; of several
- * each says its own shape. shapes is (ARCHITECTURE_INPUTS). -1 naming the inputs. */
-int sampling_divide(const struct architecture *architecture, const struct shape *sample, struct shape *shapes,
-                    struct kernel_error *error);
+/* The shapes of an architecture's inputs for samples of this shape, into shapes (ARCHITECTURE_INPUTS). One input takes all
+ * values of a sample; of several each says its own shape, and they take the values in their order.
+ *
+ * A gan is one graph:
+ *   inputs   "noise" (any shape), "real" (a row of the data)
+ *   layers   the generator's, then one of type mix with the generator's output and "real", then the critic's
+ *   outputs  the generator's output, and the critic's: one value, above 0 where it takes a row for real
+ *
+ * -1: the graph does not suit the recipe, saying what is amiss (KERNEL_ERROR_INVALID). */
+int sampling_inputs(const struct sampling *sampling, const struct architecture *architecture, const struct shape *sample,
+                    struct shape *shapes, struct kernel_error *error);
+/* The index of the only layer of type mix, or -1. */
+int sampling_mix(const struct architecture *architecture);
 
 #endif

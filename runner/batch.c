@@ -11,16 +11,30 @@ int batch_init(struct batch *batch, const struct data *data, enum loss_kind loss
     memset(batch, 0, sizeof *batch);
     size_t rows = (size_t)size;
     batch->size = size;
-    batch->x = calloc(rows * (size_t)data->features, sizeof *batch->x);
+    batch->x = calloc((size_t)data_batch_rows(data, size) * (size_t)data->features, sizeof *batch->x);
     batch->indices = calloc(rows, sizeof *batch->indices);
     if (data->classes)
         batch->labels = calloc(rows, sizeof *batch->labels);
-    if (!loss_takes_classes(loss))
+    if (!loss_takes_classes(loss) && !data->chosen)
         batch->targets = calloc(rows * (data->classes ? 1 : (size_t)data->outputs), sizeof *batch->targets);
-    if (batch->x && batch->indices && (batch->labels || !data->classes) && (batch->targets || loss_takes_classes(loss)))
+    if (batch->x && batch->indices && (batch->labels || !data->classes) && (batch->targets || data->chosen || loss_takes_classes(loss)))
         return 0;
     batch_destroy(batch);
     return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)size);
+}
+
+int batch_divide(struct batch *batch, const struct data *data, int input_count, const struct shape *shapes,
+                 bson_error_t *error)
+{
+    const size_t rows = (size_t)data_batch_rows(data, batch->size);
+    for (int i = 0; i < input_count && input_count > 1; i++) {
+        batch->input_sizes[i] = shape_size(&shapes[i]);
+        batch->inputs[i] = calloc(rows * (size_t)batch->input_sizes[i], sizeof(float));
+        batch->input_count = i + 1;
+        if (!batch->inputs[i])
+            return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)batch->size);
+    }
+    return 0;
 }
 
 void batch_destroy(struct batch *batch)
@@ -31,7 +45,22 @@ void batch_destroy(struct batch *batch)
     free(batch->labels);
     free(batch->targets);
     free(batch->indices);
+    for (int i = 0; i < batch->input_count; i++)
+        free(batch->inputs[i]);
     memset(batch, 0, sizeof *batch);
+}
+
+/* The columns of x among the inputs. */
+static void divide(const struct batch *batch, const struct data *data, struct net_batch *rows)
+{
+    int64_t column = 0;
+    for (int i = 0; i < batch->input_count; i++) {
+        const int64_t size = batch->input_sizes[i];
+        for (int64_t r = 0; r < rows->rows; r++)
+            memcpy(batch->inputs[i] + r * size, batch->x + r * data->features + column, (size_t)size * sizeof(float));
+        rows->inputs[i] = batch->inputs[i];
+        column += size;
+    }
 }
 
 struct net_batch batch_gather(struct batch *batch, const struct data *data, const int64_t *order, int64_t first,
@@ -42,8 +71,10 @@ struct net_batch batch_gather(struct batch *batch, const struct data *data, cons
     data_gather(data, batch->indices, count, batch->x, batch->labels, batch->labels ? NULL : batch->targets);
     for (int64_t i = 0; batch->labels && batch->targets && i < count; i++)
         batch->targets[i] = (float)batch->labels[i];
-    return (struct net_batch){
-        .rows = count, .inputs = {batch->x}, .labels = {batch->labels}, .targets = {batch->targets}};
+    struct net_batch rows = {.rows = data_batch_rows(data, count), .inputs = {batch->x}, .labels = {batch->labels},
+                             .targets = {batch->targets}};
+    divide(batch, data, &rows);
+    return rows;
 }
 
 void batch_score(const struct net_metrics *sums, bool has_accuracy, struct batch_scores *scores)

@@ -14,11 +14,17 @@ struct batch {
     float *targets;    /* (size, outputs), or NULL */
     uint32_t *indices; /* (size) */
     int64_t size;
+    int input_count;                            /* of the net, where it has several, else 0 */
+    float *inputs[ARCHITECTURE_INPUTS];         /* (size, input size): x divided */
+    int64_t input_sizes[ARCHITECTURE_INPUTS];
 };
 
 /* Buffers for size rows of data, as the loss takes them: class numbers become targets 0 and 1 for a loss of values. -1
  * without memory. */
 int batch_init(struct batch *batch, const struct data *data, enum loss_kind loss, int64_t size, bson_error_t *error);
+/* For a net of several inputs of these shapes: they are x's values in their order. -1 without memory. */
+int batch_divide(struct batch *batch, const struct data *data, int input_count, const struct shape *shapes,
+                 bson_error_t *error);
 void batch_destroy(struct batch *batch);
 /* Gathers count rows, order[0 … count-1] (NULL: first, first + 1, …), as a batch for a net. */
 struct net_batch batch_gather(struct batch *batch, const struct data *data, const int64_t *order, int64_t first,

@@ -22,6 +22,7 @@ struct evaluation {
     struct net *net;
     struct metrics *metrics;
     struct batch batch;
+    struct chosen *chosen; /* where samples are pairs */
 };
 
 static int read_dataset(struct evaluation *evaluation, bson_error_t *error)
@@ -48,6 +49,21 @@ out:
     return result;
 }
 
+/* Of the split's rows. Pairs need to know what users have chosen in the training rows, too. */
+static int make_samples(struct evaluation *evaluation, bson_error_t *error)
+{
+    const struct recipe *recipe = &evaluation->recipe;
+    struct worker *worker = evaluation->work->worker;
+    struct data train;
+    if (recipe->pairs) {
+        int found = data_load(worker->cache, worker->hub, &recipe->dataset, "train", &train, error);
+        if (found < 0 || (found > 0 && chosen_add(&evaluation->chosen, &train, "train", error)) ||
+            chosen_add(&evaluation->chosen, &evaluation->data, evaluation->split, error))
+            return -1;
+    }
+    return data_sample(&evaluation->data, &recipe->sampling, evaluation->chosen, error);
+}
+
 static int prepare(struct evaluation *evaluation, bson_error_t *error)
 {
     struct kernel_error why = {0};
@@ -61,7 +77,8 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
     if (document_integer_in(task, "hyper_parameters.batch_size", 1, 1 << 20, ROWS, &rows, error) ||
         document_integer_in(task, "threads", 0, 1024, 0, &threads, error) ||
         weights_find_model(worker->hub, task, "model", &evaluation->model, error) ||
-        read_dataset(evaluation, error) || recipe_read_loss(recipe, &evaluation->model, error) ||
+        read_dataset(evaluation, error) || recipe_read_sampling(recipe, &evaluation->model, error) ||
+        recipe_read_loss(recipe, &evaluation->model, error) ||
         recipe_read_metrics(recipe, task, error) ||
         recipe_read_architecture(recipe, worker->hub, &evaluation->model, error))
         return -1;
@@ -73,7 +90,11 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"%s\"", name ? name : "",
                          evaluation->split);
     }
-    int64_t outputs = recipe->classes ? recipe_outputs(recipe) : evaluation->data.outputs;
+    if (recipe->sampling.kind == SAMPLING_GAN)
+        return hub_error(error, HUB_ERROR_INVALID, "model: a gan is not measured on data; look at what it generates");
+    if (make_samples(evaluation, error))
+        return -1;
+    int64_t outputs = recipe->classes || recipe->pairs ? recipe_outputs(recipe) : evaluation->data.outputs;
     evaluation->metrics = recipe_new_metrics(recipe, outputs, error);
     if (!evaluation->metrics)
         return -1;
@@ -81,18 +102,21 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
     if (!device)
         return -1;
     struct net_options options = {.architecture = recipe->architecture,
-                                  .input_shapes = {recipe->input},
                                   .outputs = outputs,
                                   .loss = recipe->loss,
                                   .huber_delta = recipe->huber_delta,
-                                  .batch_size = rows,
+                                  .batch_size = data_batch_rows(&evaluation->data, rows),
                                   .device = device};
+    if (recipe_input_shapes(recipe, options.input_shapes, error))
+        return -1;
     evaluation->net = net_new(&options, &why);
     if (!evaluation->net)
         return work_kernel_error(error, &why, "architecture");
     if (weights_load(worker->hub, &evaluation->model, evaluation->net, error))
         return -1;
-    return batch_init(&evaluation->batch, &evaluation->data, recipe->loss_kind, rows, error);
+    if (batch_init(&evaluation->batch, &evaluation->data, recipe->loss_kind, rows, error))
+        return -1;
+    return batch_divide(&evaluation->batch, &evaluation->data, recipe->architecture->input_count, options.input_shapes, error);
 }
 
 /* {accuracy, loss, SPLIT_accuracy, SPLIT_loss, rows}, and which model it was. */
@@ -154,6 +178,7 @@ int evaluate_recipe(struct work *work, struct work_result *result, enum work_sto
     batch_destroy(&evaluation.batch);
     metrics_free(evaluation.metrics);
     net_free(evaluation.net);
+    chosen_free(evaluation.chosen);
     recipe_destroy(&evaluation.recipe);
     bson_destroy(&evaluation.model);
     return done;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/gan.h"
 
-#include "kernels/layer.h"
+#include "kernels/random.h"
+#include "kernels/sampling.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,53 +22,6 @@ struct gan {
     struct tensor gradients[2]; /* of the outputs; the first is zero */
 };
 
-static int refuse(const char *what, bson_error_t *error)
-{
-    return hub_error(error, HUB_ERROR_INVALID, "architecture: of a gan: %s", what);
-}
-
-/* The index of the only layer of type mix, or -1. */
-static int find_mix(const struct architecture *architecture)
-{
-    int found = -1;
-    for (int i = 0; i < architecture->layer_count; i++)
-        if (!strcmp(architecture->layers[i].type->name, "mix")) {
-            if (found >= 0)
-                return -1;
-            found = i;
-        }
-    return found;
-}
-
-int gan_check(const struct architecture *architecture, const struct shape *row, struct shape *shapes, bson_error_t *error)
-{
-    const int inputs = architecture->input_count, mix = find_mix(architecture);
-    memset(shapes, 0, ARCHITECTURE_INPUTS * sizeof *shapes);
-    if (inputs != 2 || strcmp(architecture->inputs[0].name, "noise") || strcmp(architecture->inputs[1].name, "real"))
-        return refuse("its inputs must be \"noise\" and \"real\"", error);
-    if (architecture->inputs[0].shape.rank == 0)
-        return refuse("input noise must say its shape", error);
-    if (mix < 0)
-        return refuse("it needs one layer of type mix, between generator and critic", error);
-    if (architecture->output_count != 2 || architecture->outputs[1] != inputs + architecture->layer_count - 1)
-        return refuse("its outputs must be the generator's last layer and the critic's, which is the last of all", error);
-    const struct architecture_layer *layer = &architecture->layers[mix];
-    if (layer->inputs[0] != architecture->outputs[0] || layer->inputs[1] != 1 || layer->inputs[0] < inputs)
-        return refuse("mix must take the generator's last layer, which is the first output, and \"real\"", error);
-    for (int i = 0; i < architecture->layer_count; i++)
-        for (int j = 0; j < architecture->layers[i].input_count; j++) {
-            int from = architecture->layers[i].inputs[j];
-            if (i < mix ? from == 1 : i > mix && from < inputs + mix)
-                return hub_error(error, HUB_ERROR_INVALID, "architecture: of a gan: layer %s: %s",
-                                 architecture->layers[i].name,
-                                 i < mix ? "the generator may not see \"real\""
-                                         : "the critic sees what comes out of mix, nothing before it");
-        }
-    shapes[0] = architecture->inputs[0].shape;
-    shapes[1] = *row;
-    return 0;
-}
-
 struct gan *gan_new(struct net *net, const struct architecture *architecture, int64_t batch_size, uint64_t seed,
                     bson_error_t *error)
 {
@@ -77,7 +31,7 @@ struct gan *gan_new(struct net *net, const struct architecture *architecture, in
         goto out;
     gan->net = net;
     gan->seed = seed;
-    gan->critic = net_layer_offset(net, find_mix(architecture));
+    gan->critic = net_layer_offset(net, sampling_mix(architecture));
     gan->noise_size = shape_size(&architecture->inputs[0].shape);
     gan->row_size = shape_size(&net_size(net)->output);
     gan->noise = malloc(rows * (size_t)gan->noise_size * sizeof(float));

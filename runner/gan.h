@@ -4,11 +4,7 @@
 
 /* Generative adversarial nets: Goodfellow et al. 2014, with the generator's loss that they give for practice (it does not
  * vanish while the critic is sure). Both nets are one graph, so that its parameters, checkpoints and weights are those of
- * any net:
- *
- *   inputs   "noise" (any shape), "real" (a row of the data)
- *   layers   the generator's, then one of type mix with the generator's output and "real", then the critic's
- *   outputs  the generator's output, and the critic's: one value, above 0 where it takes a row for real
+ * any net (kernels/sampling.h says what it must look like).
  *
  * A step takes a batch of 2 n rows: n are generated, n are real. First the critic's parameters take a step to tell them
  * apart, then the generator's, through the critic as it is then, to be taken for real. */
@@ -17,10 +13,6 @@
 #include "kernels/net.h"
 
 struct gan;
-
-/* Whether an architecture is such a graph, for rows of this shape; shapes (ARCHITECTURE_INPUTS) become its inputs'. 0, or -1
- * saying what is amiss. */
-int gan_check(const struct architecture *architecture, const struct shape *row, struct shape *shapes, bson_error_t *error);
 
 /* For a net made with trains (without a loss) for batches of 2 batch_size rows; net is borrowed. */
 struct gan *gan_new(struct net *net, const struct architecture *architecture, int64_t batch_size, uint64_t seed,

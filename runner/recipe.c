@@ -260,13 +260,41 @@ int recipe_read_architecture(struct recipe *recipe, struct hub *hub, const bson_
     bson_free(json);
     if (!recipe->architecture)
         return work_kernel_error(error, &why, "architecture");
-    if (recipe->architecture->input_count != 1 || recipe->architecture->output_count != 1)
-        return hub_error(error, HUB_ERROR_INVALID, "architecture: %d inputs and %d outputs; this kind of task has one each",
-                         recipe->architecture->input_count, recipe->architecture->output_count);
     recipe->architecture_json = architecture_to_json(recipe->architecture);
     if (!recipe->architecture_json)
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the architecture");
     hub_sha256(recipe->architecture_json, strlen(recipe->architecture_json), recipe->architecture_digest);
+    return 0;
+}
+
+int recipe_input_shapes(const struct recipe *recipe, struct shape *shapes, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    return sampling_inputs(&recipe->sampling, recipe->architecture, &recipe->input, shapes, &why)
+               ? work_kernel_error(error, &why, "architecture")
+               : 0;
+}
+
+int recipe_read_sampling(struct recipe *recipe, const bson_t *source, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    const char *name = document_string(source, "hyper_parameters.recipe"), *label = document_string(&recipe->dataset, "label");
+    const char *loss = document_string(source, "hyper_parameters.loss");
+    if (!name && document_has(source, "hyper_parameters.recipe"))
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.recipe: must be a name");
+    if (name && sampling_find(name, &recipe->sampling.kind, &why))
+        return work_kernel_error(error, &why, "hyper_parameters");
+    if (document_integer_in(source, "hyper_parameters.window", 1, SAMPLING_WINDOW, 0, &recipe->sampling.window, error) ||
+        document_integer_in(source, "hyper_parameters.horizon", 1, SAMPLING_WINDOW, 1, &recipe->sampling.horizon, error))
+        return -1;
+    recipe->pairs = loss && !strcmp(loss, "bpr");
+    struct sampling_row row = {.shape = recipe->input, .labelled = !label || strcmp(label, "none"),
+                               .classes = recipe->classes, .outputs = recipe->outputs};
+    if (sampling_shape(&recipe->sampling, recipe->pairs, &row, &why))
+        return work_kernel_error(error, &why, "hyper_parameters");
+    recipe->input = row.shape;
+    recipe->classes = row.classes;
+    recipe->outputs = row.outputs;
     return 0;
 }
 
@@ -277,12 +305,16 @@ int recipe_read_loss(struct recipe *recipe, const bson_t *source, bson_error_t *
     const char *name = document_string(source, "hyper_parameters.loss");
     if (!name && document_has(source, "hyper_parameters.loss"))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: must be a name");
+    if (name && recipe->sampling.kind == SAMPLING_GAN)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: a gan's two nets have their own");
     recipe->loss = name ? name : recipe->classes ? "cross_entropy" : "mse";
+    if (recipe->sampling.kind == SAMPLING_GAN)
+        recipe->loss = "binary_cross_entropy";
     if (loss_find(recipe->loss, &kind, &why))
         return work_kernel_error(error, &why, "hyper_parameters.loss");
     recipe->loss = loss_name(kind);
     recipe->loss_kind = kind;
-    if (!loss_takes_labels(kind, recipe->classes, recipe->classes ? recipe->outputs : 0))
+    if (!recipe->pairs && !loss_takes_labels(kind, recipe->classes, recipe->classes ? recipe->outputs : 0))
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.loss: %s does not go with labels that are %s",
                          recipe->loss, recipe->classes ? "classes" : "values");
     if (!document_has(source, "hyper_parameters.huber_delta"))
@@ -357,8 +389,9 @@ struct metrics *recipe_new_metrics(const struct recipe *recipe, int64_t columns,
 int recipe_read(struct recipe *recipe, struct hub *hub, const bson_t *task, bson_error_t *error)
 {
     return recipe_read_hyper_parameters(recipe, task, error) || read_task_options(recipe, task, error) ||
-                   recipe_read_dataset(recipe, hub, task, error) || recipe_read_loss(recipe, task, error) ||
-                   recipe_read_metrics(recipe, task, error) || recipe_read_architecture(recipe, hub, task, error)
+                   recipe_read_dataset(recipe, hub, task, error) || recipe_read_sampling(recipe, task, error) ||
+                   recipe_read_loss(recipe, task, error) || recipe_read_metrics(recipe, task, error) ||
+                   recipe_read_architecture(recipe, hub, task, error)
                ? -1
                : 0;
 }

@@ -18,7 +18,9 @@
 struct recipe {
     bson_t dataset;           /* the manifest that the query found */
     bson_t dataset_query;     /* {query: as the task has it}: it can be stored */
-    struct shape input;       /* of one row */
+    struct sampling sampling; /* hyper_parameters.recipe: supervised, with window and horizon of a forecast */
+    bool pairs;               /* the loss ranks pairs of samples */
+    struct shape input;       /* of one sample */
     int64_t outputs;          /* classes, or values a row; 0: not known before the data are loaded */
     bool classes;             /* labels are class numbers */
     struct architecture *architecture;
@@ -56,6 +58,10 @@ void recipe_destroy(struct recipe *recipe);
 int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bson_error_t *error);
 /* The newest version that source's dataset query finds; with a checkpoint, the one that it was written with. */
 int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);
+/* After the dataset: the recipe, what it makes of a row, and so input, classes and outputs. */
+int recipe_read_sampling(struct recipe *recipe, const bson_t *source, bson_error_t *error);
+/* After both: the shapes of the architecture's inputs (ARCHITECTURE_INPUTS); refuses graphs that the recipe has no use for. */
+int recipe_input_shapes(const struct recipe *recipe, struct shape *shapes, bson_error_t *error);
 /* source's architecture: short form, graph, or the name of a saved one. */
 int recipe_read_architecture(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);
 /* After the dataset: the default loss; and labels against the loss. */

@@ -8,6 +8,7 @@
 #include "runner/checkpoint.h"
 #include "runner/clock.h"
 #include "runner/document.h"
+#include "runner/gan.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
 #include "runner/weights.h"
@@ -29,9 +30,12 @@ struct training {
     bool has[RESULT_SPLITS];
     struct metrics *metrics;           /* of the split that is being measured */
     int64_t *confusion[RESULT_SPLITS]; /* as the last measurement left it; NULL: not measured, or not wanted */
+    const struct device *device;
     struct net *net;
     struct optimizer *optimizer;
     struct batch batch;
+    struct chosen *chosen[2]; /* where samples are pairs: of the training rows, and of all */
+    struct gan *gan;          /* NULL: the net has a loss of its own */
     int64_t *order;
     double started; /* as if all of it had been done here */
     struct checkpoint_position at;
@@ -67,6 +71,27 @@ static int check_keys(const struct training *training, bson_error_t *error)
     return result_check_keys(training->work->task, &scores, error);
 }
 
+/* Of the rows that were loaded. */
+static int make_samples(struct training *training, bson_error_t *error)
+{
+    const struct recipe *recipe = &training->recipe;
+    for (int split = 0; split < RESULT_SPLITS && recipe->pairs; split++)
+        if (training->has[split] &&
+            ((split == RESULT_TRAIN &&
+              chosen_add(&training->chosen[0], &training->data[split], result_split_names[split], error)) ||
+             chosen_add(&training->chosen[1], &training->data[split], result_split_names[split], error)))
+            return -1;
+    for (int split = 0; split < RESULT_SPLITS; split++) {
+        training->data[split].seed = (uint64_t)recipe->seed;
+        if (training->has[split] && data_sample(&training->data[split], &recipe->sampling,
+                                                training->chosen[split == RESULT_TRAIN ? 0 : 1], error))
+            return -1;
+        if (recipe->sampling.kind == SAMPLING_GAN && split != RESULT_TRAIN)
+            training->has[split] = false; /* there is nothing to hold what is generated against */
+    }
+    return 0;
+}
+
 static int load_data(struct training *training, bson_error_t *error)
 {
     struct worker *worker = training->work->worker;
@@ -82,8 +107,10 @@ static int load_data(struct training *training, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"train\"", name ? name : "");
     if (training->data[RESULT_TRAIN].rows > UINT32_MAX)
         return hub_error(error, HUB_ERROR_INVALID, "dataset %s: more than 2^32 rows", name ? name : "");
-    if (!training->recipe.classes)
-        training->recipe.outputs = training->data[RESULT_TRAIN].outputs;
+    if (make_samples(training, error))
+        return -1;
+    if (!training->recipe.classes && !training->recipe.pairs)
+        training->recipe.outputs = training->recipe.sampling.kind == SAMPLING_GAN ? 1 : training->data[RESULT_TRAIN].outputs;
     training->metrics = recipe_new_metrics(&training->recipe, recipe_outputs(&training->recipe), error);
     if (!training->metrics)
         return -1;
@@ -101,14 +128,18 @@ static int build(struct training *training, bool initial, bson_error_t *error)
 
     if (!device)
         return -1;
+    training->device = device;
+    const bool gan = recipe->sampling.kind == SAMPLING_GAN;
     struct net_options options = {.architecture = recipe->architecture,
-                                  .input_shapes = {recipe->input},
-                                  .outputs = recipe_outputs(recipe),
-                                  .loss = recipe->loss,
+                                  .outputs = gan ? shape_size(&recipe->input) : recipe_outputs(recipe),
+                                  .loss = gan ? NULL : recipe->loss,
+                                  .trains = gan,
                                   .huber_delta = recipe->huber_delta,
-                                  .batch_size = recipe->batch_size,
+                                  .batch_size = recipe->batch_size * (gan || recipe->pairs ? 2 : 1),
                                   .device = device,
                                   .seed = (uint64_t)recipe->seed};
+    if (recipe_input_shapes(recipe, options.input_shapes, error))
+        return -1;
     training->net = net_new(&options, &why);
     if (!training->net)
         return work_kernel_error(error, &why, "architecture");
@@ -124,18 +155,27 @@ static int build(struct training *training, bool initial, bson_error_t *error)
     if (!training->order || (recipe->keep_best && training->has[RESULT_VALIDATION] && !training->best))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
     checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best);
-    return batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->loss_kind, recipe->batch_size, error);
+    if (gan && !(training->gan = gan_new(training->net, recipe->architecture, recipe->batch_size, (uint64_t)recipe->seed,
+                                         error)))
+        return -1;
+    if (batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->loss_kind, recipe->batch_size, error))
+        return -1;
+    return gan ? 0
+               : batch_divide(&training->batch, &training->data[RESULT_TRAIN], recipe->architecture->input_count,
+                              options.input_shapes, error);
 }
 
 static void unbuild(struct training *training)
 {
     checkpoint_destroy(&training->checkpoint);
+    gan_free(training->gan);
     free(training->order);
     free(training->best);
     batch_destroy(&training->batch);
     optimizer_free(training->optimizer);
     net_free(training->net);
     memset(&training->checkpoint, 0, sizeof training->checkpoint);
+    training->gan = NULL;
     training->order = NULL;
     training->best = NULL;
     training->optimizer = NULL;
@@ -276,12 +316,14 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
 {
     struct kernel_error why = {0};
     struct net_metrics sums = {0};
-    struct net_batch rows =
-        batch_gather(&training->batch, &training->data[RESULT_TRAIN], training->order + first, first, count);
+    struct data *data = &training->data[RESULT_TRAIN];
+    data->draw = (uint64_t)training->at.step + 1;
+    struct net_batch rows = batch_gather(&training->batch, data, training->order + first, first, count);
     if (!schedule_is_constant(&training->recipe.schedule) &&
         optimizer_set_learning_rate(training->optimizer, rate_of(training, training->at.step), &why))
         return work_kernel_error(error, &why, NULL);
-    if (net_train_step(training->net, training->optimizer, &rows, &sums, &why)) {
+    if (training->gan ? gan_step(training->gan, training->optimizer, training->device, rows.inputs[0], count, &sums, &why)
+                      : net_train_step(training->net, training->optimizer, &rows, &sums, &why)) {
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
     }
@@ -493,6 +535,8 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
         checkpoint_write_and_leave(&training.checkpoint, position(&training));
 out:
     unbuild(&training);
+    chosen_free(training.chosen[0]);
+    chosen_free(training.chosen[1]);
     metrics_free(training.metrics);
     for (int split = 0; split < RESULT_SPLITS; split++)
         free(training.confusion[split]);

@@ -2,6 +2,7 @@
 #include "runner/gan.h"
 
 #include "kernels/random.h"
+#include "kernels/sampling.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -12,6 +13,7 @@ enum { BATCH = 64, STEPS = 5000, SAMPLES = 500 };
 
 static struct kernel_error why;
 static bson_error_t error;
+static const struct sampling recipe = {.kind = SAMPLING_GAN};
 
 #define GRAPH(generator, mixed, critic, outputs) \
     "{\"inputs\":[{\"name\":\"noise\",\"shape\":[2]},{\"name\":\"real\"}],\"layers\":[" generator \
@@ -40,7 +42,8 @@ static void open_bench(struct bench *bench, uint64_t seed)
     bench->architecture = architecture_parse(text, &why);
     bench->device = device_open("ref", 1, &why);
     cr_assert(bench->architecture && bench->device, "%s", why.message);
-    cr_assert_eq(gan_check(bench->architecture, &(struct shape){1, {2}}, net.input_shapes, &error), 0, "%s", error.message);
+    cr_assert_eq(sampling_inputs(&recipe, bench->architecture, &(struct shape){1, {2}}, net.input_shapes, &why), 0, "%s",
+                 why.message);
     net.architecture = bench->architecture;
     net.device = bench->device;
     bench->net = net_new(&net, &why);
@@ -149,8 +152,8 @@ Test(gan, other_graphs_are_refused_by_name)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct architecture *architecture = architecture_parse(cases[i].text, &why);
         cr_assert_not_null(architecture, "%zu: %s", i, why.message);
-        cr_expect_eq(gan_check(architecture, &(struct shape){1, {2}}, shapes, &error), -1, "%zu", i);
-        cr_expect(strstr(error.message, cases[i].says), "%zu: %s", i, error.message);
+        cr_expect_eq(sampling_inputs(&recipe, architecture, &(struct shape){1, {2}}, shapes, &why), -1, "%zu", i);
+        cr_expect(strstr(why.message, cases[i].says), "%zu: %s", i, why.message);
         architecture_free(architecture);
     }
 }

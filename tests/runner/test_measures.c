@@ -257,7 +257,7 @@ Test(measures, what_does_not_fit_fails_and_names_the_field)
     } wrong[] = {
         {"blobs", "dense:1", "'loss': 'binary_cross_entropy'", "", "hyper_parameters.loss"},
         {"line", "dense:2", "'loss': 'binary_cross_entropy'", "", "is not from 0 to 1"},
-        {"line", "dense:2", "'loss': 'bpr'", "", "hyper_parameters.loss"},
+        {"line", "dense:2", "'loss': 'bpr'", "", "hyper_parameters: loss"},
         {"line", "dense:2", "'huber_delta': 1", "", "huber_delta"},
         {"line", "dense:2", "'schedule': 'step'", "", "step_epochs"},
         {"line", "dense:2", "'gamma': 0.5", "", "gamma"},
