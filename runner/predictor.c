@@ -17,6 +17,9 @@ struct predictor {
     int64_t outputs;
     float *x;          /* (batch size, features) */
     uint32_t *indices; /* (batch size) */
+    int input_count;     /* of the net, where it has several, else 0 */
+    float *inputs[ARCHITECTURE_INPUTS]; /* (batch size, input size) */
+    int64_t input_sizes[ARCHITECTURE_INPUTS];
 };
 
 /* ---- the model ---- */
@@ -91,6 +94,20 @@ static int fit_shape(const bson_t *model, const char *name, const struct archite
     return 0;
 }
 
+/* Buffers for the columns of x that each of several inputs takes. */
+static int make_inputs(struct predictor *predictor, const struct recipe *recipe, const struct net_options *options,
+                       bson_error_t *error)
+{
+    for (int i = 0; i < recipe->architecture->input_count; i++) {
+        predictor->input_sizes[i] = shape_size(&options->input_shapes[i]);
+        predictor->inputs[i] = calloc((size_t)(options->batch_size * predictor->input_sizes[i]), sizeof(float));
+        predictor->input_count = i + 1;
+        if (!predictor->inputs[i])
+            return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)options->batch_size);
+    }
+    return 0;
+}
+
 static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *model, const struct predictor_data *data,
                     int64_t batch_size, const struct device *device, bson_error_t *error)
 {
@@ -109,14 +126,28 @@ static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *
     if (classifies(model, data, &predictor->classifies, error))
         goto out;
     recipe.classes = predictor->classifies;
+    recipe.input = data->shape;
+    if (recipe_read_sampling(&recipe, model, error))
+        goto out;
+    if (recipe.sampling.kind == SAMPLING_FORECAST || recipe.sampling.kind == SAMPLING_GAN) {
+        hub_error(error, HUB_ERROR_INVALID, "model %s: %s", name,
+                  recipe.sampling.kind == SAMPLING_GAN ? "it makes rows of noise; sample draws some"
+                                                       : "it takes windows of a series; validate and test measure it");
+        goto out;
+    }
+    recipe.classes = predictor->classifies;
     if (recipe_read_loss(&recipe, model, error) || recipe_read_architecture(&recipe, hub, model, error) ||
         fit_shape(model, name, recipe.architecture, data, &shape, error))
         goto out;
+    recipe.input = shape;
     struct net_options options = {.architecture = recipe.architecture,
-                                  .input_shapes = {shape},
                                   .loss = recipe.loss,
                                   .batch_size = batch_size,
                                   .device = device};
+    if (recipe_input_shapes(&recipe, options.input_shapes, error))
+        goto out;
+    if (recipe.architecture->input_count > 1 && make_inputs(predictor, &recipe, &options, error))
+        goto out;
     predictor->net = net_new(&options, &why);
     if (!predictor->net) {
         work_kernel_error(error, &why, "model");
@@ -158,6 +189,8 @@ void predictor_close(struct predictor *predictor)
     net_free(predictor->net);
     free(predictor->x);
     free(predictor->indices);
+    for (int i = 0; i < predictor->input_count; i++)
+        free(predictor->inputs[i]);
     free(predictor);
 }
 
@@ -191,6 +224,12 @@ int predictor_run(struct predictor *predictor, const struct data *data, int64_t 
         predictor->indices[i] = (uint32_t)(first + i);
     data_gather(data, predictor->indices, count, predictor->x, NULL, NULL);
     struct net_batch batch = {.rows = count, .inputs = {predictor->x}};
+    for (int64_t i = 0, column = 0; i < predictor->input_count; column += predictor->input_sizes[i++]) {
+        const int64_t size = predictor->input_sizes[i];
+        for (int64_t r = 0; r < count; r++)
+            memcpy(predictor->inputs[i] + r * size, predictor->x + r * data->features + column, (size_t)size * sizeof(float));
+        batch.inputs[i] = predictor->inputs[i];
+    }
     if (net_predict(predictor->net, &batch, out, &why))
         return work_kernel_error(error, &why, "predicting");
     for (int64_t i = 0; i < count * predictor->outputs; i++)
