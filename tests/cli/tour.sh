@@ -155,7 +155,8 @@ json 'it["blobs_deleted"] == 0'
 expect 0 -- delete-task later
 refuse 2 '--all' '--yes' -- delete-task --all </dev/null
 refuse 2 '--yes' -- delete-log --all </dev/null
-expect 0 'would delete' -- delete-task --all --dry-run </dev/null
+expect 0 -- delete-task --all --dry-run -o json </dev/null
+json 'it["would_delete"] > 0'
 expect 0 -- delete-task --all --yes
 expect 0 -- delete-dataset tiny
 expect 0 -- delete-architecture small
