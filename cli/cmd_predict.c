@@ -230,7 +230,7 @@ static int finish_save(struct cli *cli, struct predict_summary *summary)
     int code = CLI_DONE;
     int saved = dataset_writer_finish(summary->writer, &dataset, &error);
     const char *name = output_text(&dataset, "name");
-    const char *verb = saved > 0 ? "saved" : "nothing new:";
+    const char *verb = saved == 0 ? "nothing new:" : saved == DATASET_LABELLED ? "no new data; tags and description of" : "saved";
     long long version = (long long)output_integer(&dataset, "version", 1);
     if (saved < 0) {
         code = cli_fail(&error);

@@ -84,7 +84,7 @@ static void draw_progress(const char *what, int64_t done, int64_t total, void *d
     bar_draw(data, what, total > 0 ? (double)done / (double)total : 0);
 }
 
-static int say_saved(struct cli *cli, const bson_t *dataset, bool saved)
+static int say_saved(struct cli *cli, const bson_t *dataset, int saved)
 {
     bson_iter_t splits, inner;
     bson_string_t *rows = bson_string_new(NULL);
@@ -97,13 +97,16 @@ static int say_saved(struct cli *cli, const bson_t *dataset, bool saved)
         }
     }
     int code = output_object(cli, dataset, "%s dataset %s version %lld (%s)",
-                             saved ? "saved" : "nothing new:", output_text(dataset, "name"),
+                             saved == 0                  ? "nothing new:"
+                             : saved == DATASET_LABELLED ? "no new data; tags and description of"
+                                                         : "saved",
+                             output_text(dataset, "name"),
                              (long long)output_integer(dataset, "version", 1), rows->str);
     bson_string_free(rows, true);
     return code;
 }
 
-/* 1 saved, 0 nothing new, -1. */
+/* As dataset_writer_finish. */
 static int save(struct cli *cli, int64_t validation, double share, const bson_t *fields, bson_t *dataset,
                 bson_error_t *error)
 {
@@ -153,7 +156,7 @@ static int run(struct cli *cli)
     if (code == CLI_DONE) {
         bson_destroy(&dataset);
         int saved = save(cli, validation, share, &fields, &dataset, &error);
-        code = saved < 0 ? cli_fail(&error) : say_saved(cli, &dataset, saved > 0);
+        code = saved < 0 ? cli_fail(&error) : say_saved(cli, &dataset, saved);
     }
     bson_destroy(&fields);
     bson_destroy(&dataset);
@@ -172,7 +175,7 @@ const struct cli_command cmd_save_dataset = {
         "t10k-labels-idx1-ubyte, or the same with .gz. Files that are damaged are refused before anything is saved.\n"
         "--safetensors: x is U8 (read as value / 255) or F32, y integers (classes) or F32 (values), or there is none.\n"
         "Without validation rows of its own, --validation keeps some of the training rows apart.\n"
-        "Saving the same data again changes nothing. A missing SQLite hub is made.",
+        "Saving the same data again adds what tags it has not. A missing SQLite hub is made.",
     .examples = "  tl_hub save-dataset fashion --idx /usr/share/datasets/fashion-mnist --validation 5000\n"
                 "  tl_hub save-dataset prices --safetensors prices.safetensors --validation 0.1\n"
                 "  tl_hub save-dataset digits --idx mnist --validation 0.1 --tag small --set source=nist",

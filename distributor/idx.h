@@ -18,8 +18,8 @@ struct idx_options {
 };
 
 /* Bad files are refused before anything is saved: HUB_ERROR_INVALID with file, offset and reason (a truncated body,
- * counts of images and labels that differ, a label file where images should be). 1 saved, 0 the newest version is the
- * same already (*dataset is it), -1. Memory: one part. */
+ * counts of images and labels that differ, a label file where images should be). As dataset_writer_finish: 1 saved, 0 or
+ * DATASET_LABELLED the newest version has the same data (*dataset is it), -1. Memory: one part. */
 int idx_save_dataset(struct hub *hub, const struct idx_options *options, bson_t *dataset, bson_error_t *error);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/dataset.h"
 
+#include "hub/dataset_label.h"
 #include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
@@ -459,6 +460,10 @@ int dataset_writer_finish(struct dataset_writer *writer, bson_t *dataset, bson_e
     }
     if (result >= 0) {
         gc_session_done(writer->hub, writer->session, NULL); /* stale anyway once its beat stands still */
+    }
+    if (result == 0) {
+        int labelled = dataset_label(writer->hub, writer->fields, dataset, error);
+        result = labelled > 0 ? DATASET_LABELLED : labelled;
     }
     return result;
 }

@@ -29,8 +29,9 @@ int dataset_writer_manifest(struct dataset_writer *writer, bson_t *manifest, bso
 /* One part, streamed: begin, write …, end. rows of this part; split "train", "validation", "test" or any name. */
 int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_t rows, const void *safetensors,
                         size_t length, bson_error_t *error);
-/* Writes the manifest as the next version of the name; when the newest version has the same digest nothing is
- * written and *dataset is that one: 0. Else 1. */
+/* Writes the manifest as the next version of the name: 1. When the newest version has the same digest *dataset is that one:
+ * DATASET_LABELLED where it was given tags that it did not have, or another description; else nothing is written: 0. */
+#define DATASET_LABELLED 2
 int dataset_writer_finish(struct dataset_writer *writer, bson_t *dataset, bson_error_t *error);
 /* Frees; without a finish, what was uploaded goes at the next gc. */
 void dataset_writer_close(struct dataset_writer *writer);
