@@ -321,6 +321,7 @@ static int run_all(struct fsck *fsck, bson_error_t *error)
     } before[] = {{"", fsck_engine, true, true}, {"", fsck_indexes, true, false}, {"meta", fsck_meta, true, false},
                   {"uploads", fsck_watch, false, false}},
       after[] = {{"tasks", fsck_numbers, false, false},
+                 {"tasks", fsck_unnameable_tasks, false, false},
                  {BLOB_FILES, fsck_blobs, false, false},
                  {BLOB_CHUNKS, fsck_chunks, true, false},
                  {"uploads", fsck_uploads, false, false},

@@ -80,6 +80,8 @@ int fsck_check_blob(struct fsck *fsck, const bson_oid_t *id, int64_t length, con
 fsck_check fsck_check_task, fsck_check_model, fsck_check_dataset, fsck_check_architecture, fsck_check_log,
     fsck_check_sweep, fsck_check_project, fsck_check_runner;
 
+/* fsck_task.c */
+int fsck_unnameable_tasks(struct fsck *fsck, bson_error_t *error);
 /* fsck_blob.c, fsck_hub.c */
 int fsck_blobs(struct fsck *fsck, bson_error_t *error);
 int fsck_chunks(struct fsck *fsck, bson_error_t *error);

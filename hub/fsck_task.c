@@ -299,3 +299,25 @@ int fsck_check_task(struct fsck *fsck, const bson_t *task, struct fsck_list *fou
     }
     return check_architecture(fsck, task, found, error);
 }
+
+/* The walk, which goes by _id, does not come by them. */
+int fsck_unnameable_tasks(struct fsck *fsck, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER;
+    const bson_t *task;
+    int next = -1;
+    if (fsck->options->project != NULL) {
+        BSON_APPEND_UTF8(&filter, "project", fsck->options->project);
+    }
+    BSON_APPEND_UTF8(&filter, "state", "running");
+    struct store_cursor *cursor = store_find(hub_store(fsck->hub), TASKS, &filter, NULL, error);
+    bson_destroy(&filter);
+    while (cursor != NULL && (next = store_cursor_next(cursor, &task, error)) > 0) {
+        if (!task_is_nameable(task)) {
+            fsck_report(fsck, FSCK_ERROR, "id-unusable", TASKS, task, "delete it with the program that wrote it",
+                        "no filter can name its _id: it is running, and is never taken back");
+        }
+    }
+    store_cursor_close(cursor);
+    return next < 0 ? -1 : 1;
+}

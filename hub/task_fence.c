@@ -36,6 +36,12 @@ static bool can_be_named(const bson_iter_t *value)
     return can;
 }
 
+bool task_is_nameable(const bson_t *task)
+{
+    bson_iter_t iter;
+    return bson_iter_init_find(&iter, task, "_id") && can_be_named(&iter);
+}
+
 bool task_document_id(const bson_t *task, char out[128])
 {
     bson_iter_t iter;

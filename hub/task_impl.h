@@ -16,6 +16,8 @@
 /* _id as text: a string as it is, an ObjectId (foreign clients) as its 24 digits. false for any other type or a longer string. */
 bool task_id_text(const bson_iter_t *id, char out[128]);
 bool task_document_id(const bson_t *task, char out[128]);
+/* Whether a filter can name the task's _id: one of a type that the language does not have cannot be written to. */
+bool task_is_nameable(const bson_t *task);
 /* {key: text}; for 24 hex digits {key: {$in: [text, ObjectId(text)]}}. */
 void task_append_id(bson_t *filter, const char *key, const char *text);
 /* {key: {$eq: value}}, or {key: {$exists: false}} where value is NULL: a missing value is a value like any other. One that

@@ -50,8 +50,12 @@ static char *key_of(const bson_t *task)
     bson_t value;
     sighting_values(task, "project", "_id", &value);
     char *key = bson_as_canonical_extended_json(&value, NULL);
+    if (key == NULL) { /* what is not UTF-8 has no JSON; each of them is watched by itself */
+        key = bson_malloc(65);
+        hub_sha256(bson_get_data(&value), value.len, key);
+    }
     bson_destroy(&value);
-    return key != NULL ? key : bson_strdup("?");
+    return key;
 }
 
 static int by_key(const void *a, const void *b)

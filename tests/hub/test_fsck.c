@@ -2,6 +2,8 @@
 /* Every kind of damage, done to a hub behind its back, is found and named. */
 #include "whole_hub.h"
 
+#include "hub/store_impl.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -427,4 +429,25 @@ Test(fsck, a_file_with_overwritten_pages)
     hub_close(hub);
     bson_free(uri);
     free(path);
+}
+
+/* Below the store's front, which would refuse it, as a client of another language does. */
+HUB_TEST(fsck, a_task_that_no_filter_can_name)
+{
+    const struct store_engine *engine = strncmp(uri, "sqlite:", 7) == 0 ? &store_engine_sqlite : &store_engine_mongo;
+    void *below = engine->open(uri, false, 0, error);
+    bson_t task = BSON_INITIALIZER, claim;
+    cr_assert_not_null(below, "%s", error->message);
+    BSON_APPEND_TIMESTAMP(&task, "_id", 7, 1);
+    BSON_APPEND_UTF8(&task, "project", "default");
+    BSON_APPEND_UTF8(&task, "state", "running");
+    BSON_APPEND_INT32(&task, "seq", 1);
+    BSON_APPEND_DOCUMENT_BEGIN(&task, "claim", &claim);
+    BSON_APPEND_UTF8(&claim, "id", "elsewhere");
+    BSON_APPEND_INT32(&claim, "beat", 1);
+    bson_append_document_end(&task, &claim);
+    cr_assert_geq(engine->insert(below, "tasks", &task, error), 0, "%s", error->message);
+    engine->close(below);
+    EXPECT_FOUND(hub, "error id-unusable tasks/");
+    bson_destroy(&task);
 }
