@@ -31,23 +31,39 @@ void proxy_start(struct proxy *proxy, const char *uri)
     cr_assert(asprintf(&proxy->uri, "mongodb://127.0.0.1:%d%s", port, start + length) > 0);
 }
 
+/* One line there, one line back. */
+static void ask(struct proxy *proxy, const char *line, size_t length, char answer[64])
+{
+    size_t got = 0;
+    answer[0] = '\0';
+    cr_assert(write(proxy->control, line, length) == (ssize_t)length);
+    while (got < 63 && !strchr(answer, '\n')) {
+        ssize_t more = read(proxy->control, answer + got, 63 - got);
+        cr_assert(more > 0, "the proxy does not answer");
+        got += (size_t)more;
+        answer[got] = '\0';
+    }
+}
+
 void proxy_tell(struct proxy *proxy, const char *command, ...)
 {
-    char line[256], answer[64] = "";
-    size_t got = 0;
+    char line[256], answer[64];
     va_list arguments;
     va_start(arguments, command);
     int length = vsnprintf(line, sizeof line - 1, command, arguments);
     va_end(arguments);
     line[length++] = '\n';
-    cr_assert(write(proxy->control, line, (size_t)length) == length);
-    while (got < sizeof answer - 1 && !strchr(answer, '\n')) {
-        ssize_t more = read(proxy->control, answer + got, sizeof answer - 1 - got);
-        cr_assert(more > 0, "the proxy does not answer");
-        got += (size_t)more;
-        answer[got] = '\0';
-    }
+    ask(proxy, line, (size_t)length, answer);
     cr_assert_str_eq(answer, "ok\n");
+}
+
+int proxy_dropped(struct proxy *proxy)
+{
+    char answer[64];
+    int dropped = 0;
+    ask(proxy, "count\n", 6, answer);
+    cr_assert_eq(sscanf(answer, "%*d %d", &dropped), 1, "%s", answer);
+    return dropped;
 }
 
 void proxy_stop(struct proxy *proxy)

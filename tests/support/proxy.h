@@ -16,6 +16,8 @@ struct proxy {
 void proxy_start(struct proxy *proxy, const char *uri);
 /* One command of proxy.py, printf-like: done when this returns. */
 void proxy_tell(struct proxy *proxy, const char *command, ...) __attribute__((format(printf, 2, 3)));
+/* How many requests or replies were lost or cut so far. */
+int proxy_dropped(struct proxy *proxy);
 void proxy_stop(struct proxy *proxy);
 
 #endif

@@ -14,6 +14,11 @@ def through(ground):
     return proxy, proxy.uri(ground.uri)
 
 
+def dropped_by(proxy):
+    """How many requests or replies it has lost or cut so far."""
+    return int(proxy.tell("count").split()[1])
+
+
 def storm(ground, seconds):
     """Workers behind a proxy that loses requests and replies, delays, resets, closes and swallows at random."""
     proxy, uri = through(ground)
@@ -45,7 +50,9 @@ def storm(ground, seconds):
                 time.sleep(choose.uniform(0.05, 0.5))
                 proxy.tell("reset")
             proxy.tell("forward")
-        lost = proxy.tell("count").split()[1]
+        lost = dropped_by(proxy)
+        if lost == 0:
+            raise Failed("the storm has met nothing")
         for worker in workers:
             if ground.wait(worker, seconds + 60) not in (0, 3, 6):
                 raise Failed(f"a worker ended with {worker.returncode}: {ground.last_words()}")
@@ -66,13 +73,16 @@ def lost_on_the_wire(ground, runs):
             for kind in ("lose", "cut"):
                 for what in ("findAndModify", "update", "insert", "uploads", "models"):
                     ground.run("submit", prefix=f"{kind}-{what}-{i}")
+                    before = dropped_by(proxy)
                     proxy.tell(f"{kind} {what} {1 + i % 3}")
                     worker = ground.client("work", uri=uri, tasks=1, lease=30000, checkpoints=1)
                     if ground.wait(worker) != 0:
                         raise Failed(f"{kind} {what}: it ended with {worker.returncode}: {ground.last_words()}")
                     proxy.tell("forward")
+                    if dropped_by(proxy) == before:
+                        raise Failed(f"{kind} {what}: it has met nothing")
                     count += 1
-        dropped = int(proxy.tell("count").split()[1])
+        dropped = dropped_by(proxy)
     finally:
         proxy.close()
     ground.settle(LEASE)

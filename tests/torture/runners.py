@@ -56,6 +56,9 @@ def all_end(ground, seconds=90):
     ground.all_done()
 
 
+LEAST = 0.5  # of the points a worker that trains must come by; some are of one engine, or of checkpoints
+
+
 def worker_killed(ground, points):
     """One worker dies at a point: its supervisor starts another, and the sweep ends with every task done."""
     count = 0
@@ -67,6 +70,8 @@ def worker_killed(ground, points):
         if status not in (0, 1):
             raise Failed(f"{point}: the runner ended with {status}: {ground.last_words()}")
         count += (ground.folder / f"once-{point}").exists()
+    if count < LEAST * len(points):
+        raise Failed(f"only {count} of {len(points)} points were passed: nothing was shown of the others")
     all_end(ground)
     return count, f"{count} of {len(points)} points were passed"
 
