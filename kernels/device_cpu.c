@@ -7,6 +7,7 @@
  * Intel CPUs for "Prescott" and runs six times slower there. Elsewhere (no AVX2, other architectures) oneDNN's sgemm is
  * reference code, so OpenBLAS. TL_HUB_GEMM=dnnl|openblas overrides. doctor shows the rates of both as evidence. */
 #include "kernels/device_cpu.h"
+#include "kernels/layer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,7 +172,8 @@ const struct cpu_kernels *cpu_kernels_of(const struct device *device)
 static const struct layer_code *layer_code(const struct device *device, const struct layer *layer)
 {
     (void)device;
-    return cpu_conv_code(layer);
+    const struct layer_code *code = cpu_conv_code(layer);
+    return code != NULL ? code : cpu_recurrent_code(layer);
 }
 
 static int gemm(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,

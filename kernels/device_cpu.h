@@ -6,6 +6,7 @@
 
 #include "kernels/device.h"
 #include "kernels/device_cpu_conv.h"
+#include "kernels/device_cpu_recurrent.h"
 
 /* Own code for one instruction set: device_cpu_vector.h, compiled once for each. */
 struct cpu_kernels {
@@ -41,6 +42,7 @@ struct cpu_kernels {
     double (*squared_norm)(size_t count, const float *values);
     void (*clip)(float scale, float limit, size_t count, float *values);
     const struct cpu_conv_kernels *conv;
+    struct cpu_recurrent_kernels recurrent;
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;

@@ -576,6 +576,7 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
 #include "kernels/device_cpu_vector_optimizer.h"
 
 #include "kernels/device_cpu_vector_conv.h"
+#include "kernels/device_cpu_vector_recurrent.h"
 
 #define TABLE_NAME_OF(name) cpu_kernels_##name
 #define TABLE_NAME(name) TABLE_NAME_OF(name)
@@ -599,6 +600,8 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .binary_cross_entropy = binary_cross_entropy,
     .sgd = sgd,
     .adam = adam,
+    .recurrent = {.forward = recurrent_forward, .gates = recurrent_gates, .weights = recurrent_weights,
+                  .inputs = recurrent_inputs, .pack = recurrent_pack, .transpose = recurrent_transpose},
     .rmsprop = rmsprop,
     .squared_norm = squared_norm,
     .clip = clip,

@@ -45,8 +45,8 @@ const struct recurrent_cell recurrent_gru = {.gates = GATES, .kept = KEPT, .forw
                                            .backward = cell_backward};
 
 const struct layer_type layer_gru = {
-    .name = "gru", .attributes = recurrent_attributes, .minimum_inputs = 1, .maximum_inputs = 1,
-    .measure = recurrent_measure,
+    .name = "gru", .about = "gated recurrent units over (time, features)", .attributes = recurrent_attributes,
+    .minimum_inputs = 1, .maximum_inputs = 1, .measure = recurrent_measure,
     .code = {.build = recurrent_build, .destroy = recurrent_destroy, .forward = recurrent_forward,
              .backward = recurrent_backward},
 };

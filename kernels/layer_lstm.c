@@ -57,8 +57,8 @@ const struct recurrent_cell recurrent_lstm = {.gates = GATES, .kept = KEPT, .for
                                            .backward = cell_backward};
 
 const struct layer_type layer_lstm = {
-    .name = "lstm", .attributes = recurrent_attributes, .minimum_inputs = 1, .maximum_inputs = 1,
-    .measure = recurrent_measure,
+    .name = "lstm", .about = "long short-term memory over (time, features)", .attributes = recurrent_attributes,
+    .minimum_inputs = 1, .maximum_inputs = 1, .measure = recurrent_measure,
     .code = {.build = recurrent_build, .destroy = recurrent_destroy, .forward = recurrent_forward,
              .backward = recurrent_backward},
 };

@@ -12,11 +12,16 @@ static const char *const outputs[] = {"last", "all", NULL};
 static const char *const initialisers[] = {"lecun_uniform", "orthogonal", NULL};
 
 const struct layer_attribute recurrent_attributes[] = {
-    {.name = "units", .kind = LAYER_INTEGER, .required = true, .minimum = 1, .maximum = 65536},
-    {.name = "layers", .kind = LAYER_INTEGER, .minimum = 1, .maximum = RECURRENT_MOST_LAYERS, .standard = 1},
-    {.name = "outputs", .kind = LAYER_CHOICE, .choices = outputs},
-    {.name = "dropout", .kind = LAYER_NUMBER, .minimum = 0.0, .maximum = 1.0, .maximum_excluded = true},
-    {.name = "initialiser", .kind = LAYER_CHOICE, .choices = initialisers},
+    [RECURRENT_UNITS] = {.name = "units", .kind = LAYER_INTEGER, .required = true, .minimum = 1, .maximum = 65536,
+                         .about = "values of a hidden state"},
+    [RECURRENT_LAYERS] = {.name = "layers", .kind = LAYER_INTEGER, .minimum = 1, .maximum = RECURRENT_MOST_LAYERS,
+                          .standard = 1, .about = "one above the other"},
+    [RECURRENT_OUTPUTS] = {.name = "outputs", .kind = LAYER_CHOICE, .choices = outputs,
+                           .about = "the hidden state of the last step, or those of all"},
+    [RECURRENT_DROPOUT] = {.name = "dropout", .kind = LAYER_NUMBER, .minimum = 0.0, .maximum = 1.0,
+                           .maximum_excluded = true, .about = "rate, after each layer but the last"},
+    [RECURRENT_INITIALISER] = {.name = "initialiser", .kind = LAYER_CHOICE, .choices = initialisers,
+                               .about = "how the weights start"},
     {0},
 };
 

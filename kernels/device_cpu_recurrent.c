@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lstm and gru on the cpu: the order of the steps, and memory. Rows are independent of each other but for the gradients of
+ * the weights, whose blocks are; so threads share rows, then blocks, and a row's sums are the same however many they are. */
+#include "kernels/device_cpu.h"
+#include "kernels/layer_recurrent_sequence.h"
+
+#include <stdlib.h>
+
+struct state {
+    enum cpu_cell cell;
+    int64_t blocks;
+    float *packed;        /* the weights of one layer: first as forward reads them, then as backward does */
+    float *bias;          /* (blocks, 4, LANES) */
+    float *dh, *dx;       /* (batch size, width) of hidden states and of the inputs */
+    float *carried;       /* (blocks, batch size, LANES) */
+};
+
+enum { KEPT_LSTM = 6, KEPT_GRU = 4 }; /* as the layer types' own code: gates and memory */
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static float *allocate(struct layer *layer, int64_t floats)
+{
+    size_t bytes = ((size_t)floats * sizeof(float) + 63) / 64 * 64;
+    layer->state_bytes += bytes;
+    return aligned_alloc(64, bytes);
+}
+
+static void destroy(struct layer *layer)
+{
+    struct state *state = layer->state;
+    if (state != NULL) {
+        free(state->packed);
+        free(state->bias);
+        free(state->dh);
+        free(state->dx);
+        free(state->carried);
+        free(state);
+        layer->state = NULL;
+    }
+}
+
+static int build(struct layer *layer, const struct layer_build *build, struct kernel_error *error)
+{
+    const int64_t lanes = cpu_kernels_of(build->device)->lanes;
+    const int64_t units = recurrent_units(layer->description), features = layer->input_shapes[0].dims[1];
+    const int64_t inputs = recurrent_layers(layer->description) > 1 ? most(units, features) : features;
+    struct state *state = calloc(1, sizeof *state);
+    if (state == NULL) {
+        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "out of memory");
+    }
+    layer->state = state;
+    layer->state_bytes = sizeof *state;
+    state->cell = strcmp(layer->description->type->name, "gru") == 0 ? CPU_GRU : CPU_LSTM;
+    state->blocks = (units + lanes - 1) / lanes;
+    const int64_t gates = CPU_CELL_GATES(state->cell), sums = state->blocks * lanes * gates;
+    const int64_t rows = build->training ? build->batch_size : 0;
+    state->packed = allocate(layer, sums * (build->training ? tensor_stride(inputs) + tensor_stride(units)
+                                                            : inputs + units));
+    state->bias = allocate(layer, state->blocks * CPU_CELL_SUMS * lanes);
+    state->dh = allocate(layer, rows * tensor_stride(units));
+    state->dx = allocate(layer, rows * tensor_stride(inputs));
+    state->carried = allocate(layer, rows * state->blocks * lanes);
+    if (state->packed == NULL || state->bias == NULL || state->dh == NULL || state->dx == NULL ||
+        state->carried == NULL) {
+        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "out of memory");
+    }
+    return 0;
+}
+
+/* One layer of the stack in one pass. */
+struct stack {
+    const struct cpu_recurrent_kernels *kernels;
+    struct state *state;
+    struct tensor *parameters, *gradients;
+    int64_t time, lanes;
+    int64_t x_time;        /* from a step's x to the next one's */
+    struct cpu_recurrent_step first; /* of step 0: others are further in the same blocks */
+};
+
+static struct stack open_layer(const struct layer *layer, const struct layer_pass *pass,
+                               const struct recurrent_workspace *parts, int l)
+{
+    struct state *state = layer->state;
+    const struct cpu_kernels *kernels = cpu_kernels_of(pass->device);
+    const int64_t units = recurrent_units(layer->description), features = layer->input_shapes[0].dims[1];
+    const int64_t time = layer->input_shapes[0].dims[0], columns = tensor_stride(units);
+    const struct tensor *x = layer->inputs[0];
+    return (struct stack){
+        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes,
+        .parameters = (struct tensor *)layer->parameters + l * RECURRENT_PARAMETERS,
+        .gradients = (struct tensor *)layer->gradients + l * RECURRENT_PARAMETERS,
+        .x_time = l > 0 ? pass->rows * columns : features,
+        .first = {.cell = state->cell, .rows = pass->rows, .units = units, .blocks = state->blocks,
+                  .inputs = l > 0 ? units : features, .x = l > 0 ? recurrent_seen(parts, pass, l) : x->data,
+                  .x_row = l > 0 ? columns : x->stride, .h = parts->h[l], .h_row = columns, .gates = parts->kept[l],
+                  .memory = parts->kept[l] + time * pass->rows * state->blocks * kernels->lanes * CPU_CELL_SUMS}};
+}
+
+static struct cpu_recurrent_step step_at(const struct stack *stack, int64_t t)
+{
+    struct cpu_recurrent_step step = stack->first;
+    const int64_t values = step.rows * step.blocks * stack->lanes;
+    step.x += t * stack->x_time;
+    step.h += t * step.rows * step.h_row;
+    step.gates += t * values * CPU_CELL_SUMS;
+    step.memory += t * values * 2;
+    step.h_before = t > 0 ? step.h - step.rows * step.h_row : NULL;
+    step.memory_before = t > 0 ? step.memory - values * 2 : NULL;
+    return step;
+}
+
+static void forward_layer(const struct stack *stack)
+{
+    const struct cpu_recurrent_step *first = &stack->first;
+    const struct tensor *w = stack->parameters;
+    const struct cpu_recurrent_weights weights = {.weights = stack->state->packed, .bias = stack->state->bias};
+    stack->kernels->pack(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], &w[RECURRENT_WEIGHT_HH],
+                         w[RECURRENT_BIAS_IH].data, w[RECURRENT_BIAS_HH].data, stack->state->packed,
+                         stack->state->bias);
+    for (int64_t t = 0; t < stack->time; t++) {
+        struct cpu_recurrent_step step = step_at(stack, t);
+        stack->kernels->forward(&step, &weights, 0, first->rows);
+    }
+}
+
+static int kept_of(const struct layer *layer)
+{
+    return ((const struct state *)layer->state)->cell == CPU_LSTM ? KEPT_LSTM : KEPT_GRU;
+}
+
+static int forward(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error)
+{
+    struct recurrent_workspace parts;
+    recurrent_divide(layer->description, kept_of(layer), layer->input_shapes[0].dims[0], pass->rows, layer->workspace,
+                     &parts);
+    for (int l = 0; l < recurrent_layers(layer->description); l++) {
+        struct stack stack = open_layer(layer, pass, &parts, l);
+        forward_layer(&stack);
+        if (recurrent_drop(layer, pass, l, parts.h[l], parts.dropped[l], error) < 0) {
+            return -1;
+        }
+    }
+    recurrent_put_output(layer, pass, &parts);
+    return 0;
+}
+
+/* Where the gradient of a layer's hidden states comes from, and where that of its inputs goes. */
+struct route {
+    const float *dy;      /* of step 0 */
+    int64_t dy_time, dy_row;
+    bool last_only;       /* dy is of the last step */
+    float *dx;            /* of step 0; NULL: not wanted */
+    int64_t dx_time, dx_row;
+};
+
+static struct route open_route(const struct layer *layer, const struct layer_pass *pass,
+                               const struct recurrent_workspace *parts, int l)
+{
+    const int64_t units = recurrent_units(layer->description), columns = tensor_stride(units);
+    const struct tensor *dx = layer->input_gradients[0];
+    struct route route = {.dy = parts->gradient, .dy_time = pass->rows * columns, .dy_row = columns,
+                          .dx = parts->gradient, .dx_time = pass->rows * columns, .dx_row = columns};
+    if (l == recurrent_layers(layer->description) - 1) {
+        route.dy = layer->output_gradient.data;
+        route.dy_row = layer->output_gradient.stride;
+        route.dy_time = units;
+        route.last_only = !recurrent_gives_all(layer->description);
+    }
+    if (l == 0) {
+        route.dx = dx != NULL ? dx->data : NULL;
+        route.dx_row = dx != NULL ? dx->stride : 0;
+        route.dx_time = layer->input_shapes[0].dims[1];
+    }
+    return route;
+}
+
+static void backward_weights(const struct stack *stack, const struct cpu_recurrent_step *step, bool adds)
+{
+    struct tensor *dw = stack->gradients;
+    if (step->h_before == NULL && !adds) { /* one step only: nothing goes through the recurrent weights */
+        struct tensor *hh = &dw[RECURRENT_WEIGHT_HH];
+        memset(hh->data, 0, (size_t)(hh->rows * hh->stride) * sizeof(float));
+    }
+    stack->kernels->weights(step, false, step->x, step->x_row, step->inputs, adds, &dw[RECURRENT_WEIGHT_IH],
+                            dw[RECURRENT_BIAS_IH].data, 0, step->blocks);
+    stack->kernels->weights(step, true, step->h_before, step->h_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
+                            dw[RECURRENT_BIAS_HH].data, 0, step->blocks);
+}
+
+static void backward_layer(const struct stack *stack, const struct route *route)
+{
+    struct state *state = stack->state;
+    const struct cpu_recurrent_step *first = &stack->first;
+    const int64_t rows = first->rows, width = tensor_stride(first->units), x_width = tensor_stride(first->inputs);
+    float *w_hh = state->packed, *w_ih = w_hh + width * first->blocks * stack->lanes * CPU_CELL_GATES(first->cell);
+    struct cpu_recurrent_gradient gradient = {.dh = state->dh, .dh_row = width, .carried = state->carried,
+                                              .dy_row = route->dy_row};
+    stack->kernels->transpose(first->cell, first->units, &stack->parameters[RECURRENT_WEIGHT_HH], width, w_hh);
+    if (route->dx != NULL) {
+        stack->kernels->transpose(first->cell, first->units, &stack->parameters[RECURRENT_WEIGHT_IH], x_width, w_ih);
+    }
+    memset(state->dh, 0, (size_t)(rows * width) * sizeof(float));
+    memset(state->carried, 0, (size_t)(rows * first->blocks * stack->lanes) * sizeof(float));
+    for (int64_t t = stack->time - 1; t >= 0; t--) {
+        struct cpu_recurrent_step step = step_at(stack, t);
+        gradient.dy = !route->last_only ? route->dy + t * route->dy_time
+                      : t == stack->time - 1 ? route->dy
+                                             : NULL;
+        stack->kernels->gates(&step, &gradient, 0, rows);
+        backward_weights(stack, &step, t < stack->time - 1);
+        if (t > 0) {
+            stack->kernels->inputs(&step, true, w_hh, width, state->dh, 0, rows);
+        }
+        if (route->dx != NULL) {
+            stack->kernels->inputs(&step, false, w_ih, x_width, state->dx, 0, rows);
+            for (int64_t row = 0; row < rows; row++) {
+                memcpy(route->dx + t * route->dx_time + row * route->dx_row, state->dx + row * x_width,
+                       (size_t)step.inputs * sizeof(float));
+            }
+        }
+    }
+}
+
+static int backward(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error)
+{
+    struct recurrent_workspace parts;
+    recurrent_divide(layer->description, kept_of(layer), layer->input_shapes[0].dims[0], pass->rows, layer->workspace,
+                     &parts);
+    for (int l = recurrent_layers(layer->description) - 1; l >= 0; l--) {
+        struct stack stack = open_layer(layer, pass, &parts, l);
+        struct route route = open_route(layer, pass, &parts, l);
+        backward_layer(&stack, &route);
+        if (l > 0 && recurrent_drop(layer, pass, l - 1, parts.gradient, parts.gradient, error) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+const struct layer_code *cpu_recurrent_code(const struct layer *layer)
+{
+    static const struct layer_code code = {.build = build, .destroy = destroy, .forward = forward,
+                                           .backward = backward};
+    const char *type = layer->description->type->name;
+    return strcmp(type, "lstm") == 0 || strcmp(type, "gru") == 0 ? &code : NULL;
+}
