@@ -32,6 +32,7 @@ static const struct cli_option queue_options[] = {
     {"queue", 0, CLI_TEXT, "QUEUE", "for runners of this queue"},
     {"resource-class", 0, CLI_TEXT, "CLASS", "for runners of this class"},
     {"requires", 0, CLI_TEXTS, "LABELS", "only for runners with these labels: gpu,bigmem"},
+    {"memory", 0, CLI_TEXT, "SIZE", "what it needs, such as 6G (default: estimated from net, batch and data)"},
     {"result-key", 0, CLI_TEXTS, "KEY", "what to keep of the results; may be given again"},
     {"max-crashes", 0, CLI_COUNT, "N", "dead after so many crashes (default 3)"},
     {"checkpoint-every", 0, CLI_COUNT, "N", "train: a checkpoint after every so many epochs"},
@@ -168,6 +169,17 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
     }
     if (code != CLI_DONE) {
         return code;
+    }
+    const char *memory = cli_text(cli, "memory");
+    int64_t bytes;
+    if (memory != NULL) {
+        bson_t needs;
+        if (!text_parse_bytes(memory, &bytes)) {
+            return cli_usage(cli, "--memory %s: it is no size such as 6G or 800M", memory);
+        }
+        BSON_APPEND_DOCUMENT_BEGIN(fields, "needs", &needs);
+        BSON_APPEND_INT64(&needs, "memory", bytes);
+        bson_append_document_end(fields, &needs);
     }
     int64_t priority = cli_integer(cli, "priority", 0), crashes = cli_integer(cli, "max-crashes", 3);
     if (priority < INT32_MIN || priority > INT32_MAX || crashes > INT32_MAX) {

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/commands.h"
 #include "cli/select_task.h"
+#include "cli/snapshot.h"
 #include "hub/task.h"
+
+#include <string.h>
+
+#define LOOKED_AT 1000 /* ready tasks, for classes that nobody takes */
 
 static const struct output_column columns[] = {
     {"#", "seq", OUTPUT_AUTO},
@@ -25,15 +30,66 @@ const struct select_kind select_tasks = {
     .columns = columns,
 };
 
+/* Says of each class of which ready tasks were found, and that no living runner takes, that it is so. Only classes with needs
+ * are asked about: a runner for every other one is only a matter of starting it. */
+static void say_unserved(struct cli *cli, const bson_t *filter)
+{
+    bson_t ready = BSON_INITIALIZER, projection = BSON_INITIALIZER, runners = BSON_INITIALIZER, said = BSON_INITIALIZER;
+    struct store_find_options options = {.projection = &projection, .limit = LOOKED_AT};
+    const bson_t *task;
+    bson_error_t error;
+    bool asked = false;
+
+    bson_t both, one;
+    BSON_APPEND_ARRAY_BEGIN(&ready, "$and", &both);
+    BSON_APPEND_DOCUMENT_BEGIN(&both, "0", &one);
+    BSON_APPEND_UTF8(&one, "state", "ready");
+    bson_append_document_end(&both, &one);
+    BSON_APPEND_DOCUMENT(&both, "1", filter);
+    bson_append_array_end(&ready, &both);
+    BSON_APPEND_INT32(&projection, "queue", 1);
+    BSON_APPEND_INT32(&projection, "resource_class", 1);
+    struct store_cursor *cursor = task_find(cli->hub, &ready, &options, &error);
+    while (cursor != NULL && store_cursor_next(cursor, &task, &error) > 0) {
+        const char *queue = output_text(task, "queue"), *class = output_text(task, "resource_class");
+        if (queue == NULL || class == NULL || strchr(class, '+') == NULL || bson_has_field(&said, class)) {
+            continue;
+        }
+        if (!asked && snapshot_take_runners(cli->hub, &runners, &error) < 0) {
+            break;
+        }
+        asked = true;
+        if (!snapshot_is_served(&runners, queue, class)) {
+            bson_append_bool(&said, class, -1, true);
+            cli_note("ready tasks that need %s: no living runner takes them (see: tl_hub status)", class);
+        }
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&said);
+    bson_destroy(&runners);
+    bson_destroy(&projection);
+    bson_destroy(&ready);
+}
+
 static int run_find(struct cli *cli)
 {
-    struct select_conditions conditions;
+    struct select_conditions conditions, again;
+    bson_t filter;
     select_init(&conditions);
     if (select_task_take_options(cli, &conditions) != CLI_DONE) {
         select_destroy(&conditions);
         return CLI_USAGE;
     }
-    return select_and_print(cli, &select_tasks, &conditions);
+    int code = select_and_print(cli, &select_tasks, &conditions);
+    select_init(&again);
+    if (code == CLI_DONE && cli->format == CLI_TABLE && select_task_take_options(cli, &again) == CLI_DONE &&
+        select_take_options(cli, &again) == CLI_DONE && select_take_arguments(cli, &select_tasks, &again) == CLI_DONE) {
+        select_filter(&again, &filter);
+        say_unserved(cli, &filter);
+        bson_destroy(&filter);
+    }
+    select_destroy(&again);
+    return code;
 }
 
 const struct cli_command cmd_find_task = {

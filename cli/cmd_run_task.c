@@ -9,6 +9,7 @@
 static const struct cli_option options[] = {
     {"workers", 'j', CLI_COUNT, "N", "processes that train, each a task at a time (default: one a core)"},
     {"threads", 0, CLI_COUNT, "N", "threads of each (default 1)"},
+    {"memory", 0, CLI_TEXT, "SIZE", "what a task may need: 6G (default: what is free here, shared among the workers)"},
     {"until-empty", 0, CLI_FLAG, NULL, "leave when there is nothing left to do, not even for other runners"},
     {"max-tasks", 0, CLI_COUNT, "N", "leave after so many tasks"},
     {"project", 0, CLI_TEXTS, "NAME", "a project to serve; given again, each has its turn"},
@@ -66,6 +67,10 @@ static int take_options(struct cli *cli, struct runner_options *runner)
     runner->lease_ms = cli_integer(cli, "lease", 0);
     runner->task_name = cli_text(cli, "name");
     runner->device = cli_text(cli, "device");
+    const char *memory = cli_text(cli, "memory");
+    if (memory != NULL && !text_parse_bytes(memory, &runner->memory)) {
+        return cli_usage(cli, "--memory %s: it is no size such as 6G or 800M", memory);
+    }
     if (cli_text(cli, "max-tasks") != NULL && runner->max_tasks == 0) {
         return cli_usage(cli, "--max-tasks 0: at least 1");
     }
@@ -179,7 +184,7 @@ const struct cli_command cmd_run_task = {
         "and give the tasks back; SIGUSR1 finishes what runs and leaves.\n"
         "--project, --queue and --resource-class may be given again: the runner goes round all their combinations, one\n"
         "task each, so that a long queue does not hold up a short one. Tasks that require labels are done by runners\n"
-        "that have them all.\n"
+        "that have them all; tasks that need much memory (a label such as mem6g) by those that give them as much.\n"
         "exit: 0 every task ended well, or it left as it was told to; 1 with --until-empty or --max-tasks: some failed or\n"
         "crashed; 3 --until-empty found nothing to do.",
     .examples = "  tl_hub run-task --workers 2 --until-empty\n  tl_hub run-task --queue night --max-tasks 10 -o json\n"

@@ -135,7 +135,13 @@ static void append_unserved(bson_string_t *line, const bson_t *group)
     text_append_escaped(line, queue != NULL ? queue : "", queue != NULL ? strlen(queue) : 0);
     bson_string_append(line, " that need ");
     text_append_escaped(line, class != NULL ? class : "", class != NULL ? strlen(class) : 0);
-    bson_string_append(line, ": no living runner takes them (see: tl_hub help run-task)");
+    bson_string_append(line, ": no living runner takes them");
+    if (output_integer(group, "memory_needed", 0) > 0) {
+        bson_string_append_printf(line, " (up to %.3g GiB of memory; the most that one gives a task: %.3g GiB)",
+                                  (double)output_integer(group, "memory_needed", 0) / (1 << 30),
+                                  (double)output_integer(group, "memory_offered", 0) / (1 << 30));
+    }
+    bson_string_append(line, " (see: tl_hub help run-task)");
 }
 
 static int print_status(struct cli *cli, const bson_t *report)

@@ -168,7 +168,7 @@ static bool serves(const bson_t *runner, const char *queue, const char *class)
         }
     }
     return list_has(runner, "queues", queue, true) && list_has(runner, "resource_classes", base, true) &&
-           task_class_serves(class, base, labels);
+           task_class_fits(class, base, labels, output_integer(runner, "task_memory_bytes", 0));
 }
 
 static void append_runner(bson_t *list, uint32_t index, const bson_t *runner, int64_t now)
@@ -228,6 +228,35 @@ static bool is_served(const bson_t *out, const char *queue, const char *class)
     return served;
 }
 
+int snapshot_take_runners(struct hub *hub, bson_t *out, bson_error_t *error)
+{
+    int64_t now;
+    return store_server_time(hub_store(hub), &now, error) < 0 ? -1 : take_runners(hub, now, out, error);
+}
+
+int64_t snapshot_memory_offered(const bson_t *snapshot)
+{
+    bson_iter_t at, iter, silent;
+    int64_t most = 0;
+    bool more = output_find(snapshot, "runners", &at) && bson_iter_recurse(&at, &iter);
+    while (more && bson_iter_next(&iter)) {
+        bson_t runner;
+        if (!output_document(&iter, &runner) || (output_find(&runner, "silent", &silent) && bson_iter_as_bool(&silent))) {
+            continue;
+        }
+        int64_t bytes = output_integer(&runner, "task_memory_bytes", 0);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+bool snapshot_is_served(const bson_t *snapshot, const char *queue, const char *resource_class)
+{
+    bson_iter_t at, iter;
+    bool any = output_find(snapshot, "runners", &at) && bson_iter_recurse(&at, &iter) && bson_iter_next(&iter);
+    return !any || is_served(snapshot, queue, resource_class);
+}
+
 /* Tasks that are ready, or will be, and that no runner takes; only where there are runners at all. */
 static int64_t append_unserved(const struct counts *counts, bson_t *out)
 {
@@ -256,6 +285,10 @@ static int64_t append_unserved(const struct counts *counts, bson_t *out)
         BSON_APPEND_UTF8(&one, "queue", queue);
         BSON_APPEND_UTF8(&one, "resource_class", class);
         BSON_APPEND_INT64(&one, "ready", output_integer(&group, "count", 0));
+        if (task_class_memory_needed(class) > 0) {
+            BSON_APPEND_INT64(&one, "memory_needed", task_class_memory_needed(class));
+            BSON_APPEND_INT64(&one, "memory_offered", snapshot_memory_offered(out));
+        }
         total += output_integer(&group, "count", 0);
         bson_append_document_end(&found, &one);
     }

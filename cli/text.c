@@ -280,6 +280,28 @@ void text_format_double(double value, char out[32])
     }
 }
 
+bool text_parse_bytes(const char *text, int64_t *bytes)
+{
+    static const char units[] = "KMGTP";
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *text < '0' || *text > '9') {
+        return false;
+    }
+    const char *unit = *end != '\0' ? strchr(units, *end >= 'a' && *end <= 'z' ? *end - 'a' + 'A' : *end) : NULL;
+    for (const char *at = units; unit != NULL && at <= unit; at++) {
+        value *= 1024;
+    }
+    end += unit != NULL;
+    end += unit != NULL && *end == 'i' && (end[1] == 'B' || end[1] == 'b');
+    end += *end == 'B' || *end == 'b';
+    if (*end != '\0' || !(value >= 1 && value < 9e18)) {
+        return false;
+    }
+    *bytes = (int64_t)value;
+    return true;
+}
+
 void text_format_bytes(int64_t bytes, char *out, size_t size)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};

@@ -25,6 +25,8 @@ void text_format_date(int64_t milliseconds, char out[TEXT_DATE_BYTES]);
 bool text_parse_date(const char *text, size_t length, int64_t *milliseconds);
 /* The shortest form that reads back as the same double; integers keep a ".0". */
 void text_format_double(double value, char out[32]);
+/* "6G", "1.5GiB", "800M", "4096": letters are powers of 1024; false when it is none, or not above 0. */
+bool text_parse_bytes(const char *text, int64_t *bytes);
 /* "950 B", "12.3 MB" (powers of 1000). */
 void text_format_bytes(int64_t bytes, char *out, size_t size);
 /* "0.3 s", "12 s", "3m 05s", "2h 07m". */

@@ -4,6 +4,7 @@
 #include "distributor/hyper_parameters.h"
 #include "distributor/initial_weights.h"
 #include "distributor/metric_names.h"
+#include "distributor/needs.h"
 #include "distributor/refusal.h"
 #include "distributor/task_kind.h"
 #include "distributor/task_query.h"
@@ -26,6 +27,7 @@ struct accepted {
     bool done;     /* is in `architectures` */
     int64_t wanted; /* outputs that it was checked for */
     struct sampling sampling; /* and the recipe */
+    struct architecture_size size; /* over the dataset's rows */
 };
 
 struct acceptance {
@@ -210,7 +212,8 @@ void acceptance_free(struct acceptance *acceptance)
 /* ---- the architecture ---- */
 
 /* *graph_json is new (free). */
-static int check_text(const struct acceptance *acceptance, const char *text, char **graph_json, bson_error_t *error)
+static int check_text(const struct acceptance *acceptance, const char *text, char **graph_json,
+                      struct architecture_size *size, bson_error_t *error)
 {
     struct kernel_error why = {0};
     int result = -1;
@@ -231,7 +234,7 @@ static int check_text(const struct acceptance *acceptance, const char *text, cha
         refusal(error, "architecture", &why);
         goto out;
     }
-    if (architecture_check(architecture, shapes, acceptance->wanted, NULL, &why)) {
+    if (architecture_check(architecture, shapes, acceptance->wanted, size, &why)) {
         refusal(error, "architecture", &why);
         goto out;
     }
@@ -272,8 +275,8 @@ static char *text_of_record(const bson_t *record, bson_t *saved)
 }
 
 /* By the name of a saved one: 1, 0 where there is none of this name, -1. */
-static int check_saved(const struct acceptance *acceptance, const char *text, char **graph_json, bson_t **saved,
-                       bson_error_t *error)
+static int check_saved(const struct acceptance *acceptance, const char *text, char **graph_json,
+                       struct architecture_size *size, bson_t **saved, bson_error_t *error)
 {
     bson_t record, *fields = bson_new();
     char *stored = NULL;
@@ -281,7 +284,7 @@ static int check_saved(const struct acceptance *acceptance, const char *text, ch
     if (result == 1 && !(stored = text_of_record(&record, fields)))
         result = hub_error(error, HUB_ERROR_CORRUPT, "architecture: the saved '%s' has neither text nor graph", text);
     else if (result == 1)
-        result = check_text(acceptance, stored, graph_json, error) ? -1 : 1;
+        result = check_text(acceptance, stored, graph_json, size, error) ? -1 : 1;
     bson_free(stored);
     bson_destroy(&record);
     if (result == 1)
@@ -300,10 +303,10 @@ static const struct accepted *accept_text(struct acceptance *acceptance, const c
     struct accepted *slot = slot_of(acceptance, text, acceptance->wanted, &acceptance->sampling);
     if (slot->text)
         return slot;
-    int found = is_word(text) ? check_saved(acceptance, text, &new.graph_json, &new.saved, error) : 0;
+    int found = is_word(text) ? check_saved(acceptance, text, &new.graph_json, &new.size, &new.saved, error) : 0;
     if (found < 0)
         return NULL;
-    if (!found && check_text(acceptance, text, &new.graph_json, error)) {
+    if (!found && check_text(acceptance, text, &new.graph_json, &new.size, error)) {
         if (is_word(text) && error) {
             bson_error_t why = *error;
             hub_error(error, hub_error_code(&why), "%s; nor is an architecture saved under that name", why.message);
@@ -386,6 +389,8 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
     done = done && BSON_APPEND_UTF8(checked, "architecture_digest", accepted->digest);
     if (!done)
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
+    if (needs_append("train", &acceptance->dataset, &accepted->size, checked, error))
+        return -1;
     *field = "initial_model";
     return check_initial(acceptance, initial, accepted, error);
 }
@@ -631,6 +636,10 @@ int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t
         append_name(acceptance, kind, &model, checked, error) ||
         check_hyper_parameters(acceptance, fields, train, checked, field, error) ||
         (train && check_architecture(acceptance, fields, &initial, checked, field, error)))
+        goto out;
+    struct architecture_size size;
+    if (!train && needs_measure_model(&model, &acceptance->shape, &size) &&
+        needs_append(kind, &acceptance->dataset, &size, checked, error))
         goto out;
     *field = NULL;
     result = 0;

@@ -294,6 +294,25 @@ void dataset_digest(const bson_t *dataset, char out[65])
     end_digest(text, out);
 }
 
+void dataset_measure(const bson_t *dataset, const char *split, int64_t *rows, int64_t *bytes)
+{
+    bson_t parts, part;
+    bson_iter_t iter;
+    bool more = hub_view(dataset, "parts", &parts) && bson_iter_init(&iter, &parts);
+    *rows = *bytes = 0;
+    while (more && bson_iter_next(&iter)) {
+        const char *name = BSON_ITER_HOLDS_DOCUMENT(&iter) && hub_item(&iter, &part) ? hub_text(&part, "split") : NULL;
+        if (name == NULL || (split != NULL && strcmp(name, split) != 0)) {
+            continue;
+        }
+        int64_t more_rows = hub_number(&part, "rows", 0), more_bytes = hub_number(&part, "bytes", 0);
+        if (more_rows > 0 && more_bytes > 0 && *rows <= INT64_MAX / 2 - more_rows && *bytes <= INT64_MAX / 2 - more_bytes) {
+            *rows += more_rows;
+            *bytes += more_bytes;
+        }
+    }
+}
+
 static void append_parts(const struct dataset_writer *writer, bson_t *dataset)
 {
     bson_t list, one, splits;

@@ -42,6 +42,8 @@ struct store_cursor *dataset_find(struct hub *hub, const bson_t *filter, const s
 int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bson_error_t *error);
 /* The manifests; parts that nothing else points to go at the next gc. The number deleted, or -1. */
 int64_t dataset_delete(struct hub *hub, const bson_t *filter, bson_error_t *error);
+/* Rows and bytes of a split, by the manifest's parts; of all splits where split is NULL. */
+void dataset_measure(const bson_t *dataset, const char *split, int64_t *rows, int64_t *bytes);
 /* The digest that a manifest should have, from its parts and shape fields. */
 void dataset_digest(const bson_t *dataset, char out[65]);
 

@@ -54,14 +54,15 @@ static void append_default_int(bson_t *task, const bson_t *fields, const char *k
     }
 }
 
-/* What the task requires becomes part of its class; a class that is no text is left for the schema to refuse. */
+/* What the task requires, and memory that it needs, become part of its class; a class that is no text is left for the schema to refuse. */
 static int append_class(bson_t *task, const bson_t *fields, bson_error_t *error)
 {
-    char class[TASK_CLASS_SIZE];
+    char class[TASK_CLASS_SIZE], memory[TASK_CLASS_MEMORY_SIZE];
     bson_iter_t given;
-    bson_t needs;
+    bson_t needs, sized = BSON_INITIALIZER;
     bool there = bson_iter_init_find(&given, fields, "resource_class");
     bool needy = hub_view(fields, "requires", &needs);
+    int64_t bytes = hub_number(fields, "needs.memory", 0);
     if (bson_has_field(fields, "requires") && !needy) {
         return hub_error(error, HUB_ERROR_INVALID, "task.requires: it is not a list of labels");
     }
@@ -69,11 +70,19 @@ static int append_class(bson_t *task, const bson_t *fields, bson_error_t *error)
         bson_append_iter(task, "resource_class", -1, &given);
         return 1;
     }
-    if (task_class_compose(there ? bson_iter_utf8(&given, NULL) : "cpu", needy ? &needs : NULL, class, error) < 0) {
-        return -1;
+    const char *base = there ? bson_iter_utf8(&given, NULL) : "cpu";
+    int result = task_class_compose(base, needy ? &needs : NULL, class, error);
+    task_class_memory(bytes, memory);
+    /* Who names a class with memory knows better. */
+    if (result > 0 && memory[0] != '\0' && task_class_memory_needed(class) == 0) {
+        char *named = bson_strdup(class);
+        BSON_APPEND_UTF8(&sized, "0", memory);
+        result = task_class_compose(named, &sized, class, error);
+        bson_free(named);
     }
     BSON_APPEND_UTF8(task, "resource_class", class);
-    return 1;
+    bson_destroy(&sized);
+    return result;
 }
 
 /* The whole document into task (empty) but for seq, which comes last, when all are known to be good. */

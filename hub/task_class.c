@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/task_class.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WORD_LENGTH 64
+#define MEMORY_STEPS 40           /* to 1 PiB */
+#define MEMORY_MOST (INT64_C(1) << 20) /* GiB */
 
 static bool is_word(const char *text, size_t length)
 {
@@ -115,15 +119,66 @@ static bool has_label(const char *const *labels, const char *text, size_t length
     return false;
 }
 
-bool task_class_serves(const char *class, const char *base, const char *const *labels)
+/* ---- memory ---- */
+
+/* 1 and then 2, 3, 4, 6, 8, 12, … GiB: few enough to be asked for one by one, and no more than half is given away. */
+int64_t task_class_memory_step(size_t index)
 {
-    size_t length = strcspn(class, "+");
-    if (strlen(base) != length || memcmp(class, base, length) != 0)
-        return false;
-    for (const char *at = class + length; *at == '+'; at += 1 + length) {
+    int64_t gib = index == 0 ? 1 : index < MEMORY_STEPS ? (int64_t)(2 + (index - 1) % 2) << (index - 1) / 2 : 0;
+    return gib << 30;
+}
+
+void task_class_memory(int64_t bytes, char out[TASK_CLASS_MEMORY_SIZE])
+{
+    size_t index = 0;
+    out[0] = '\0';
+    if (bytes <= TASK_CLASS_MEMORY_FREE)
+        return;
+    while (index + 1 < MEMORY_STEPS && task_class_memory_step(index) < bytes)
+        index++;
+    snprintf(out, TASK_CLASS_MEMORY_SIZE, "mem%" PRId64 "g", task_class_memory_step(index) >> 30);
+}
+
+int64_t task_class_memory_of(const char *label, size_t length)
+{
+    int64_t gib = 0;
+    if (length < 5 || length > 12 || memcmp(label, "mem", 3) != 0 || label[length - 1] != 'g')
+        return -1;
+    for (size_t i = 3; i + 1 < length; i++) {
+        if (label[i] < '0' || label[i] > '9')
+            return -1;
+        gib = gib * 10 + (label[i] - '0');
+    }
+    return gib > 0 && gib <= MEMORY_MOST ? gib << 30 : -1;
+}
+
+int64_t task_class_memory_needed(const char *full)
+{
+    int64_t most = 0;
+    size_t length = strcspn(full, "+");
+    for (const char *at = full + length; *at == '+'; at += 1 + length) {
         length = strcspn(at + 1, "+");
-        if (!has_label(labels, at + 1, length))
+        int64_t bytes = task_class_memory_of(at + 1, length);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+bool task_class_fits(const char *full, const char *base, const char *const *labels, int64_t memory)
+{
+    size_t length = strcspn(full, "+");
+    if (strlen(base) != length || memcmp(full, base, length) != 0)
+        return false;
+    for (const char *at = full + length; *at == '+'; at += 1 + length) {
+        length = strcspn(at + 1, "+");
+        int64_t bytes = task_class_memory_of(at + 1, length);
+        if (!has_label(labels, at + 1, length) && !(bytes > 0 && bytes <= memory))
             return false;
     }
     return true;
+}
+
+bool task_class_serves(const char *full, const char *base, const char *const *labels)
+{
+    return task_class_fits(full, base, labels, 0);
 }

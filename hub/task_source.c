@@ -3,7 +3,10 @@
 #include "hub/task_source.h"
 #include "hub/task_impl.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#define MEMORY_SOURCES_MOST 100
 
 /* ---- which there are ---- */
 
@@ -33,6 +36,48 @@ static int add_source(struct list *list, const char *project, const char *queue,
     memcpy(source->queue, queue, strlen(queue));
     memcpy(source->resource_class, class, strlen(class));
     return 0;
+}
+
+/* Which classes of memory there are is known beforehand, so that nothing need be looked for: they are sources like the bases, but
+ * where that would be too many. */
+static bool lists_memory(const struct task_serves *serves)
+{
+    size_t projects = 0, queues = 0, bases = 0, steps = 0;
+    while (serves->projects[projects] != NULL)
+        projects++;
+    while (serves->queues[queues] != NULL)
+        queues++;
+    while (serves->bases[bases] != NULL)
+        bases++;
+    while (task_class_memory_step(steps) > 0 && task_class_memory_step(steps) <= serves->memory)
+        steps++;
+    return steps > 0 && projects * queues * bases * (steps + 1) <= MEMORY_SOURCES_MOST;
+}
+
+static int add_memory(const struct task_serves *serves, const char *project, const char *queue, const char *base,
+                      struct list *list, bson_error_t *error)
+{
+    for (size_t i = 0; task_class_memory_step(i) > 0 && task_class_memory_step(i) <= serves->memory; i++) {
+        char class[TASK_CLASS_SIZE], label[TASK_CLASS_MEMORY_SIZE];
+        task_class_memory(task_class_memory_step(i), label);
+        if (snprintf(class, sizeof class, "%s+%s", base, label) < (int)sizeof class &&
+            add_source(list, project, queue, class, error) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* "cpu+mem2g" is there already. */
+static bool is_listed(const struct task_serves *serves, const char *class)
+{
+    const char *label = strchr(class, '+');
+    int64_t bytes = label != NULL ? task_class_memory_of(label + 1, strlen(label + 1)) : -1;
+    char canonical[TASK_CLASS_MEMORY_SIZE] = "";
+    if (bytes > 0) {
+        task_class_memory(bytes, canonical);
+    }
+    return bytes > 0 && bytes <= serves->memory && strcmp(canonical, label + 1) == 0 && lists_memory(serves);
 }
 
 /* The next class after *last ({} at the start) that any task of the queue has, into *last as it stands there: foreign ones
@@ -72,9 +117,10 @@ static int add_labelled(struct hub *hub, const struct task_serves *serves, const
     int result;
     while ((result = next_class(hub, project, queue, &last, error)) > 0) {
         const char *class = hub_text(&last, "resource_class");
-        bool serve = false, known = class != NULL && strlen(class) < TASK_CLASS_SIZE && strchr(class, '+') != NULL;
+        bool serve = false, known = class != NULL && strlen(class) < TASK_CLASS_SIZE && strchr(class, '+') != NULL &&
+                                     !is_listed(serves, class);
         for (size_t i = 0; known && serves->bases[i] != NULL; i++) {
-            serve = serve || task_class_serves(class, serves->bases[i], serves->labels);
+            serve = serve || task_class_fits(class, serves->bases[i], serves->labels, serves->memory);
         }
         if (serve && add_source(list, project, queue, class, error) < 0) {
             result = -1;
@@ -85,15 +131,22 @@ static int add_labelled(struct hub *hub, const struct task_serves *serves, const
     return result;
 }
 
+bool task_serves_labels(const struct task_serves *serves)
+{
+    return (serves->labels != NULL && serves->labels[0] != NULL) ||
+           (serves->memory >= task_class_memory_step(0) && !lists_memory(serves));
+}
+
 int task_sources_find(struct hub *hub, const struct task_serves *serves, struct task_source **out, bson_error_t *error)
 {
     struct list list = {0};
-    bool labelled = serves->labels != NULL && serves->labels[0] != NULL;
+    bool labelled = task_serves_labels(serves), listed = lists_memory(serves);
     *out = NULL;
     for (size_t p = 0; serves->projects[p] != NULL; p++) {
         for (size_t q = 0; serves->queues[q] != NULL; q++) {
             for (size_t b = 0; serves->bases[b] != NULL; b++) {
-                if (add_source(&list, serves->projects[p], serves->queues[q], serves->bases[b], error) < 0) {
+                if (add_source(&list, serves->projects[p], serves->queues[q], serves->bases[b], error) < 0 ||
+                    (listed && add_memory(serves, serves->projects[p], serves->queues[q], serves->bases[b], &list, error) < 0)) {
                     goto failed;
                 }
             }

@@ -4,7 +4,7 @@
 
 /* Where a runner claims from. A source is one project, queue and resource class (in lane 0): what one claim's filter
  * names. What a runner serves is every project with every queue and every base class, and those classes with needs
- * that exist and that its labels meet. */
+ * that exist and that its labels and its memory meet. */
 
 #include "hub/task.h"
 #include "hub/task_class.h"
@@ -18,7 +18,11 @@ struct task_serves {
     const char *const *bases;
     const char *const *labels;
     const char *name; /* only tasks of this name, or NULL */
+    int64_t memory;   /* bytes that it gives a task: labels of memory up to this are met */
 };
+
+/* Whether it serves more classes than its bases, so that those that there are must be looked for, now and then. */
+bool task_serves_labels(const struct task_serves *serves);
 
 struct task_source {
     char project[65];
@@ -26,7 +30,7 @@ struct task_source {
     char resource_class[TASK_CLASS_SIZE];
 };
 
-/* The sources, in a fixed order (*list: bson_free; NULL on error). With labels, the classes that exist are found by a
+/* The sources, in a fixed order (*list: bson_free; NULL on error). With labels or memory for large tasks, the classes that exist are found by a
  * loose scan over the claim's index: a few reads for each project and queue. The number, or -1. */
 int task_sources_find(struct hub *hub, const struct task_serves *serves, struct task_source **list, bson_error_t *error);
 /* Which of the sources have a ready task: asked[i] says whether to look at i, and ready[i] what was found (false where

@@ -176,6 +176,11 @@ static size_t count_states(const struct optimizer_options *options)
     return 2;
 }
 
+size_t optimizer_options_states(const struct optimizer_options *options)
+{
+    return count_states(options);
+}
+
 struct optimizer *optimizer_new(const struct optimizer_options *options, size_t count, struct kernel_error *error)
 {
     if (optimizer_options_check(options, error) < 0) {

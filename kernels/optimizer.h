@@ -51,6 +51,8 @@ int optimizer_options_set(struct optimizer_options *options, const char *field, 
 /* Everything in range, and together: 0 or -1. optimizer_new does it too. */
 int optimizer_options_check(const struct optimizer_options *options, struct kernel_error *error);
 const char *optimizer_name(enum optimizer_kind kind);
+/* How many blocks of the parameters' size it is going to keep. */
+size_t optimizer_options_states(const struct optimizer_options *options);
 /* "sgd, adam, …", for messages. */
 const char *optimizer_names(void);
 

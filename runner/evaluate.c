@@ -4,6 +4,7 @@
 #include "runner/batch.h"
 #include "runner/clock.h"
 #include "runner/document.h"
+#include "runner/fit.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
 #include "runner/weights.h"
@@ -80,7 +81,8 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         read_dataset(evaluation, error) || recipe_read_sampling(recipe, &evaluation->model, error) ||
         recipe_read_loss(recipe, &evaluation->model, error) ||
         recipe_read_metrics(recipe, task, error) ||
-        recipe_read_architecture(recipe, worker->hub, &evaluation->model, error))
+        recipe_read_architecture(recipe, worker->hub, &evaluation->model, error) ||
+        fit_pass(worker, recipe, rows, evaluation->split, true, error))
         return -1;
     int found = data_load(worker->cache, worker->hub, &recipe->dataset, evaluation->split, &evaluation->data, error);
     if (found < 0)

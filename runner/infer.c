@@ -4,6 +4,7 @@
  * the manifest, or nobody ever sees them. */
 #include "runner/clock.h"
 #include "runner/document.h"
+#include "runner/fit.h"
 #include "runner/predict.h"
 #include "runner/recipe.h"
 #include "runner/weights.h"
@@ -13,7 +14,7 @@
 
 struct inference {
     struct work *work;
-    struct recipe recipe; /* of which the dataset */
+    struct recipe recipe; /* of which dataset and architecture */
     bson_t model;
     const char *split, *name, *save_split;
     int64_t rows;         /* of the split */
@@ -44,6 +45,11 @@ static int prepare(struct inference *inference, struct predict_options *options,
         return hub_error(error, HUB_ERROR_INVALID, "save_dataset: missing; the name of the dataset that the predictions become");
     if (weights_find_model(worker->hub, task, "model", &inference->model, error) ||
         recipe_read_dataset(&inference->recipe, worker->hub, task, error))
+        return -1;
+    /* Without an architecture predict_run says what is missing. */
+    if (document_has(&inference->model, "architecture") &&
+        (recipe_read_architecture(&inference->recipe, worker->hub, &inference->model, error) ||
+         fit_pass(worker, &inference->recipe, options->batch_size, inference->split, false, error)))
         return -1;
     options->hub = worker->hub;
     options->model = &inference->model;

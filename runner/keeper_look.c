@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    REFRESH_MS = 60000, /* which classes there are, for runners with labels */
+    REFRESH_MS = 60000, /* which classes there are, for runners with labels or much memory */
     REFRESH_MOST_MS = 300000,
     WATCH_AFTER_MS = 2000, /* a change stream is opened when looks are this far apart */
     WATCH_AGAIN_MS = 20000,
@@ -41,7 +41,8 @@ bool keeper_serve(struct keeper *keeper, const struct keeper_options *options)
     keeper->serves = (struct task_serves){.projects = keep_list(keeper, options->serves->projects),
                                           .queues = keep_list(keeper, options->serves->queues),
                                           .bases = keep_list(keeper, options->serves->bases),
-                                          .labels = keep_list(keeper, options->serves->labels)};
+                                          .labels = keep_list(keeper, options->serves->labels),
+                                          .memory = options->serves->memory};
     if (options->serves->name)
         keeper->serves.name = keep_text(keeper, options->serves->name);
     size_t bytes = options->source_count * sizeof *keeper->sources;
@@ -128,7 +129,7 @@ static void tell_ready(struct keeper *keeper, bool *ready)
 static int nothing_left(struct keeper *keeper, bson_error_t *error)
 {
     int64_t waiting, first;
-    int other = keeper->serves.labels[0] ? refresh(keeper, REFRESH_MS, error) : 0;
+    int other = task_serves_labels(&keeper->serves) ? refresh(keeper, REFRESH_MS, error) : 0;
     if (other != 0)
         return other < 0 ? -1 : 0;
     int left = task_sources_left(keeper->hub, &keeper->serves, keeper->sources, keeper->source_count, &waiting, &first,
@@ -155,7 +156,7 @@ static int nothing_left(struct keeper *keeper, bson_error_t *error)
 
 int64_t keeper_refresh_due(const struct keeper *keeper)
 {
-    return keeper->serves.labels[0] ? keeper->refresh_ms : INT64_MAX;
+    return task_serves_labels(&keeper->serves) ? keeper->refresh_ms : INT64_MAX;
 }
 
 /* Also while all workers have plenty to do: a class that is new must get its turns. The longer all are idle, the

@@ -271,12 +271,15 @@ static bool configure(struct runner *runner, const char *id, int64_t lease_ms)
     const struct runner_options *options = runner->options;
     bson_t *to = &runner->configuration;
     int64_t cache = machine_memory_bytes() / (2 * runner->count);
+    if (runner->memory > 0 && cache > runner->memory)
+        cache = runner->memory;
     return BSON_APPEND_UTF8(to, "uri", options->uri) &&
            BSON_APPEND_UTF8(to, "project", runner->sources[0].project) &&
            (!options->task_name || BSON_APPEND_UTF8(to, "task_name", options->task_name)) &&
            BSON_APPEND_UTF8(to, "device", options->device ? options->device : "cpu") &&
            BSON_APPEND_INT32(to, "threads", runner->threads) && BSON_APPEND_INT64(to, "lease_ms", lease_ms) &&
            BSON_APPEND_INT64(to, "cache_bytes", cache > 0 ? cache : INT64_C(1) << 30) &&
+           BSON_APPEND_INT64(to, "memory", runner->memory) &&
            (!options->spool || BSON_APPEND_UTF8(to, "spool", options->spool)) &&
            BSON_APPEND_UTF8(to, "runner", id) && BSON_APPEND_INT64(to, "supervisor", getpid()) &&
            BSON_APPEND_BOOL(to, "limited", options->max_tasks > 0);
@@ -286,6 +289,7 @@ static void take_serving(struct runner *runner, struct serving *serving)
 {
     runner->sources = serving->sources;
     runner->source_count = serving->source_count;
+    runner->memory = serving->serves.memory;
     serving->sources = NULL;
     for (int i = 0; i < runner->count; i++)
         runner->workers[i].empty = bson_malloc0(runner->source_count + 1);

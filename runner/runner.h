@@ -22,6 +22,7 @@ struct runner_options {
     const char *device;         /* "cpu" or "ref"; NULL: "cpu" */
     int workers;                /* 0: one a core */
     int threads;                /* per worker; 0: 1 */
+    int64_t memory;             /* bytes that a task of a worker may need; 0: what is free here, shared among the workers */
     bool until_empty;           /* leave when nothing is ready, delayed, waiting or running in what it serves */
     int64_t max_tasks;          /* leave after claiming this many; 0: no limit */
     int64_t lease_ms;           /* 0: TASK_LEASE_MS */

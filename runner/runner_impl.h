@@ -18,6 +18,7 @@ struct runner {
     struct pool_worker *workers;
     int count;
     int threads;
+    int64_t memory;         /* bytes that a task may need */
     bson_t configuration;   /* but for the sources */
     struct task_source *sources;
     size_t source_count;

@@ -32,6 +32,13 @@ static int check_words(const char *const *list, const char *what, bson_error_t *
     return 0;
 }
 
+/* A worker's share: each does a task at a time. */
+static int64_t task_memory(const struct runner_options *options)
+{
+    int workers = options->workers > 0 ? options->workers : machine_cores();
+    return options->memory > 0 ? options->memory : machine_free_memory() / workers;
+}
+
 int serving_init(struct serving *serving, const struct runner_options *options, struct hub *hub, bson_error_t *error)
 {
     static const char *const none[] = {NULL};
@@ -41,7 +48,8 @@ int serving_init(struct serving *serving, const struct runner_options *options, 
         .queues = list_of(options->queues, options->queue, "default", serving->queue),
         .bases = list_of(options->resource_classes, options->resource_class, "cpu", serving->base),
         .labels = options->labels ? options->labels : none,
-        .name = options->task_name};
+        .name = options->task_name,
+        .memory = task_memory(options)};
     if (check_words(serving->serves.projects, "project", error) || check_words(serving->serves.queues, "queue", error) ||
         check_words(serving->serves.bases, "resource class", error) ||
         check_words(serving->serves.labels, "label", error))
@@ -100,6 +108,7 @@ int serving_save_record(const struct serving *serving, const struct runner_optio
                 BSON_APPEND_INT32(record, "pid", (int32_t)getpid()) && BSON_APPEND_UTF8(record, "cpu", cpu) &&
                 BSON_APPEND_INT32(record, "cores", machine_cores()) &&
                 BSON_APPEND_INT64(record, "memory_bytes", machine_memory_bytes()) &&
+                BSON_APPEND_INT64(record, "task_memory_bytes", serves->memory) &&
                 (disk < 0 || BSON_APPEND_INT64(record, "disk_free_bytes", disk)) &&
                 BSON_APPEND_UTF8(record, "device", options->device ? options->device : "cpu") &&
                 BSON_APPEND_UTF8(record, "program_version", TL_HUB_VERSION) && append_libraries(hub, record) &&

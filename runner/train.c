@@ -8,6 +8,7 @@
 #include "runner/checkpoint.h"
 #include "runner/clock.h"
 #include "runner/document.h"
+#include "runner/fit.h"
 #include "runner/gan.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
@@ -522,7 +523,8 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     int done = -1;
 
     recipe_init(&training.recipe);
-    if (recipe_read(&training.recipe, work->worker->hub, work->task, error) || load_data(&training, error))
+    if (recipe_read(&training.recipe, work->worker->hub, work->task, error) ||
+        fit_training(work->worker, &training.recipe, error) || load_data(&training, error))
         goto out;
     done = prepare(&training, stop, error);
     if (done <= 0)

@@ -18,6 +18,7 @@ struct worker {
     struct device *device; /* opened by the first task that needs it, and again for another number of threads */
     const char *device_name;
     int threads;
+    int64_t memory; /* bytes that a task may need; 0: not known */
     int64_t lease_ms;
     const char *spool; /* folder for log points that wait for the hub; NULL: see spool.h */
     int index;

@@ -341,6 +341,7 @@ static int configure(struct claimer *claimer)
     document_integer(configuration, "threads", &threads);
     document_integer(configuration, "lease_ms", &lease_ms);
     document_integer(configuration, "cache_bytes", &cache);
+    document_integer(configuration, "memory", &worker->memory);
     document_integer(configuration, "supervisor", &supervisor);
     document_integer(configuration, "index", &index);
     if (!uri || !turns_read(&claimer->turns, configuration, (size_t)index) || getppid() != (pid_t)supervisor) /* it died before PR_SET_PDEATHSIG could tell */

@@ -51,6 +51,123 @@ Test(classes, a_runner_serves_what_its_labels_meet)
     cr_expect_not(task_class_serves("cuda", "cpu", NULL));
 }
 
+static const char *memory_label(int64_t bytes)
+{
+    static char label[TASK_CLASS_MEMORY_SIZE];
+    task_class_memory(bytes, label);
+    return label;
+}
+
+#define GIB (INT64_C(1) << 30)
+
+Test(classes, memory_is_a_label_of_few_steps)
+{
+    cr_expect_str_eq(memory_label(0), "");
+    cr_expect_str_eq(memory_label(TASK_CLASS_MEMORY_FREE), "");
+    cr_expect_str_eq(memory_label(TASK_CLASS_MEMORY_FREE + 1), "mem1g");
+    cr_expect_str_eq(memory_label(GIB), "mem1g");
+    cr_expect_str_eq(memory_label(GIB + 1), "mem2g");
+    cr_expect_str_eq(memory_label(5 * GIB), "mem6g");
+    cr_expect_str_eq(memory_label(6 * GIB + 1), "mem8g");
+    cr_expect_str_eq(memory_label(9 * GIB), "mem12g");
+    cr_expect_str_eq(memory_label(INT64_MAX), "mem1048576g");
+    for (size_t i = 0; task_class_memory_step(i) > 0; i++) { /* every step holds what its label says, and no less would do */
+        const char *label = memory_label(task_class_memory_step(i));
+        cr_expect_eq(task_class_memory_of(label, strlen(label)), task_class_memory_step(i), "%s", label);
+        cr_expect(i == 0 || task_class_memory_step(i) > task_class_memory_step(i - 1));
+        cr_expect(i == 0 || task_class_memory_step(i) <= 2 * task_class_memory_step(i - 1));
+    }
+    static const char *const none[] = {"mem", "memg", "mem0g", "mem1", "mem1gb", "gpu", "mem-1g", "mem9999999999g", "memory"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        cr_expect_eq(task_class_memory_of(none[i], strlen(none[i])), -1, "%s", none[i]);
+}
+
+Test(classes, a_runner_serves_what_its_memory_holds)
+{
+    cr_expect(task_class_fits("cpu", "cpu", NULL, 0));
+    cr_expect(task_class_fits("cpu+mem2g", "cpu", NULL, 2 * GIB));
+    cr_expect_not(task_class_fits("cpu+mem2g", "cpu", NULL, 2 * GIB - 1));
+    cr_expect_not(task_class_fits("cpu+mem2g", "cpu", NULL, 0));
+    cr_expect(task_class_fits("cpu+mem2g", "cpu", LIST("mem2g"), 0), "as a label of its own");
+    cr_expect(task_class_fits("cpu+gpu+mem2g", "cpu", LIST("gpu"), 3 * GIB));
+    cr_expect_not(task_class_fits("cpu+gpu+mem2g", "cpu", NULL, 3 * GIB));
+    cr_expect_not(task_class_serves("cpu+mem2g", "cpu", NULL));
+    cr_expect_eq(task_class_memory_needed("cpu+gpu+mem2g+mem12g"), 12 * GIB);
+    cr_expect_eq(task_class_memory_needed("cpu+gpu"), 0);
+}
+
+static void expect_class(struct hub *hub, const char *fields, const char *class)
+{
+    bson_t task;
+    bson_t *given = json("%s", fields);
+    cr_assert_eq(GOOD(task_create(hub, given, &task, error)), 1);
+    cr_expect_str_eq(text_of(&task, "resource_class"), class, "%s", fields);
+    bson_destroy(&task);
+    bson_destroy(given);
+}
+
+HUB_TEST(classes, what_a_task_needs_of_memory_becomes_part_of_its_class)
+{
+    expect_class(hub, "{'name': 'a', 'needs': {'memory': 1000, 'flops': 1e9}}", "cpu");
+    expect_class(hub, "{'name': 'a', 'needs': {'memory': 5000000000}}", "cpu+mem6g");
+    expect_class(hub, "{'name': 'a', 'needs': {'memory': 5000000000}, 'requires': ['gpu', 'z']}", "cpu+gpu+mem6g+z");
+    expect_class(hub, "{'name': 'a', 'needs': {'memory': 5000000000}, 'resource_class': 'cuda'}", "cuda+mem6g");
+    expect_class(hub, "{'name': 'a', 'needs': {'memory': 5000000000}, 'resource_class': 'cpu+mem2g'}", "cpu+mem2g");
+    bson_t *bad = json("{'name': 'a', 'needs': {'memory': -1}}");
+    cr_expect_eq(task_create(hub, bad, NULL, error), -1);
+    bson_destroy(bad);
+}
+
+HUB_TEST(sources, hold_the_classes_of_memory_that_fit)
+{
+    struct task_source *list;
+    struct task_serves serves = {.projects = LIST("default"), .queues = LIST("default"), .bases = LIST("cpu"), .memory = 4 * GIB};
+    static const char *const expected[] = {"cpu", "cpu+mem1g", "cpu+mem2g", "cpu+mem3g", "cpu+mem4g"};
+    struct task_fence fence;
+    bson_t task;
+    make_task(hub, "{'name': 'large', 'needs': {'memory': 3000000000}, 'priority': 5}");
+    make_task(hub, "{'name': 'huge', 'needs': {'memory': 30000000000}, 'priority': 9}");
+    make_task(hub, "{'name': 'small', 'needs': {'memory': 30}}");
+    cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 5);
+    for (size_t i = 0; i < 5; i++)
+        cr_expect_str_eq(list[i].resource_class, expected[i]);
+    cr_expect_not(task_serves_labels(&serves), "nothing has to be looked for");
+    bool asked[] = {true, true, true, true, true}, ready[5];
+    cr_expect_eq(GOOD(task_sources_ready(hub, &serves, list, 5, asked, ready, error)), 2);
+    cr_expect(ready[0] && ready[3], "the small one, and the one of 2.8 GiB");
+    for (size_t i = 0; i < 5; i++) {
+        struct task_claim_options options = {.resource_class = list[i].resource_class};
+        int claimed = (int)GOOD(task_claim(hub, &options, &task, &fence, error));
+        cr_expect_eq(claimed, i == 0 || i == 3, "%s", list[i].resource_class);
+        bson_destroy(&task);
+    }
+    cr_expect_eq(count_in(hub, "tasks", "{'state': 'ready', 'name': 'huge'}"), 1, "it is not for this runner");
+    bson_free(list);
+    serves.labels = LIST("mem2g", "gpu");
+    make_task(hub, "{'name': 'both', 'needs': {'memory': 2000000000}, 'requires': ['gpu']}");
+    cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 6, "no class twice");
+    cr_expect_str_eq(list[5].resource_class, "cpu+gpu+mem2g");
+    bson_free(list);
+}
+
+HUB_TEST(sources, of_many_queues_look_for_the_classes_of_memory)
+{
+    struct task_source *list;
+    const char *queues[61] = {NULL};
+    char names[60][8];
+    for (size_t i = 0; i < 60; i++) {
+        snprintf(names[i], sizeof names[i], "q%zu", i);
+        queues[i] = names[i];
+    }
+    struct task_serves serves = {.projects = LIST("default"), .queues = queues, .bases = LIST("cpu"), .memory = 4 * GIB};
+    make_task(hub, "{'name': 'large', 'queue': 'q7', 'needs': {'memory': 3000000000}}");
+    make_task(hub, "{'name': 'huge', 'queue': 'q7', 'needs': {'memory': 30000000000}}");
+    cr_expect(task_serves_labels(&serves));
+    cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 61);
+    cr_expect_str_eq(list[8].resource_class, "cpu+mem3g");
+    bson_free(list);
+}
+
 HUB_TEST(sources, are_every_combination_and_the_classes_that_exist)
 {
     struct task_source *list;

@@ -220,3 +220,30 @@ Test(service, a_removed_record_is_written_again)
     kill(runner, SIGTERM);
     cr_expect_eq(wait_runner(runner, 30), 0);
 }
+
+Test(service, a_task_goes_to_a_runner_that_has_the_memory_for_it)
+{
+    struct heard heard = {0};
+    add_in("default", "default", "small", "");
+    add_in("default", "default", "large", ", 'needs': {'memory': 3000000000}, 'priority': 9");
+    run((struct runner_options){.workers = 1, .until_empty = true, .memory = INT64_C(2) << 30}, &heard);
+    cr_expect_eq(heard.done, 1);
+    cr_expect_eq(count("tasks", "{'name': 'large', 'state': 'ready', 'claims': 0, 'resource_class': 'cpu+mem3g'}"), 1);
+    cr_expect_eq(count("runners", "{'task_memory_bytes': 2147483648}"), 1);
+    run((struct runner_options){.workers = 1, .until_empty = true, .memory = INT64_C(3) << 30}, &heard);
+    cr_expect_eq(heard.done, 2);
+    cr_expect_eq(count("tasks", "{'name': 'large', 'state': 'done'}"), 1);
+}
+
+Test(service, a_task_that_does_not_say_what_it_needs_fails_before_anything_is_allocated)
+{
+    struct heard heard = {0};
+    bson_t *fields = json("{'name': 'foreign', 'dataset': 'blobs', 'architecture': 'dense:1000000:relu dense:1000:relu dense:3',"
+                          " 'hyper_parameters': {'epochs': 1}}");
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    run((struct runner_options){.workers = 1, .until_empty = true, .memory = INT64_C(1) << 30}, &heard);
+    cr_expect_eq(heard.failed, 1);
+    cr_expect(strstr(heard.last, "the task does not fit: it needs about 21.0 GiB") && strstr(heard.last, "gives a task 1.0 GiB"), "%s",
+              heard.last);
+    bson_destroy(fields);
+}
