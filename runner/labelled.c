@@ -100,7 +100,7 @@ static int send(struct labelled *labelled, bson_error_t *error)
 
 static void put(struct labelled *labelled, const struct data *data, int64_t row, const float *out)
 {
-    size_t at = (size_t)labelled->count, features = (size_t)row * (size_t)data->features;
+    size_t at = (size_t)labelled->count, features = (size_t)row * (size_t)data->stored_features;
     memcpy(first_x(labelled) + at * labelled->x_bytes,
            labelled->bytes ? (const void *)(data->x_u8 + features) : (const void *)(data->x_f32 + features), labelled->x_bytes);
     if (labelled->classes) {

@@ -325,6 +325,8 @@ static int over_bytes(struct predict *predict, bson_error_t *error)
         int64_t count = bytes->rows - first < size ? bytes->rows - first : size;
         struct data data = {.rows = count,
                             .features = shape_size(&predict->rows.shape),
+                            .stored_rows = count,
+                            .stored_features = shape_size(&predict->rows.shape),
                             .classes = bytes->classes,
                             .x_u8 = predict->x,
                             .y_class = bytes->classes > 0 ? predict->y : NULL,

@@ -218,7 +218,7 @@ Test(train, what_does_not_fit_fails_and_names_the_field)
         {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'learning_rate': 1001.0}", "learning_rate"},
         {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'optimizer': 'adom'}", "optimizer"},
         {"'dataset': 'blobs', 'architecture': 'dense:3', 'hyper_parameters': {'loss': 'mse'}", "loss"},
-        {"'dataset': 'blobs', 'architecture': 'dense:3', 'kind': 'infer'", "infer"},
+        {"'dataset': 'blobs', 'architecture': 'dense:3', 'kind': 'infer'", "save_dataset"},
     };
     size_t n = sizeof wrong / sizeof *wrong;
     for (size_t i = 0; i < n; i++) {
