@@ -13,7 +13,7 @@ struct names {
     unsigned possible;       /* METRIC_BIT of each */
     bool headline;           /* is that of validation or test */
     const char *splits[4];   /* that have rows, and ""; NULL-terminated */
-    bool best_epoch;
+    bool best_epoch, rollbacks;
 };
 
 static const char *text_of(const bson_t *document, const char *path)
@@ -53,7 +53,9 @@ static bool learn(const bson_t *fields, const bson_t *dataset, const struct samp
     enum loss_kind loss;
     int64_t columns = read_loss(fields, sampling, row, &loss);
     const char *keep = text_of(fields, "keep");
+    const char *nonfinite = text_of(fields, "on_nonfinite");
     size_t count = 0;
+    names->rollbacks = nonfinite && !strcmp(nonfinite, "rollback");
     names->possible = metrics_possible(loss, columns);
     names->best_epoch = keep && !strcmp(keep, "best");
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
@@ -81,7 +83,7 @@ static bool will_have(const struct names *names, const char *name)
 {
     enum metric metric;
     size_t letters;
-    if (names->best_epoch && !strcmp(name, "best_epoch"))
+    if ((names->best_epoch && !strcmp(name, "best_epoch")) || (names->rollbacks && !strcmp(name, "rollbacks")))
         return true;
     if (!metric_find_of_split(name, &metric, &letters))
         return false;
@@ -113,8 +115,9 @@ static int check(const struct names *names, const char *field, const char *name,
         size_t used = strlen(splits);
         snprintf(splits + used, sizeof splits - used, "%s%s_", used ? ", " : "", names->splits[i]);
     }
-    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s%s, and with %s before "
-                     "the name those of one split%s", field, name, all, names->best_epoch ? ", best_epoch" : "", splits,
+    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s%s%s, and with %s before "
+                     "the name those of one split%s", field, name, all, names->best_epoch ? ", best_epoch" : "",
+                     names->rollbacks ? ", rollbacks" : "", splits,
                      names->headline ? " (of train loss and accuracy alone)" : "");
 }
 

@@ -85,6 +85,21 @@ static int take_minutes(struct sweep *sweep, const char *key, const struct yaml_
     return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : no_memory(sweep, error);
 }
 
+static int take_share(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    if (node->kind != YAML_TREE_FLOAT || !(node->number > 0 && node->number < 1))
+        return REFUSE(sweep, node->line, "%s must be a number above 0 and below 1", key);
+    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : no_memory(sweep, error);
+}
+
+static int take_choice(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, const char *one,
+                       const char *other, bson_error_t *error)
+{
+    if (node->kind != YAML_TREE_STRING || (strcmp(node->text, one) && strcmp(node->text, other)))
+        return REFUSE(sweep, node->line, "%s must be %s or %s", key, one, other);
+    return take_text(sweep, key, node, error);
+}
+
 static int take_names(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
 {
     bson_t list;
@@ -341,7 +356,8 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "run_cap", "architecture",   "kind",      "dataset",     "model",
                                          "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
                                          "tags",    "seed",           "log_every", "keep",        "requires",
-                                         "checkpoint_every", "checkpoint_minutes", "metrics", "top_k", NULL};
+                                         "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
+                                         "on_nonfinite", "rollback_factor", "max_rollbacks", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -368,14 +384,19 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_integer(sweep, name, node, 1, 1000, error);
     if (!strcmp(name, "checkpoint_every") || !strcmp(name, "top_k"))
         return take_integer(sweep, name, node, 1, 1000000, error);
+    if (!strcmp(name, "max_rollbacks"))
+        return take_integer(sweep, name, node, 1, 20, error);
+    if (!strcmp(name, "rollback_factor"))
+        return take_share(sweep, name, node, error);
+    if (!strcmp(name, "on_nonfinite"))
+        return take_choice(sweep, name, node, "fail", "rollback", error);
+    if (!strcmp(name, "keep"))
+        return take_choice(sweep, name, node, "last", "best", error);
     if (!strcmp(name, "checkpoint_minutes"))
         return take_minutes(sweep, name, node, error);
     if (!strcmp(name, "log_every") && (node->kind != YAML_TREE_STRING || strcmp(node->text, "epoch")))
         return take_integer(sweep, name, node, 1, INT32_MAX, error);
-    if (!strcmp(name, "keep") &&
-        (node->kind != YAML_TREE_STRING || (strcmp(node->text, "last") && strcmp(node->text, "best"))))
-        return REFUSE(sweep, node->line, "keep must be last or best");
-    if (!strcmp(name, "log_every") || !strcmp(name, "keep"))
+    if (!strcmp(name, "log_every"))
         return take_text(sweep, name, node, error);
     if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires") ||
         !strcmp(name, "metrics"))

@@ -191,7 +191,8 @@ static int accept_point(const struct submitting *submitting, int64_t i, bson_t *
 static int append_specification(const struct submitting *submitting, bson_t *fields, bson_error_t *error)
 {
     static const char *const keys[] = {"kind", "dataset", "model", "initial_model", "split", "keep", "log_every",
-                                       "result_keys", "metrics", "top_k"};
+                                       "result_keys", "metrics", "top_k", "on_nonfinite", "rollback_factor",
+                                       "max_rollbacks"};
     const struct sweep *sweep = submitting->sweep;
     bson_t specification;
     bson_iter_t at;

@@ -35,7 +35,8 @@ static int check_measuring(const char *kind, const bson_t *fields, const char **
     bson_iter_t at, inner;
     if (refuse(fields, "architecture", field, kind, "takes its model's; leave it out", error) ||
         refuse(fields, "initial_model", field, kind, "trains nothing; it takes model", error) ||
-        refuse(fields, "keep", field, kind, "trains nothing; leave it out", error))
+        refuse(fields, "keep", field, kind, "trains nothing; leave it out", error) ||
+        refuse(fields, "on_nonfinite", field, kind, "trains nothing; leave it out", error))
         return -1;
     if (!bson_iter_init_find(&at, fields, "hyper_parameters") || !BSON_ITER_HOLDS_DOCUMENT(&at) ||
         !bson_iter_recurse(&at, &inner))
@@ -65,6 +66,19 @@ static int check_saving(const char *kind, const bson_t *fields, const char **fie
                      bson_has_field(fields, "save_dataset") ? "it is no name" : "missing");
 }
 
+/* The schema knows no limits that are not to be reached. */
+static int check_rollback(const bson_t *fields, const char **field, bson_error_t *error)
+{
+    bson_iter_t at;
+    if (!bson_iter_init_find(&at, fields, "rollback_factor"))
+        return 0;
+    if (BSON_ITER_HOLDS_DOUBLE(&at) && bson_iter_double(&at) > 0 && bson_iter_double(&at) < 1)
+        return 0;
+    if (field)
+        *field = "rollback_factor";
+    return hub_error(error, HUB_ERROR_INVALID, "rollback_factor: must be a number above 0 and below 1");
+}
+
 int task_kind_check_fields(const char *kind, const bson_t *fields, const char **field, bson_error_t *error)
 {
     if (!strcmp(kind, "infer"))
@@ -74,6 +88,8 @@ int task_kind_check_fields(const char *kind, const bson_t *fields, const char **
         return -1;
     if (strcmp(kind, "train"))
         return check_measuring(kind, fields, field, error);
+    if (check_rollback(fields, field, error))
+        return -1;
     if (refuse(fields, "model", field, kind, "makes its model; weights to begin with are its initial_model", error))
         return -1;
     return refuse(fields, "split", field, kind, "has every split of its dataset; leave it out", error);

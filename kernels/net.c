@@ -2,6 +2,7 @@
 /* Running a net: forward, loss, backward, step. */
 #include "kernels/net_impl.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -276,6 +277,25 @@ int net_predict(struct net *net, const struct net_batch *batch, float *out, stru
     }
     for (int64_t r = 0; r < z->rows; r++) {
         memcpy(out + r * z->columns, z->data + r * z->stride, (size_t)z->columns * sizeof(float));
+    }
+    return 0;
+}
+
+int net_check_finite(const struct net *net, struct kernel_error *error)
+{
+    for (size_t i = 0; i < net->parameter_count; i++) {
+        const struct layer_parameter *parameter = net_parameter(net, i);
+        const float *values = net->parameters + net->parameters_of[i].offset;
+        size_t count = (size_t)(parameter->rows * tensor_stride(parameter->columns)), bad = 0;
+        for (size_t k = 0; k < count; k++) {
+            bad += !(fabsf(values[k]) <= FLT_MAX);
+        }
+        if (bad > 0) {
+            return kernel_error_set(error, KERNEL_ERROR_NONFINITE, "%s of layer %s is not finite after step %llu: try a "
+                                    "smaller learning_rate", parameter->name,
+                                    net->architecture.layers[net->parameters_of[i].layer].name,
+                                    (unsigned long long)net->steps);
+        }
     }
     return 0;
 }

@@ -97,6 +97,10 @@ float *net_gradients(struct net *net);
 /* Where the parameters of layer `layer` begin in the blocks: those of the layers before it are the floats before. */
 size_t net_layer_offset(const struct net *net, int layer);
 
+/* Whether every parameter (and buffer) is finite: 0, or -1 and KERNEL_ERROR_NONFINITE naming the first that is not. A loss
+ * tells so only at the next step. */
+int net_check_finite(const struct net *net, struct kernel_error *error);
+
 /* Steps trained so far: with the seed, the whole state of the dropout masks. Checkpoints keep it. */
 uint64_t net_steps(const struct net *net);
 void net_set_steps(struct net *net, uint64_t steps);
@@ -127,6 +131,8 @@ int net_weights_read_memory(struct net *net, const uint8_t *data, size_t length,
 struct net_block {
     const char *prefix; /* "best.": at most 31 bytes */
     float *data;
+    bool trained;       /* it has net_trained_floats only, without the buffers, as an optimiser's state */
+    const struct net_block *next; /* at most 4 in all; NULL: no more */
 };
 /* A checkpoint is the weights plus the optimiser's state (tensors "optimizer.m" …, metadata "optimizer", "steps",
  * "net_steps", "seed") plus `more` (NULL: none) plus the caller's metadata (epoch, position in the data, shuffle state …):

@@ -93,7 +93,7 @@ void net_tensor_set(struct net *net, size_t index, const float *values)
 }
 
 /* The blocks of a file: the weights, then the optimiser's states, then one more, each named PREFIX + tensor name. */
-#define BLOCKS 4
+#define BLOCKS 8
 struct blocks {
     size_t count;
     struct {
@@ -107,7 +107,7 @@ static struct blocks list_blocks(const struct net *net, struct optimizer *optimi
 {
     struct blocks blocks = {.count = 1};
     blocks.block[0].data = net->parameters;
-    for (size_t i = 0; optimizer != NULL && i < optimizer_state_count(optimizer) && blocks.count < BLOCKS - 1; i++) {
+    for (size_t i = 0; optimizer != NULL && i < optimizer_state_count(optimizer) && blocks.count < BLOCKS - 4; i++) {
         const char *name;
         blocks.block[blocks.count].data = optimizer_state(optimizer, i, &name);
         blocks.block[blocks.count].trained = true;
@@ -119,8 +119,9 @@ static struct blocks list_blocks(const struct net *net, struct optimizer *optimi
 
 static void list_more(struct blocks *blocks, const struct net_block *more)
 {
-    if (more != NULL) {
+    for (; more != NULL && blocks->count < BLOCKS; more = more->next) {
         blocks->block[blocks->count].data = more->data;
+        blocks->block[blocks->count].trained = more->trained;
         snprintf(blocks->block[blocks->count].prefix, sizeof blocks->block[0].prefix, "%s", more->prefix);
         blocks->count++;
     }

@@ -110,12 +110,15 @@ int batch_evaluate(struct work *work, struct net *net, const struct data *data, 
         int64_t count = data->rows - first < batch->size ? data->rows - first : batch->size;
         struct net_batch rows = batch_gather(batch, data, NULL, first, count);
         if (net_evaluate(net, &rows, &sums, &why) ||
-            metrics_add(metrics, net_output(net, 0), rows.labels[0], rows.targets[0], &why))
+            metrics_add(metrics, net_output(net, 0), rows.labels[0], rows.targets[0], &why)) {
+            scores->not_finite = why.code == KERNEL_ERROR_NONFINITE;
             return work_kernel_error(error, &why, split);
+        }
     }
     batch_score(&sums, loss_has_accuracy(options->loss, options->columns), scores);
     take_values(metrics, scores);
-    if (!isfinite(scores->loss))
+    scores->not_finite = !isfinite(scores->loss);
+    if (scores->not_finite)
         return hub_error(error, HUB_ERROR_INVALID, "the loss on the %s data is not finite", split);
     return 1;
 }

@@ -36,6 +36,7 @@ struct batch_scores {
     double loss, accuracy;
     unsigned has;    /* METRIC_BIT of the other metrics that have a value, in: */
     double values[METRIC_COUNT];
+    bool not_finite; /* why batch_evaluate failed */
 };
 
 /* The mean loss, accuracy and metrics of net over a split, without dropout; metrics is cleared before. 1, 0 when told to stop

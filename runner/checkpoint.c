@@ -29,6 +29,8 @@ static void identify_options(const struct recipe *recipe, bson_string_t *text)
         bson_string_append_printf(text, "|%s %lld %.17g %.17g %lld %lld", schedule_name(schedule->kind),
                                   (long long)schedule->step_epochs, schedule->gamma, schedule->min_learning_rate,
                                   (long long)schedule->warmup_epochs, (long long)schedule->warmup_steps);
+    if (recipe->rolls_back)
+        bson_string_append_printf(text, "|back %.17g %lld", recipe->rollback_factor, (long long)recipe->max_rollbacks);
     if (schedule->kind == SCHEDULE_COSINE)
         bson_string_append_printf(text, " of %lld", (long long)recipe->epochs);
 }
@@ -53,7 +55,7 @@ static void identify(const struct checkpoint *checkpoint, char identity[RECIPE_D
 }
 
 void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const struct recipe *recipe, struct net *net,
-                     struct optimizer *optimizer, float *best)
+                     struct optimizer *optimizer, float *best, const struct rollback *rollback)
 {
     memset(checkpoint, 0, sizeof *checkpoint);
     checkpoint->work = work;
@@ -61,6 +63,7 @@ void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const str
     checkpoint->net = net;
     checkpoint->optimizer = optimizer;
     checkpoint->best = best;
+    checkpoint->rollback = rollback;
     checkpoint->last_time = clock_seconds();
     bson_init(&checkpoint->before);
     identify(checkpoint, checkpoint->identity);
@@ -89,6 +92,41 @@ static bool append_scores(bson_t *to, const char *key, const struct batch_scores
                               bson_append_document_end(to, &child));
 }
 
+static bool append_rollbacks(bson_t *to, const struct checkpoint_position *position)
+{
+    bson_t list, record;
+    char key[24];
+    if (position->rollbacks == 0)
+        return true;
+    bool done = BSON_APPEND_ARRAY_BEGIN(to, "rollbacks", &list);
+    for (int64_t i = 0; done && i < position->rollbacks && i < ROLLBACKS_MOST; i++) {
+        snprintf(key, sizeof key, "%lld", (long long)i);
+        done = BSON_APPEND_DOCUMENT_BEGIN(&list, key, &record) &&
+               BSON_APPEND_INT64(&record, "epoch", position->rollback_records[i].epoch) &&
+               BSON_APPEND_INT64(&record, "step", position->rollback_records[i].step) &&
+               bson_append_document_end(&list, &record);
+    }
+    return done && bson_append_array_end(to, &list);
+}
+
+static bool read_rollbacks(const bson_t *from, struct checkpoint_position *position)
+{
+    bson_t list, record;
+    bson_iter_t at;
+    if (!document_has(from, "rollbacks"))
+        return true;
+    if (!document_array(from, "rollbacks", &list) || !bson_iter_init(&at, &list))
+        return false;
+    while (bson_iter_next(&at)) {
+        struct rollback_record *to = &position->rollback_records[position->rollbacks];
+        if (position->rollbacks == ROLLBACKS_MOST || !document_child(&list, bson_iter_key(&at), &record) ||
+            !document_integer(&record, "epoch", &to->epoch) || !document_integer(&record, "step", &to->step))
+            return false;
+        position->rollbacks++;
+    }
+    return true;
+}
+
 static bool append_position(bson_t *to, const struct checkpoint_position *position)
 {
     bson_t child;
@@ -100,7 +138,8 @@ static bool append_position(bson_t *to, const struct checkpoint_position *positi
            append_scores(&child, "validation", &position->scores.splits[RESULT_VALIDATION]) &&
            BSON_APPEND_INT64(&child, "best_epoch", position->scores.best_epoch) &&
            BSON_APPEND_DOUBLE(&child, "best_value", position->best_value) &&
-           append_scores(&child, "best_train", &position->best_train) && bson_append_document_end(to, &child);
+           append_scores(&child, "best_train", &position->best_train) && append_rollbacks(&child, position) &&
+           bson_append_document_end(to, &child);
 }
 
 static bool read_metrics(const bson_t *from, const char *key, struct net_metrics *metrics)
@@ -139,7 +178,7 @@ static bool read_position(const bson_t *from, struct checkpoint_position *positi
            read_scores(&child, "validation", &position->scores.splits[RESULT_VALIDATION]) &&
            document_integer(&child, "best_epoch", &position->scores.best_epoch) &&
            document_number(&child, "best_value", &position->best_value) &&
-           read_scores(&child, "best_train", &position->best_train);
+           read_scores(&child, "best_train", &position->best_train) && read_rollbacks(&child, position);
 }
 
 /* ---- the claims whose logs lead up to it ---- */
@@ -184,19 +223,22 @@ static bool append_logs(bson_t *to, const bson_t *before, const char *claim, con
 
 /* ---- reading ---- */
 
-static struct net_block best_block(const struct checkpoint *checkpoint)
+/* The blocks beside weights and optimiser; best is room for one. */
+static const struct net_block *more_blocks(const struct checkpoint *checkpoint, struct net_block *best)
 {
-    return (struct net_block){.prefix = "best.", .data = checkpoint->best};
+    const struct net_block *good = checkpoint->within ? rollback_blocks(checkpoint->rollback) : NULL;
+    *best = (struct net_block){.prefix = "best.", .data = checkpoint->best, .next = good};
+    return checkpoint->best ? best : good;
 }
 
 static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_error_t *error)
 {
     struct blob_source source;
     struct kernel_error why = {0};
-    struct net_block best = best_block(checkpoint);
+    struct net_block best;
     if (blob_source_open(&source, hub_store(checkpoint->work->worker->hub), id, error))
         return -1;
-    int result = net_checkpoint_read(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL,
+    int result = net_checkpoint_read(checkpoint->net, checkpoint->optimizer, more_blocks(checkpoint, &best),
                                      blob_source_read, &source, NULL, &why);
     if (blob_source_close(&source, result == 0, error))
         return -1;
@@ -217,6 +259,7 @@ int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *p
         return hub_error(error, HUB_ERROR_INVALID, "it does not say where the run was");
     if (!has_same_length(&saved, "log_claims", "log_points"))
         return hub_error(error, HUB_ERROR_INVALID, "log_claims and log_points do not go together");
+    checkpoint->within = position->row > 0;
     if (read_file(checkpoint, bson_iter_oid(&at), error))
         return -1;
     if (net_steps(checkpoint->net) != (uint64_t)position->step)
@@ -271,9 +314,9 @@ static int write_file(void *data, int (*sink)(void *to, const void *bytes, size_
     struct checkpoint *checkpoint = data;
     struct target target = {.sink = sink, .to = to};
     struct kernel_error why = {0};
-    struct net_block best = best_block(checkpoint);
+    struct net_block best;
     struct safetensors_pair metadata = {"architecture", checkpoint->recipe->architecture_json};
-    if (net_checkpoint_write(checkpoint->net, checkpoint->optimizer, checkpoint->best ? &best : NULL, &metadata, 1,
+    if (net_checkpoint_write(checkpoint->net, checkpoint->optimizer, more_blocks(checkpoint, &best), &metadata, 1,
                              write_piece, &target, &why))
         return work_kernel_error(error, &why, "checkpoint");
     return 0;
@@ -312,6 +355,7 @@ int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_posi
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
         goto out;
     }
+    checkpoint->within = position->row > 0;
     struct task_checkpoint made = {.write = write_file, .data = checkpoint, .fields = &fields};
     result = task_checkpoint(worker->hub, work->fence, &made, error);
     if (result > 0) {

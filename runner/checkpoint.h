@@ -3,13 +3,14 @@
 #define TL_RUNNER_CHECKPOINT_H
 
 /* A training run's checkpoints: when one is due, writing it, and going on from one so that the bits are those of a run
- * that was never stopped. The blob is a safetensors file with weights, optimiser state and, with keep: best, the best
- * parameters ("best.NAME"); the task's `checkpoint` document has where the run was, the digest of what it computes, and
+ * that was never stopped. The blob is a safetensors file with weights, optimiser state, with keep: best the best
+ * parameters ("best.NAME"), and with on_nonfinite: rollback, within an epoch, those with which it began ("good.NAME"); the task's `checkpoint` document has where the run was, the digest of what it computes, and
  * which points of the logs lead up to it. */
 
 #include "runner/batch.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
+#include "runner/rollback.h"
 
 /* Where a run is: between two batches. */
 struct checkpoint_position {
@@ -23,6 +24,8 @@ struct checkpoint_position {
     struct result_scores scores;
     double best_value; /* with keep: best, as are scores.best_epoch and: */
     struct batch_scores best_train;
+    int64_t rollbacks; /* so far, and: */
+    struct rollback_record rollback_records[ROLLBACKS_MOST];
 };
 
 struct checkpoint {
@@ -31,6 +34,8 @@ struct checkpoint {
     struct net *net;             /* borrowed, as is: */
     struct optimizer *optimizer;
     float *best;                 /* the best parameters, net_parameter_floats; NULL without keep: best */
+    const struct rollback *rollback; /* what to go back to; within an epoch it is part of the file */
+    bool within;                 /* the position is within an epoch */
     char identity[RECIPE_DIGEST_SIZE];
     bson_t before;      /* {log_claims, log_points}: of the claims that this run went on from */
     double last_time;   /* clock_seconds when what was trained was last safe, or the training began */
@@ -41,7 +46,7 @@ struct checkpoint {
 
 /* All but before are borrowed. */
 void checkpoint_init(struct checkpoint *checkpoint, struct work *work, const struct recipe *recipe, struct net *net,
-                     struct optimizer *optimizer, float *best);
+                     struct optimizer *optimizer, float *best, const struct rollback *rollback);
 void checkpoint_destroy(struct checkpoint *checkpoint);
 
 /* Goes on from the task's checkpoint: 1 with *position, net, optimiser and best as they were, 0 it has none, -1 error: a

@@ -4,6 +4,7 @@
 #include "hub/query_text.h"
 #include "kernels/loss.h"
 #include "runner/document.h"
+#include "runner/rollback.h"
 #include "runner/work.h"
 
 #include <stdlib.h>
@@ -114,6 +115,20 @@ static int read_checkpoints(struct recipe *recipe, const bson_t *task, bson_erro
     return document_integer_in(task, "checkpoint_every", 1, EPOCHS_MAXIMUM, 0, &recipe->checkpoint_every, error);
 }
 
+static int read_nonfinite(struct recipe *recipe, const bson_t *task, bson_error_t *error)
+{
+    const char *what = document_string(task, "on_nonfinite");
+    if (document_has(task, "on_nonfinite") && (!what || (strcmp(what, "fail") && strcmp(what, "rollback"))))
+        return hub_error(error, HUB_ERROR_INVALID, "on_nonfinite: must be \"fail\" or \"rollback\"");
+    recipe->rolls_back = what && !strcmp(what, "rollback");
+    recipe->rollback_factor = 0.5;
+    if (document_has(task, "rollback_factor") &&
+        (!document_number(task, "rollback_factor", &recipe->rollback_factor) ||
+         !(recipe->rollback_factor > 0 && recipe->rollback_factor < 1)))
+        return hub_error(error, HUB_ERROR_INVALID, "rollback_factor: must be a number above 0 and below 1");
+    return document_integer_in(task, "max_rollbacks", 1, ROLLBACKS_MOST, 5, &recipe->max_rollbacks, error);
+}
+
 static int read_task_options(struct recipe *recipe, const bson_t *task, bson_error_t *error)
 {
     const char *keep = document_string(task, "keep"), *every = document_string(task, "log_every");
@@ -124,7 +139,7 @@ static int read_task_options(struct recipe *recipe, const bson_t *task, bson_err
     if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
         return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
     recipe->keep_best = keep && !strcmp(keep, "best");
-    return read_checkpoints(recipe, task, error);
+    return read_nonfinite(recipe, task, error) || read_checkpoints(recipe, task, error) ? -1 : 0;
 }
 
 /* input_shape, label and classes of the manifest. */

@@ -42,6 +42,9 @@ struct recipe {
     double checkpoint_seconds; /* since the last checkpoint; 0: not by time. 5 minutes without either option */
     bool keep_best;           /* keep: "best" by the validation rows; "last" is the default */
     enum metric best;         /* what says so: the task's metric, else accuracy, where there is one, else loss */
+    bool rolls_back;          /* on_nonfinite: "rollback"; "fail" is the default */
+    double rollback_factor;   /* 0.5: of the learning rate, each time */
+    int64_t max_rollbacks;    /* 5 */
     bool chooses_metrics;     /* the task has a list of metrics: */
     unsigned metrics;         /* METRIC_BIT of each */
     unsigned named_metrics;   /* of those that its metric and result_keys name */

@@ -53,6 +53,8 @@ static int all_metrics(const struct result_scores *scores, bson_t *metrics, bson
     }
     if (scores->best_epoch > 0)
         done = done && BSON_APPEND_INT64(metrics, "best_epoch", scores->best_epoch);
+    if (scores->rolls_back)
+        done = done && BSON_APPEND_INT64(metrics, "rollbacks", scores->rollbacks);
     return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the metrics");
 }
 
@@ -179,6 +181,26 @@ static bool append_objective(bson_t *model, const struct work *work, const struc
     return done && (!known || BSON_APPEND_DOUBLE(model, "objective", value));
 }
 
+/* Where the run went back, and the share of the learning rate that it went on with. */
+static bool append_rollbacks(bson_t *model, const struct recipe *recipe, const struct result_scores *scores,
+                             const struct rollback_record *records)
+{
+    bson_t list, record;
+    double share = 1;
+    char key[24];
+    if (!scores->rolls_back || scores->rollbacks == 0)
+        return true;
+    bool done = BSON_APPEND_ARRAY_BEGIN(model, "rollbacks", &list);
+    for (int64_t i = 0; done && i < scores->rollbacks; i++) {
+        share *= recipe->rollback_factor;
+        snprintf(key, sizeof key, "%lld", (long long)i);
+        done = BSON_APPEND_DOCUMENT_BEGIN(&list, key, &record) && append_integer(&record, "epoch", records[i].epoch) &&
+               append_integer(&record, "step", records[i].step) && BSON_APPEND_DOUBLE(&record, "share", share) &&
+               bson_append_document_end(&list, &record);
+    }
+    return done && bson_append_array_end(model, &list);
+}
+
 int result_model(const struct work *work, const struct recipe *recipe, const struct net *net,
                  const struct result_scores *scores, const struct result_training *training, const bson_t *metrics,
                  bson_t *model, bson_error_t *error)
@@ -206,6 +228,7 @@ int result_model(const struct work *work, const struct recipe *recipe, const str
     done = done && BSON_APPEND_INT64(model, "parameters", net_size(net)->parameters) &&
            BSON_APPEND_DOUBLE(model, "training_seconds", training->seconds) &&
            append_integer(model, "epochs", training->epochs) &&
+           append_rollbacks(model, recipe, scores, training->rollback_records) &&
            BSON_APPEND_UTF8(model, "device", work->worker->device_name) &&
            BSON_APPEND_UTF8(model, "program_version", TL_HUB_VERSION);
     return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the model's document");

@@ -6,6 +6,7 @@
 
 #include "runner/batch.h"
 #include "runner/recipe.h"
+#include "runner/rollback.h"
 
 enum result_split { RESULT_TRAIN, RESULT_VALIDATION, RESULT_TEST, RESULT_SPLITS };
 extern const char *const result_split_names[RESULT_SPLITS];
@@ -13,6 +14,8 @@ extern const char *const result_split_names[RESULT_SPLITS];
 struct result_scores {
     struct batch_scores splits[RESULT_SPLITS];
     int64_t best_epoch; /* 0: not kept */
+    bool rolls_back;    /* the task asks for it: then there are */
+    int64_t rollbacks;
     int64_t classes;    /* of the confusion matrices of validation and test; 0: none */
     const int64_t *confusion[RESULT_SPLITS]; /* (classes, classes), borrowed; NULL: empty */
 };
@@ -30,6 +33,7 @@ int result_metrics(const bson_t *task, const struct result_scores *scores, bson_
 struct result_training {
     int64_t epochs;
     double seconds;
+    const struct rollback_record *rollback_records; /* (scores.rollbacks) */
 };
 
 /* The model's own fields (hub/model.h); appended to model. */

@@ -43,6 +43,8 @@ struct training {
     struct checkpoint checkpoint;
     bool thinned;   /* it has been said that log points are left out */
     float *best;    /* the best epoch's parameters, with keep: best */
+    struct rollback rollback; /* the parameters with which the epoch began */
+    bool not_finite; /* why it failed: a loss or a parameter */
     bool stopped;
 };
 
@@ -59,7 +61,7 @@ static bool wants_confusion(const struct training *training)
 /* The names that this run will have, as if it were over. */
 static int check_keys(const struct training *training, bson_error_t *error)
 {
-    struct result_scores scores = {.best_epoch = training->recipe.keep_best};
+    struct result_scores scores = {.best_epoch = training->recipe.keep_best, .rolls_back = training->recipe.rolls_back};
     for (int split = 0; split < RESULT_SPLITS; split++) {
         scores.splits[split].known = training->has[split];
         scores.splits[split].has_accuracy = has_accuracy(&training->recipe);
@@ -155,7 +157,11 @@ static int build(struct training *training, bool initial, bson_error_t *error)
         training->best = calloc(net_parameter_floats(training->net), sizeof *training->best);
     if (!training->order || (recipe->keep_best && training->has[RESULT_VALIDATION] && !training->best))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
-    checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best);
+    if (recipe->rolls_back && rollback_init(&training->rollback, training->net, training->optimizer, error))
+        return -1;
+    rollback_keep(&training->rollback, training->net, training->optimizer);
+    checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best,
+                    &training->rollback);
     if (gan && !(training->gan = gan_new(training->net, recipe->architecture, recipe->batch_size, (uint64_t)recipe->seed,
                                          error)))
         return -1;
@@ -170,6 +176,7 @@ static void unbuild(struct training *training)
 {
     checkpoint_destroy(&training->checkpoint);
     gan_free(training->gan);
+    rollback_destroy(&training->rollback);
     free(training->order);
     free(training->best);
     batch_destroy(&training->batch);
@@ -233,6 +240,8 @@ static int prepare(struct training *training, enum work_stop *stop, bson_error_t
         snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
                  (long long)training->at.step);
         work_note(training->work, text);
+        if (training->at.row == 0)
+            rollback_keep(&training->rollback, training->net, training->optimizer);
         return 1;
     }
     snprintf(text, sizeof text, "its checkpoint is of no use, training starts from the beginning: %s",
@@ -251,13 +260,19 @@ static int64_t epoch_of(const struct training *training)
     return training->at.epoch < training->recipe.epochs ? training->at.epoch : training->recipe.epochs;
 }
 
-/* The learning rate of a step, from 0, in the epoch that goes on: a function of these alone. */
+static int64_t steps_per_epoch(const struct training *training)
+{
+    return (training->data[RESULT_TRAIN].rows + training->recipe.batch_size - 1) / training->recipe.batch_size;
+}
+
+/* The learning rate of a step, from 0, in the epoch that goes on: a function of these, and of how often it went back. */
 static double rate_of(const struct training *training, int64_t step)
 {
     const struct recipe *recipe = &training->recipe;
     struct schedule_position at = {.epoch = epoch_of(training) - 1, .step = step, .epochs = recipe->epochs};
-    at.steps_per_epoch = (training->data[RESULT_TRAIN].rows + recipe->batch_size - 1) / recipe->batch_size;
-    return schedule_rate(&recipe->schedule, recipe->optimizer.learning_rate, &at);
+    at.steps_per_epoch = steps_per_epoch(training);
+    return schedule_rate(&recipe->schedule, recipe->optimizer.learning_rate, &at) *
+           pow(recipe->rollback_factor, (double)training->at.rollbacks);
 }
 
 /* {epoch, step, loss, accuracy, learning_rate, seconds}; the rate is that of the last step, of training points alone. */
@@ -320,11 +335,12 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
     struct data *data = &training->data[RESULT_TRAIN];
     data->draw = (uint64_t)training->at.step + 1;
     struct net_batch rows = batch_gather(&training->batch, data, training->order + first, first, count);
-    if (!schedule_is_constant(&training->recipe.schedule) &&
+    if ((!schedule_is_constant(&training->recipe.schedule) || training->at.rollbacks > 0) &&
         optimizer_set_learning_rate(training->optimizer, rate_of(training, training->at.step), &why))
         return work_kernel_error(error, &why, NULL);
     if (training->gan ? gan_step(training->gan, training->optimizer, training->device, rows.inputs[0], count, &sums, &why)
                       : net_train_step(training->net, training->optimizer, &rows, &sums, &why)) {
+        training->not_finite = why.code == KERNEL_ERROR_NONFINITE;
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
     }
@@ -380,7 +396,8 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
             return -1;
         if (work_progress_due(training->work))
             tell(training, "progress", (double)(first + count) / (double)rows, false);
-        if (training->at.row < rows && checkpoint_is_due(&training->checkpoint, 0))
+        if (training->at.row < rows && checkpoint_is_due(&training->checkpoint, 0) &&
+            net_check_finite(training->net, NULL) == 0)
             checkpoint_write_and_go_on(&training->checkpoint, position(training));
     }
     if (recipe->log_every > 0 && log_batches(training, error))
@@ -392,9 +409,13 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
 static int measure(struct training *training, enum result_split split, enum work_stop *stop, bson_error_t *error)
 {
     int64_t classes;
+    struct batch_scores scores;
     int done = batch_evaluate(training->work, training->net, &training->data[split], &training->batch, training->metrics,
-                              result_split_names[split], &training->at.scores.splits[split], stop, error);
+                              result_split_names[split], &scores, stop, error);
     const int64_t *confusion = metrics_confusion(training->metrics, &classes);
+    training->not_finite = scores.not_finite;
+    if (done > 0)
+        training->at.scores.splits[split] = scores;
     if (done <= 0 || !confusion)
         return done;
     if (!training->confusion[split])
@@ -424,6 +445,12 @@ static void keep_best(struct training *training)
 static int end_epoch(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
     struct batch_scores *scores = training->at.scores.splits;
+    struct kernel_error why = {0};
+    if (net_check_finite(training->net, &why)) { /* a loss would tell so at the next step only */
+        training->not_finite = true;
+        work_kernel_error(error, &why, NULL);
+        return name_epoch(training, error);
+    }
     batch_score(&training->at.sums, has_accuracy(&training->recipe), &scores[RESULT_TRAIN]);
     if (training->recipe.log_every == 0 && !training->at.logged && scores[RESULT_TRAIN].known &&
         log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], false, error))
@@ -450,6 +477,7 @@ static void begin_next_epoch(struct training *training)
     training->at.logged = false;
     memset(&training->at.sums, 0, sizeof training->at.sums);
     memset(&training->at.point, 0, sizeof training->at.point);
+    rollback_keep(&training->rollback, training->net, training->optimizer);
     if (training->at.epoch <= training->recipe.epochs &&
         checkpoint_is_due(&training->checkpoint, training->at.epoch - 1))
         checkpoint_write_and_go_on(&training->checkpoint, position(training));
@@ -484,6 +512,9 @@ static int finish(struct training *training, struct work_result *result, enum wo
     all.splits[RESULT_TRAIN] = train;
     if (wants_confusion(training))
         metrics_confusion(training->metrics, &all.classes);
+    all.rolls_back = training->recipe.rolls_back;
+    all.rollbacks = training->at.rollbacks;
+    facts.rollback_records = training->at.rollback_records;
     for (int split = 0; split < RESULT_SPLITS; split++)
         all.confusion[split] = training->confusion[split];
     facts.seconds = clock_seconds() - training->started;
@@ -498,6 +529,34 @@ static int finish(struct training *training, struct work_result *result, enum wo
     return 1;
 }
 
+/* Whether the run went back to where its epoch began; otherwise *error is why it fails. */
+static bool goes_back(struct training *training, bson_error_t *error)
+{
+    struct checkpoint_position *at = &training->at;
+    bson_error_t why = error ? *error : (bson_error_t){0};
+    char text[800];
+    if (!training->rollback.on || !training->not_finite)
+        return false;
+    if (at->rollbacks == training->recipe.max_rollbacks) {
+        hub_error(error, hub_error_code(&why), "%s; it went back %lld times before (max_rollbacks)", why.message,
+                  (long long)at->rollbacks);
+        return false;
+    }
+    at->rollback_records[at->rollbacks++] = (struct rollback_record){.epoch = at->epoch, .step = at->step};
+    at->step = (at->epoch - 1) * steps_per_epoch(training);
+    at->row = 0;
+    at->logged = false;
+    memset(&at->sums, 0, sizeof at->sums);
+    memset(&at->point, 0, sizeof at->point);
+    rollback_restore(&training->rollback, at->step, training->net, training->optimizer);
+    training->not_finite = false;
+    snprintf(text, sizeof text, "%.600s; goes back to the beginning of the epoch with %g times the learning rate (%lld of %lld)",
+             why.message, pow(training->recipe.rollback_factor, (double)at->rollbacks), (long long)at->rollbacks,
+             (long long)training->recipe.max_rollbacks);
+    work_note(training->work, text);
+    return true;
+}
+
 /* Epoch by epoch to the end, from where the run is. As train_epoch. */
 static int train(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
@@ -508,6 +567,8 @@ static int train(struct training *training, enum work_stop *stop, bson_error_t *
             done = end_epoch(training, stop, error);
         if (done > 0 && !training->stopped)
             begin_next_epoch(training);
+        if (done < 0 && goes_back(training, error))
+            done = 1;
     }
     return done;
 }
@@ -533,7 +594,7 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     done = train(&training, stop, error);
     if (done > 0)
         done = finish(&training, result, stop, error);
-    if (done == 0 && may_be_resumed(*stop) && !training.stopped)
+    if (done == 0 && may_be_resumed(*stop) && !training.stopped && net_check_finite(training.net, NULL) == 0)
         checkpoint_write_and_leave(&training.checkpoint, position(&training));
 out:
     unbuild(&training);

@@ -119,7 +119,8 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "parameters: {}\nprogram: train.py\n",
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
-        "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k");
+        "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k, "
+        "on_nonfinite, rollback_factor, max_rollbacks");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
@@ -131,6 +132,11 @@ Test(sweep, checkpoints_are_by_epochs_or_by_time)
     sweep_free(accepted("checkpoint_every: 3\ncheckpoint_minutes: 0.5\narchitecture: dense:10\n"));
     sweep_free(accepted("checkpoint_minutes: 0\narchitecture: dense:10\n"));
     refused("checkpoint_every: 0\n", "sweep.yaml:1: checkpoint_every must be an integer in [1, 1000000]");
+    sweep_free(accepted("on_nonfinite: rollback\nrollback_factor: 0.1\nmax_rollbacks: 3\nmetrics: [f1]\ntop_k: 2\n"
+                        "architecture: dense:10\n"));
+    refused("on_nonfinite: hope\n", "sweep.yaml:1: on_nonfinite must be fail or rollback");
+    refused("rollback_factor: 1.0\n", "sweep.yaml:1: rollback_factor must be a number above 0 and below 1");
+    refused("max_rollbacks: 21\n", "sweep.yaml:1: max_rollbacks must be an integer in [1, 20]");
     refused("checkpoint_minutes: often\n", "sweep.yaml:1: checkpoint_minutes must be a number in [0, 1000000]");
     refused("checkpoint_minutes: -1\n", "sweep.yaml:1: checkpoint_minutes must be a number in [0, 1000000]");
 }

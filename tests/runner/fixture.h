@@ -51,7 +51,7 @@ static inline bson_t *json(const char *format, ...)
 
 /* What a runner's events came to. */
 struct heard {
-    int claimed, epochs, done, failed, crashed, released, lost, notes;
+    int claimed, epochs, done, failed, crashed, released, lost, notes, resumed;
     char last[1024]; /* the last error or note */
 };
 
@@ -68,6 +68,7 @@ static inline void hear(enum runner_event_kind kind, const bson_t *details, void
         fprintf(stderr, "event %d %s\n", (int)kind, line);
         bson_free(line);
     }
+    heard->resumed += text && strstr(text, "goes on from its checkpoint");
     if (text)
         snprintf(heard->last, sizeof heard->last, "%s", text);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A run that was stopped, paused or killed and taken up by another worker ends as one that ran through: the same bits, the
  * same logs, each point once. */
-#include "fixture.h"
 #include "runner/checkpoint.h"
+#include "values.h"
 
 
 TestSuite(checkpoint, .init = open_hub, .fini = close_hub, .timeout = 120);
@@ -113,11 +113,13 @@ static void stop(pid_t runner)
     cr_expect_eq(wait_runner(runner, 30), 0);
 }
 
-static void stops_leave_no_trace(const char *hyper_parameters, const char *more)
+typedef void add_function(const char *name, const char *hyper_parameters, const char *more);
+
+static void stops_leave_no_trace_of(add_function *add_task_of, const char *hyper_parameters, const char *more)
 {
-    add("through", hyper_parameters, more);
+    add_task_of("through", hyper_parameters, more);
     run_all(NULL);
-    add("stopped", hyper_parameters, more);
+    add_task_of("stopped", hyper_parameters, more);
     for (int i = 0; i < 3; i++) {
         stop(run_for_a_while("{\"workers\": 1, \"lease_ms\": 3000}"));
         bson_t *task = find_one("tasks", "{'name': 'stopped'}");
@@ -128,10 +130,15 @@ static void stops_leave_no_trace(const char *hyper_parameters, const char *more)
     }
     struct heard heard = {0};
     run_all(&heard);
-    cr_expect_not_null(strstr(heard.last, "goes on from its checkpoint"), "%s", heard.last);
+    cr_expect_eq(heard.resumed, 1, "%s", heard.last);
     expect_finished("stopped");
     expect_same_model("through", "stopped");
     expect_same_logs("through", "stopped");
+}
+
+static void stops_leave_no_trace(const char *hyper_parameters, const char *more)
+{
+    stops_leave_no_trace_of(add, hyper_parameters, more);
 }
 
 #define LONGER "'epochs': 3000, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
@@ -339,4 +346,27 @@ Test(checkpoint, that_is_of_no_use_is_noted_and_fails_nothing, .timeout = 600)
         }
     }
     bson_destroy(all);
+}
+
+static void add_line(const char *name, const char *hyper_parameters, const char *more)
+{
+    bson_t *fields = json("{'name': '%s', 'dataset': 'line', 'architecture': 'dense:2', 'hyper_parameters': {%s}, %s}", name,
+                          hyper_parameters, more);
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    bson_destroy(fields);
+}
+
+/* The rate rises over the whole training, and every time that the steps no longer converge the run goes back: in most epochs,
+ * so that it is also stopped in epochs that it goes back in. */
+Test(checkpoint, of_a_run_that_goes_back_and_is_stopped_within_epochs)
+{
+    save_kind("line", "line", 200000);
+    stops_leave_no_trace_of(add_line,
+                            "'epochs': 20, 'batch_size': 1, 'seed': 5, 'optimizer': 'sgd', 'momentum': 0.1,"
+                            " 'learning_rate': 4.0, 'warmup_epochs': 20",
+                            "'on_nonfinite': 'rollback', 'rollback_factor': 0.9, 'max_rollbacks': 20, 'keep': 'best',"
+                            " 'log_every': 20000");
+    bson_t *model = find_one("models", "{'name': 'stopped'}");
+    cr_expect_geq(number(model, "metrics.rollbacks"), 8);
+    bson_destroy(model);
 }

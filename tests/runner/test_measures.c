@@ -1,72 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Losses of classes and of values, metrics, schedules: from a dataset to the model's document. */
-#include "fixture.h"
+#include "values.h"
 
 #include <math.h>
-
-/* Rows of four features. line: two targets that are linear in them; else one target or class that says whether the first
- * two add up to more than 0. */
-static void save_split(struct dataset_writer *writer, const char *split, const char *kind, int64_t rows, uint64_t seed)
-{
-    enum { FEATURES = 4 };
-    struct kernel_error why = {0};
-    bool line = !strcmp(kind, "line"), classes = !strcmp(kind, "classes");
-    int64_t outputs = line ? 2 : 1;
-    struct safetensors_tensor tensors[] = {
-        {.name = (char *)"x", .dtype = SAFETENSORS_F32, .rank = 2, .shape = {rows, FEATURES}},
-        {.name = (char *)"y", .dtype = classes ? SAFETENSORS_I64 : SAFETENSORS_F32, .rank = line ? 2 : 1,
-         .shape = {rows, outputs}}};
-    size_t length, x_bytes = (size_t)rows * FEATURES * 4, y_bytes = (size_t)(rows * outputs) * (classes ? 8 : 4);
-    uint8_t *header = safetensors_header_new(tensors, 2, NULL, 0, &length, &why);
-    cr_assert_not_null(header, "%s", why.message);
-    uint8_t *file = malloc(length + x_bytes + y_bytes), *y = file + length + x_bytes;
-    cr_assert_not_null(file);
-    memcpy(file, header, length);
-    for (int64_t row = 0; row < rows; row++) {
-        float x[FEATURES];
-        for (int i = 0; i < FEATURES; i++) {
-            seed = seed * 6364136223846793005u + 1442695040888963407u;
-            x[i] = (float)(seed >> 40) / (float)(1 << 23) - 1.0f;
-        }
-        float both[] = {2.0f * x[0] - x[1] + 0.5f, x[2] + x[3]}, yes = x[0] + x[1] > 0 ? 1.0f : 0.0f;
-        int64_t class = yes > 0;
-        memcpy(file + length + (size_t)row * sizeof x, x, sizeof x);
-        if (line)
-            memcpy(y + (size_t)row * sizeof both, both, sizeof both);
-        else if (classes)
-            memcpy(y + (size_t)row * sizeof class, &class, sizeof class);
-        else
-            memcpy(y + (size_t)row * sizeof yes, &yes, sizeof yes);
-    }
-    cr_assert_geq(dataset_writer_part(writer, split, rows, file, length + x_bytes + y_bytes, error), 0, "%s", error->message);
-    free(header);
-    free(file);
-}
-
-static void save_kind(const char *name, const char *kind)
-{
-    bson_t dataset, *fields = json("{'name': '%s', 'input_shape': [4], %s,"
-                                   " 'features': {'dtype': 'F32', 'scale': 1.0, 'offset': 0.0}}", name,
-                                   !strcmp(kind, "classes") ? "'label': 'class', 'classes': 2"
-                                   : !strcmp(kind, "line")  ? "'label': 'value', 'outputs': 2"
-                                                            : "'label': 'value'");
-    struct dataset_writer *writer = dataset_writer_open(hub, fields, error);
-    cr_assert_not_null(writer, "%s", error->message);
-    save_split(writer, "train", kind, 300, 1);
-    save_split(writer, "validation", kind, 60, 2);
-    save_split(writer, "test", kind, 60, 3);
-    cr_assert_eq(dataset_writer_finish(writer, &dataset, error), 1, "%s", error->message);
-    dataset_writer_close(writer);
-    bson_destroy(&dataset);
-    bson_destroy(fields);
-}
 
 static void begin(void)
 {
     open_hub();
-    save_kind("line", "line");
-    save_kind("yes", "yes");
-    save_kind("pair", "classes");
+    save_kind("line", "line", 300);
+    save_kind("yes", "yes", 300);
+    save_kind("pair", "classes", 300);
 }
 
 TestSuite(measures, .init = begin, .fini = close_hub, .timeout = 60);
@@ -284,4 +227,34 @@ Test(measures, what_does_not_fit_fails_and_names_the_field)
         cr_expect(message && strstr(message, wrong[i].said), "%s: %s", wrong[i].said, message ? message : "(none)");
         bson_destroy(task);
     }
+}
+
+/* The rate rises until the steps no longer converge: a square loss then grows beyond all numbers. */
+#define RISES "'epochs': 40, 'batch_size': 10, 'loss': 'mse', 'optimizer': 'sgd', 'learning_rate': 30.0, 'warmup_epochs': 40"
+
+Test(measures, a_run_that_goes_back_ends_with_a_lower_rate)
+{
+    add("fails", "line", "dense:2", RISES, "");
+    add("back", "line", "dense:2", RISES, "'on_nonfinite': 'rollback'");
+    add("again", "line", "dense:2", RISES, "'on_nonfinite': 'rollback'");
+    add("enough", "line", "dense:2", RISES, "'on_nonfinite': 'rollback', 'max_rollbacks': 1, 'rollback_factor': 0.9");
+    struct heard heard = {0};
+    run((struct runner_options){.workers = 1, .until_empty = true}, &heard);
+    bson_t *fails = find_one("tasks", "{'name': 'fails'}"), *back = find_one("models", "{'name': 'back'}"),
+           *again = find_one("models", "{'name': 'again'}"), *enough = find_one("tasks", "{'name': 'enough'}");
+    cr_expect_str_eq(document_string(fails, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(fails, "error.message"), "not finite"));
+    double rollbacks = number(back, "metrics.rollbacks");
+    cr_expect(rollbacks >= 2 && rollbacks <= 5, "%g", rollbacks);
+    cr_expect_eq(heard.notes, 2 * (int)rollbacks + 1);
+    cr_expect_leq(number(back, "rollbacks.0.epoch"), number(back, "rollbacks.1.epoch"));
+    cr_expect_eq(number(back, "rollbacks.1.share"), 0.25);
+    cr_expect_gt(number(back, "metrics.test_r2"), 0.9);
+    cr_expect_str_eq(document_string(back, "sha256"), document_string(again, "sha256"));
+    cr_expect_str_eq(document_string(enough, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(enough, "error.message"), "went back 1 times"), "%s",
+                       document_string(enough, "error.message"));
+    bson_t *all[] = {fails, back, again, enough};
+    for (size_t i = 0; i < 4; i++)
+        bson_destroy(all[i]);
 }
