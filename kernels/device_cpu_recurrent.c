@@ -4,6 +4,7 @@
 #include "kernels/device_cpu.h"
 #include "kernels/layer_recurrent_sequence.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
 struct state {
@@ -77,6 +78,7 @@ struct stack {
     struct state *state;
     struct tensor *parameters, *gradients;
     int64_t time, lanes;
+    int threads;
     int64_t x_time;        /* from a step's x to the next one's */
     struct cpu_recurrent_step first; /* of step 0: others are further in the same blocks */
 };
@@ -90,7 +92,7 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
     const int64_t time = layer->input_shapes[0].dims[0], columns = tensor_stride(units);
     const struct tensor *x = layer->inputs[0];
     return (struct stack){
-        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes,
+        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes, .threads = pass->device->threads,
         .parameters = (struct tensor *)layer->parameters + l * RECURRENT_PARAMETERS,
         .gradients = (struct tensor *)layer->gradients + l * RECURRENT_PARAMETERS,
         .x_time = l > 0 ? pass->rows * columns : features,
@@ -113,6 +115,12 @@ static struct cpu_recurrent_step step_at(const struct stack *stack, int64_t t)
     return step;
 }
 
+/* Where the share of this thread of the team begins; that of the next one is its end. */
+static int64_t share(int64_t count, int next)
+{
+    return count * (omp_get_thread_num() + next) / omp_get_num_threads();
+}
+
 static void forward_layer(const struct stack *stack)
 {
     const struct cpu_recurrent_step *first = &stack->first;
@@ -121,9 +129,10 @@ static void forward_layer(const struct stack *stack)
     stack->kernels->pack(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], &w[RECURRENT_WEIGHT_HH],
                          w[RECURRENT_BIAS_IH].data, w[RECURRENT_BIAS_HH].data, stack->state->packed,
                          stack->state->bias);
+#pragma omp parallel num_threads(stack->threads) if (stack->threads > 1)
     for (int64_t t = 0; t < stack->time; t++) {
         struct cpu_recurrent_step step = step_at(stack, t);
-        stack->kernels->forward(&step, &weights, 0, first->rows);
+        stack->kernels->forward(&step, &weights, share(first->rows, 0), share(first->rows, 1));
     }
 }
 
@@ -178,51 +187,64 @@ static struct route open_route(const struct layer *layer, const struct layer_pas
     return route;
 }
 
+/* This thread's share of the blocks. */
 static void backward_weights(const struct stack *stack, const struct cpu_recurrent_step *step, bool adds)
 {
     struct tensor *dw = stack->gradients;
-    if (step->h_before == NULL && !adds) { /* one step only: nothing goes through the recurrent weights */
-        struct tensor *hh = &dw[RECURRENT_WEIGHT_HH];
-        memset(hh->data, 0, (size_t)(hh->rows * hh->stride) * sizeof(float));
-    }
+    const int64_t from = share(step->blocks, 0), to = share(step->blocks, 1);
     stack->kernels->weights(step, false, step->x, step->x_row, step->inputs, adds, &dw[RECURRENT_WEIGHT_IH],
-                            dw[RECURRENT_BIAS_IH].data, 0, step->blocks);
+                            dw[RECURRENT_BIAS_IH].data, from, to);
     stack->kernels->weights(step, true, step->h_before, step->h_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
-                            dw[RECURRENT_BIAS_HH].data, 0, step->blocks);
+                            dw[RECURRENT_BIAS_HH].data, from, to);
+}
+
+/* All steps, from the last, of this thread's share of the rows, and of the blocks where all rows of a step are needed. */
+static void backward_steps(const struct stack *stack, const struct route *route, const float *w_hh, const float *w_ih)
+{
+    struct state *state = stack->state;
+    const int64_t width = tensor_stride(stack->first.units), x_width = tensor_stride(stack->first.inputs);
+    const int64_t from = share(stack->first.rows, 0), to = share(stack->first.rows, 1);
+    struct cpu_recurrent_gradient gradient = {.dh = state->dh, .dh_row = width, .carried = state->carried,
+                                              .dy_row = route->dy_row};
+    for (int64_t t = stack->time - 1; t >= 0; t--) {
+        struct cpu_recurrent_step step = step_at(stack, t);
+        gradient.dy = !route->last_only ? route->dy + t * route->dy_time
+                      : t == stack->time - 1 ? route->dy
+                                             : NULL;
+        stack->kernels->gates(&step, &gradient, from, to);
+#pragma omp barrier
+        backward_weights(stack, &step, t < stack->time - 1);
+        if (t > 0) {
+            stack->kernels->inputs(&step, true, w_hh, width, state->dh, from, to);
+        }
+        if (route->dx != NULL) {
+            stack->kernels->inputs(&step, false, w_ih, x_width, state->dx, from, to);
+            for (int64_t row = from; row < to; row++) {
+                memcpy(route->dx + t * route->dx_time + row * route->dx_row, state->dx + row * x_width,
+                       (size_t)step.inputs * sizeof(float));
+            }
+        }
+    }
 }
 
 static void backward_layer(const struct stack *stack, const struct route *route)
 {
     struct state *state = stack->state;
     const struct cpu_recurrent_step *first = &stack->first;
-    const int64_t rows = first->rows, width = tensor_stride(first->units), x_width = tensor_stride(first->inputs);
+    const struct tensor *w = stack->parameters, *hh = &stack->gradients[RECURRENT_WEIGHT_HH];
+    const int64_t width = tensor_stride(first->units), x_width = tensor_stride(first->inputs);
     float *w_hh = state->packed, *w_ih = w_hh + width * first->blocks * stack->lanes * CPU_CELL_GATES(first->cell);
-    struct cpu_recurrent_gradient gradient = {.dh = state->dh, .dh_row = width, .carried = state->carried,
-                                              .dy_row = route->dy_row};
-    stack->kernels->transpose(first->cell, first->units, &stack->parameters[RECURRENT_WEIGHT_HH], width, w_hh);
+    stack->kernels->transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_HH], width, w_hh);
     if (route->dx != NULL) {
-        stack->kernels->transpose(first->cell, first->units, &stack->parameters[RECURRENT_WEIGHT_IH], x_width, w_ih);
+        stack->kernels->transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], x_width, w_ih);
     }
-    memset(state->dh, 0, (size_t)(rows * width) * sizeof(float));
-    memset(state->carried, 0, (size_t)(rows * first->blocks * stack->lanes) * sizeof(float));
-    for (int64_t t = stack->time - 1; t >= 0; t--) {
-        struct cpu_recurrent_step step = step_at(stack, t);
-        gradient.dy = !route->last_only ? route->dy + t * route->dy_time
-                      : t == stack->time - 1 ? route->dy
-                                             : NULL;
-        stack->kernels->gates(&step, &gradient, 0, rows);
-        backward_weights(stack, &step, t < stack->time - 1);
-        if (t > 0) {
-            stack->kernels->inputs(&step, true, w_hh, width, state->dh, 0, rows);
-        }
-        if (route->dx != NULL) {
-            stack->kernels->inputs(&step, false, w_ih, x_width, state->dx, 0, rows);
-            for (int64_t row = 0; row < rows; row++) {
-                memcpy(route->dx + t * route->dx_time + row * route->dx_row, state->dx + row * x_width,
-                       (size_t)step.inputs * sizeof(float));
-            }
-        }
+    memset(state->dh, 0, (size_t)(first->rows * width) * sizeof(float));
+    memset(state->carried, 0, (size_t)(first->rows * first->blocks * stack->lanes) * sizeof(float));
+    if (stack->time == 1) { /* nothing goes through the recurrent weights */
+        memset(hh->data, 0, (size_t)(hh->rows * hh->stride) * sizeof(float));
     }
+#pragma omp parallel num_threads(stack->threads) if (stack->threads > 1)
+    backward_steps(stack, route, w_hh, w_ih);
 }
 
 static int backward(struct layer *layer, const struct layer_pass *pass, struct kernel_error *error)

@@ -242,3 +242,52 @@ Test(recurrent, weights_start_as_pytorchs_or_orthogonal)
     net_free(orthogonal);
     device_close(device);
 }
+
+/* Gradients of a step on cpu with so many threads, (net_trained_floats) of a net of three layers. */
+static float *gradients_with(const char *text, int threads, size_t *count)
+{
+    enum { BATCH = 7 };
+    struct kernel_error error = {0};
+    float x[BATCH * TIME * FEATURES], dy[BATCH * TIME * 9];
+    struct architecture *architecture = architecture_parse(text, &error);
+    struct device *device = device_open("cpu", threads, &error);
+    cr_assert(architecture != NULL && device != NULL, "%s", error.message);
+    struct net_options options = {.architecture = architecture, .input_shapes = {{2, {TIME, FEATURES}}},
+                                  .batch_size = BATCH, .device = device, .seed = 1, .trains = true};
+    struct net *net = net_new(&options, &error);
+    cr_assert_not_null(net, "%s", error.message);
+    for (int i = 0; i < BATCH * TIME * FEATURES; i++) {
+        x[i] = (float)(i * 3 % 7 - 3) / 4.0f;
+    }
+    for (int i = 0; i < BATCH * TIME * 9; i++) {
+        dy[i] = (float)(i % 5 - 2);
+    }
+    struct net_batch batch = {.rows = BATCH, .inputs = {x}};
+    struct tensor gradient = {.data = dy, .rows = BATCH, .columns = TIME * 9, .stride = TIME * 9};
+    cr_assert_eq(net_forward(net, &batch, true, &error), 0, "%s", error.message);
+    cr_assert_eq(net_backward(net, &gradient, &error), 0, "%s", error.message);
+    *count = net_trained_floats(net);
+    float *copy = malloc(*count * sizeof *copy);
+    cr_assert_not_null(copy);
+    memcpy(copy, net_gradients(net), *count * sizeof *copy);
+    net_free(net);
+    device_close(device);
+    architecture_free(architecture);
+    return copy;
+}
+
+Test(recurrent, threads_share_the_work_and_change_nothing)
+{
+    static const char *const texts[] = {"lstm:9:3:all", "gru:9:3:all"};
+    for (size_t i = 0; i < 2; i++) {
+        size_t one_count, count;
+        float *one = gradients_with(texts[i], 1, &one_count);
+        for (int threads = 2; threads <= 8; threads += 3) {
+            float *some = gradients_with(texts[i], threads, &count);
+            cr_expect(count == one_count && memcmp(one, some, count * sizeof *one) == 0, "%s with %d threads", texts[i],
+                      threads);
+            free(some);
+        }
+        free(one);
+    }
+}
