@@ -173,6 +173,7 @@ static const struct layer_code *layer_code(const struct device *device, const st
 {
     (void)device;
     const struct layer_code *code = cpu_conv_code(layer);
+    code = code != NULL ? code : cpu_pool_code(layer);
     return code != NULL ? code : cpu_recurrent_code(layer);
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/device.h"
 #include "kernels/device_cpu_conv.h"
 #include "kernels/device_cpu_recurrent.h"
+#include "kernels/device_cpu_pool.h"
 
 /* Own code for one instruction set: device_cpu_vector.h, compiled once for each. */
 struct cpu_kernels {
@@ -43,6 +44,7 @@ struct cpu_kernels {
     void (*clip)(float scale, float limit, size_t count, float *values);
     const struct cpu_conv_kernels *conv;
     struct cpu_recurrent_kernels recurrent;
+    struct cpu_pool_kernels pool;
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;

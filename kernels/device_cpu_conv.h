@@ -80,6 +80,5 @@ struct layer_code;
 
 /* NULL: the layer is none of these. */
 const struct layer_code *cpu_conv_code(const struct layer *layer);
-const struct layer_code *cpu_pool_code(const struct layer *layer);
 
 #endif

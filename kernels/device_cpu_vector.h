@@ -577,6 +577,7 @@ static void dropout(const struct device_dropout *mask, const struct tensor *x, s
 
 #include "kernels/device_cpu_vector_conv.h"
 #include "kernels/device_cpu_vector_recurrent.h"
+#include "kernels/device_cpu_vector_pool.h"
 
 #define TABLE_NAME_OF(name) cpu_kernels_##name
 #define TABLE_NAME(name) TABLE_NAME_OF(name)
@@ -606,4 +607,5 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .squared_norm = squared_norm,
     .clip = clip,
     .conv = &conv_kernels,
+    .pool = {.forward = max_pool_forward, .backward = max_pool_backward},
 };

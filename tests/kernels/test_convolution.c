@@ -3,6 +3,8 @@
 #include "kernels/net.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const devices[] = {"ref", "cpu"};
@@ -109,6 +111,74 @@ Test(convolution, refuses_what_does_not_fit)
     refuses("conv_transpose:2:1:1:2", (struct shape){2, {4, 4}}, "padding: 2 on both sides leaves nothing");
     refuses("conv_transpose:2:3:2:1:none:1:lecun_uniform:2", (struct shape){2, {4, 4}},
             "output_padding: 2 is not below the stride 2");
+}
+
+#define MANY 37 /* rows: several blocks of lanes, and a part of one */
+
+/* 8 x 14 x 22; 7 x 11; 9 x 13; 3 x 5; 5 x 9; 5 x 9, as a line for conv1d. */
+static const char deep[] = "conv2d:10:3:1:1:relu max_pool:2 conv2d:12:3:1:2:leaky_relu:2 conv2d:8:5x3:3:1:tanh "
+                           "conv_transpose:9:3:2:1 conv_transpose:8:3:1:1:sigmoid reshape:8x45 conv1d:3:4:2:1 dense:4";
+
+/* The gradients of a deep net, after MANY rows and then of fewer. */
+static void gradients_of(const char *device_name, int threads, int64_t rows, float **gradients, size_t *count)
+{
+    struct kernel_error error = {0};
+    struct architecture *architecture = architecture_parse(deep, &error);
+    cr_assert_not_null(architecture, "%s", error.message);
+    struct device *device = device_open(device_name, threads, &error);
+    cr_assert_not_null(device, "%s", error.message);
+    struct net_options options = {.architecture = architecture, .outputs = 4, .loss = "cross_entropy",
+                                  .batch_size = MANY, .device = device, .seed = 3};
+    options.input_shapes[0] = (struct shape){3, {8, 14, 22}};
+    struct net *net = net_new(&options, &error);
+    cr_assert_not_null(net, "%s", error.message);
+    static float x[MANY * 8 * 14 * 22];
+    int32_t labels[MANY];
+    struct random_state random;
+    random_init(&random, 1, 2);
+    for (size_t i = 0; i < sizeof x / sizeof x[0]; i++) {
+        x[i] = (float)random_normal(&random);
+    }
+    for (int i = 0; i < MANY; i++) {
+        labels[i] = i % 4;
+    }
+    struct net_metrics metrics = {0};
+    struct net_batch batch = {.rows = MANY, .inputs = {x}, .labels = {labels}};
+    cr_assert_eq(net_gradient(net, &batch, &metrics, &error), 0, "%s", error.message);
+    batch.rows = rows;
+    cr_assert_eq(net_gradient(net, &batch, &metrics, &error), 0, "%s", error.message);
+    *count = net_trained_floats(net);
+    *gradients = malloc(*count * sizeof **gradients);
+    cr_assert_not_null(*gradients);
+    memcpy(*gradients, net_gradients(net), *count * sizeof **gradients);
+    net_free(net);
+    device_close(device);
+    architecture_free(architecture);
+}
+
+Test(convolution, many_rows_on_threads)
+{
+    static const int64_t rows[] = {MANY, 16, 3, 1};
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        float *expected, *got, *again;
+        size_t count;
+        gradients_of("ref", 1, rows[r], &expected, &count);
+        for (int threads = 1; threads <= 3; threads++) {
+            gradients_of("cpu", threads, rows[r], &got, &count);
+            gradients_of("cpu", threads, rows[r], &again, &count);
+            cr_expect_eq(memcmp(got, again, count * sizeof *got), 0, "%d threads: other bits", threads);
+            double off = 0.0, size = 1e-20;
+            for (size_t i = 0; i < count; i++) {
+                off += ((double)got[i] - (double)expected[i]) * ((double)got[i] - (double)expected[i]);
+                size += (double)expected[i] * (double)expected[i];
+            }
+            cr_expect(sqrt(off / size) < 1e-5, "%lld rows, %d threads: off by %g", (long long)rows[r], threads,
+                      sqrt(off / size));
+            free(got);
+            free(again);
+        }
+        free(expected);
+    }
 }
 
 /* As PyTorch names and shapes them, so that weights can be taken over. */
