@@ -156,6 +156,11 @@ int architecture_attribute_from_json(struct architecture_layer *layer, size_t in
                                      struct kernel_error *error)
 {
     const struct layer_attribute *attribute = &layer->type->attributes[index];
+    if (attribute->kind == LAYER_SHAPE && cJSON_IsNumber(json)) { /* 3 for [3] */
+        layer->values[index].shape = (struct shape){0};
+        return add_dimension(&layer->values[index].shape, json->valuedouble) == 0 ? 0
+               : refuse(layer, index, "a number", error);
+    }
     if (attribute->kind == LAYER_SHAPE) {
         char what[ARCHITECTURE_NAME_BYTES + 8];
         snprintf(what, sizeof what, "layer %s", layer->name);

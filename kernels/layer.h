@@ -11,7 +11,7 @@
 #include "kernels/device.h"
 #include "kernels/random.h"
 
-/* A shape is an array in JSON, [1,28,28], and 1x28x28 in the short form. */
+/* A shape is an array in JSON, [1,28,28] (or the only number), and 1x28x28 in the short form. */
 enum layer_attribute_kind { LAYER_INTEGER, LAYER_NUMBER, LAYER_BOOLEAN, LAYER_CHOICE, LAYER_SHAPE };
 
 struct layer_attribute {

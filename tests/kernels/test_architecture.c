@@ -138,7 +138,8 @@ Test(architecture, mistakes_are_named)
     expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[]}]}", "layer reshape_1: shape: must be an array");
     expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[2.5]}]}", "layer reshape_1: shape: must be 1");
     expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":[\"2\"]}]}", "layer reshape_1: shape: must be 1");
-    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":5}]}", "layer reshape_1: shape: must be an array");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":\"5\"}]}", "layer reshape_1: shape: must be an array");
+    expect_refused("{\"layers\":[{\"type\":\"reshape\",\"shape\":2.5}]}", "layer reshape_1: shape: must be 1 to");
     expect_refused("avg_pool:2:0:0:yes", "layer avg_pool_1: count_include_pad: yes is not true or false");
     expect_refused("relu add", "layer add_1: inputs: 1 of them: add takes 2 to 8");
     expect_refused("dense:2:relu:xavier", "use one of lecun_uniform, he_uniform");

@@ -49,6 +49,10 @@ Test(convolution, of_one_channel)
     /* 1 - 2 * 5 + 10, … */
     expect("conv2d:1:2", (struct shape){2, {3, 3}}, x, w, bias, (const float[]){1, 0, -2, -3}, 4);
     expect("conv2d:1:2:1:0:relu", (struct shape){3, {1, 3, 3}}, x, w, bias, (const float[]){1, 0, 0, 0}, 4);
+    expect("{\"layers\":[{\"type\":\"conv2d\",\"filters\":1,\"kernel\":2}]}", (struct shape){2, {3, 3}}, x, w, bias,
+           (const float[]){1, 0, -2, -3}, 4);
+    expect("{\"layers\":[{\"type\":\"conv2d\",\"filters\":1,\"kernel\":[2,2]}]}", (struct shape){2, {3, 3}}, x, w, bias,
+           (const float[]){1, 0, -2, -3}, 4);
     /* At the corner only the last weight is on the image: -2 * 1 + 10. */
     expect("conv2d:1:2:2:1", (struct shape){2, {3, 3}}, x, w, bias, (const float[]){8, 4, -4, 5 - 18 + 10}, 4);
 }
