@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Floats of a sample with the zeros around, as a multiple of those without, and in any case. */
+#define PADDING_FACTOR 16.0
+#define PADDING_FLOATS 1048576.0
 #define GRADIENT_TILES 64 /* of a group, where gradients are summed over tiles: several hundred bytes a sum */
 
 /* What one thread works with. */
@@ -375,12 +378,27 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 
 static const struct layer_code code = {.build = build, .destroy = destroy, .forward = forward, .backward = backward};
 
+/* Whether the zeros around are much more than the data: a wide padding around little. */
+static bool is_mostly_zeros(const struct conv_geometry *of)
+{
+    int64_t down = of->out_height * of->stride_height + of->kernel_height, large = of->padding_height + of->height;
+    int64_t across = of->out_width * of->stride_width + of->kernel_width, wide = of->padding_width + of->width;
+    double pixels = (double)(down > large ? down : large) * (double)(across > wide ? across : wide);
+    double small = ((double)of->kernel_height + (double)of->out_height + (double)of->padding_height) *
+                   ((double)of->kernel_width + (double)of->out_width + (double)of->padding_width);
+    double data = (double)of->channels * (double)of->height * (double)of->width +
+                  (double)of->filters * (double)of->out_height * (double)of->out_width;
+    return (double)of->channels * pixels + (double)of->filters * small > PADDING_FACTOR * data + PADDING_FLOATS;
+}
+
 const struct layer_code *cpu_conv_code(const struct layer *layer)
 {
     static const char *const types[] = {"conv2d", "conv1d", "conv_transpose"};
+    struct conv_geometry of;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (strcmp(layer->description->type->name, types[i]) == 0) {
-            return &code;
+            return conv_geometry_of(layer->description, &layer->input_shapes[0], &of, NULL) == 0 &&
+                           !is_mostly_zeros(&of) ? &code : NULL;
         }
     }
     return NULL;

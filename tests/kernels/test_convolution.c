@@ -57,6 +57,13 @@ Test(convolution, of_one_channel)
     expect("conv2d:1:2:2:1", (struct shape){2, {3, 3}}, x, w, bias, (const float[]){8, 4, -4, 5 - 18 + 10}, 4);
 }
 
+/* Nothing of the size of the padding is allocated. */
+Test(convolution, with_far_more_padding_than_image)
+{
+    expect("conv2d:1:1:65536:65536", (struct shape){2, {1, 1}}, (const float[]){5}, (const float[]){2},
+           (const float[]){3}, (const float[]){3, 3, 3, 3, 13, 3, 3, 3, 3}, 9);
+}
+
 Test(convolution, of_channels_in_groups)
 {
     static const float x[] = {1, 2, 3, 4}, bias[] = {0, 100};
