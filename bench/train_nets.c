@@ -4,6 +4,8 @@
  * usage: bench_train [DEVICE [PART]]          every net whose name has this part: "NAME RATE"
  *        bench_train --serve [DEVICE]         answers each NAME read with "NAME RATE", for bench/train
  *        bench_train --wall THREADS [PART]    by the clock and not by CPU time, on so many threads
+ *        bench_train --critical THREADS [PART]  by the CPU time of the first thread, which does its share and all that is
+ *                                             not shared: what the clock would say on idle cores (OMP_WAIT_POLICY=passive)
  *        bench_train --memory NAME            bytes: what a run adds to the process beside what its net needs
  * RATE is "-" for a net of layers that this program has not. Pin it to one core: bench/train does. */
 #include "bench/clock.h"
@@ -196,6 +198,13 @@ static int serve(const struct device *device, struct kernel_error *error)
     return result;
 }
 
+static double thread_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static long status_kilobytes(const char *field)
 {
     char line[256];
@@ -249,15 +258,16 @@ int main(int argc, char **argv)
     struct kernel_error error = {0};
     const char *first = argc > 1 ? argv[1] : "", *second = argc > 2 ? argv[2] : "";
     bool serves = strcmp(first, "--serve") == 0, by_wall = strcmp(first, "--wall") == 0;
-    bool memory = strcmp(first, "--memory") == 0;
+    bool by_thread = strcmp(first, "--critical") == 0, memory = strcmp(first, "--memory") == 0;
     const char *name = serves && second[0] != '\0' ? second : first[0] != '\0' && first[0] != '-' ? first : "cpu";
-    struct device *device = device_open(name, by_wall ? atoi(second) : 1, &error);
+    struct device *device = device_open(name, by_wall || by_thread ? atoi(second) : 1, &error);
     int result = -1;
     if (device != NULL) {
         result = serves ? serve(device, &error)
                  : memory ? print_memory(device, second, &error)
-                 : by_wall ? print_all(device, argc > 3 ? argv[3] : "", bench_now, &error)
-                           : print_all(device, second, bench_cpu_now, &error);
+                 : by_wall || by_thread
+                     ? print_all(device, argc > 3 ? argv[3] : "", by_wall ? bench_now : thread_now, &error)
+                     : print_all(device, second, bench_cpu_now, &error);
     }
     if (result < 0) {
         fprintf(stderr, "bench_train: %s\n", error.message);

@@ -15,6 +15,8 @@
 
 /* Weights of a dense layer (floats) up to which the own kernels are used: they stay in the second cache. */
 #define OWN_KERNEL_FLOATS 65536
+/* Floats from which a pass is worth waking up other threads for. */
+#define PARALLEL_FLOATS 32768
 
 struct state {
     const struct cpu_kernels *kernels;
@@ -194,6 +196,81 @@ static int gemm(const struct device *device, bool transpose_a, bool transpose_b,
     return 0;
 }
 
+/* --- passes over matrices, row by row or column by column, by all threads ------------------------------------------- */
+
+struct pass {
+    const struct cpu_kernels *kernels;
+    enum activation activation;
+    const struct device_dropout *mask;
+    const float *bias;
+    float *dbias;
+    const struct tensor *x, *y;
+    struct tensor *out;
+};
+
+static struct tensor rows_of(const struct tensor *tensor, int64_t first, int64_t count)
+{
+    struct tensor rows = *tensor;
+    rows.data += first * tensor->stride;
+    rows.rows = count;
+    return rows;
+}
+
+static struct tensor columns_of(const struct tensor *tensor, int64_t first, int64_t count)
+{
+    struct tensor columns = *tensor;
+    columns.data += first;
+    columns.columns = count;
+    return columns;
+}
+
+static int threads_for(const struct device *device, int64_t floats)
+{
+    return floats >= PARALLEL_FLOATS ? device->threads : 1;
+}
+
+static const struct cpu_kernels *kernels_of(const struct device *device)
+{
+    return ((const struct state *)device->state)->kernels;
+}
+
+static void bias_activation_part(void *context, int64_t first, int64_t count)
+{
+    const struct pass *pass = context;
+    struct tensor y = rows_of(pass->out, first, count);
+    pass->kernels->bias_activation(pass->activation, pass->bias, &y);
+}
+
+/* Of columns, so that the sums over the rows are always in the same order. */
+static void bias_gradient_part(void *context, int64_t first, int64_t count)
+{
+    const struct pass *pass = context;
+    struct tensor y = columns_of(pass->y, first, count), dy = columns_of(pass->out, first, count);
+    pass->kernels->activation_bias_gradient(pass->activation, &y, &dy, pass->dbias + first);
+}
+
+static void activation_forward_part(void *context, int64_t first, int64_t count)
+{
+    const struct pass *pass = context;
+    struct tensor x = rows_of(pass->x, first, count), out = rows_of(pass->out, first, count);
+    pass->kernels->activation_forward(pass->activation, &x, &out);
+}
+
+static void activation_backward_part(void *context, int64_t first, int64_t count)
+{
+    const struct pass *pass = context;
+    struct tensor y = rows_of(pass->y, first, count), dy = rows_of(pass->x, first, count);
+    struct tensor out = rows_of(pass->out, first, count);
+    pass->kernels->activation_backward(pass->activation, &y, &dy, &out);
+}
+
+static void dropout_part(void *context, int64_t first, int64_t count)
+{
+    const struct pass *pass = context;
+    struct tensor x = rows_of(pass->x, first, count), out = rows_of(pass->out, first, count);
+    pass->kernels->dropout(pass->mask, first, &x, &out);
+}
+
 /* Whether a dense layer is small enough for the own kernels. */
 static bool is_small(const struct tensor *w)
 {
@@ -212,7 +289,8 @@ static int dense_forward(const struct device *device, const struct tensor *x, co
              y->stride, error) < 0) {
         return -1;
     }
-    state->kernels->bias_activation(activation, bias, y);
+    struct pass pass = {.kernels = state->kernels, .activation = activation, .bias = bias, .out = y};
+    cpu_in_parallel(threads_for(device, y->rows * y->stride), y->rows, 1, bias_activation_part, &pass);
     return 0;
 }
 
@@ -221,7 +299,9 @@ static int dense_backward(const struct device *device, const struct tensor *x, c
                           struct tensor *dw, float *dbias, struct kernel_error *error)
 {
     const struct state *state = device->state;
-    state->kernels->activation_bias_gradient(activation, y, dy, dbias);
+    struct pass pass = {.kernels = state->kernels, .activation = activation, .dbias = dbias, .y = y, .out = dy};
+    cpu_in_parallel(threads_for(device, dy->rows * dy->stride), tensor_stride(dy->columns), TENSOR_ALIGN,
+                    bias_gradient_part, &pass);
     if (is_small(w)) {
         state->kernels->dense_weights(x, dy, dw);
     } else if (gemm(device, true, false, w->rows, w->columns, dy->rows, x->data, x->stride, dy->data, dy->stride, 0.0f,
@@ -243,7 +323,8 @@ static int activation_forward(const struct device *device, enum activation activ
                               struct tensor *y, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->activation_forward(activation, x, y);
+    struct pass pass = {.kernels = kernels_of(device), .activation = activation, .x = x, .out = y};
+    cpu_in_parallel(threads_for(device, x->rows * x->stride), x->rows, 1, activation_forward_part, &pass);
     return 0;
 }
 
@@ -251,7 +332,8 @@ static int activation_backward(const struct device *device, enum activation acti
                                const struct tensor *dy, struct tensor *dx, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->activation_backward(activation, y, dy, dx);
+    struct pass pass = {.kernels = kernels_of(device), .activation = activation, .x = dy, .y = y, .out = dx};
+    cpu_in_parallel(threads_for(device, y->rows * y->stride), y->rows, 1, activation_backward_part, &pass);
     return 0;
 }
 
@@ -259,7 +341,8 @@ static int dropout(const struct device *device, const struct device_dropout *mas
                    struct tensor *y, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->dropout(mask, x, y);
+    struct pass pass = {.kernels = kernels_of(device), .mask = mask, .x = x, .out = y};
+    cpu_in_parallel(threads_for(device, x->rows * x->stride), x->rows, 1, dropout_part, &pass);
     return 0;
 }
 
@@ -294,11 +377,43 @@ static int binary_cross_entropy(const struct device *device, const struct tensor
     return 0;
 }
 
+/* --- optimisers: element by element, so any partition gives the same bits ------------------------------------------- */
+
+struct update {
+    const struct cpu_kernels *kernels;
+    const void *step;
+    float *parameters;
+    const float *gradients;
+    float *first, *second; /* states; NULL: none */
+};
+
+static void sgd_part(void *context, int64_t first, int64_t count)
+{
+    const struct update *update = context;
+    update->kernels->sgd(update->step, (size_t)count, update->parameters + first, update->gradients + first,
+                         update->first != NULL ? update->first + first : NULL);
+}
+
+static void adam_part(void *context, int64_t first, int64_t count)
+{
+    const struct update *update = context;
+    update->kernels->adam(update->step, (size_t)count, update->parameters + first, update->gradients + first,
+                          update->first + first, update->second + first);
+}
+
+static void rmsprop_part(void *context, int64_t first, int64_t count)
+{
+    const struct update *update = context;
+    update->kernels->rmsprop(update->step, (size_t)count, update->parameters + first, update->gradients + first,
+                             update->first + first, update->second != NULL ? update->second + first : NULL);
+}
+
 static int sgd(const struct device *device, const struct device_sgd *step, size_t count, float *parameters,
                const float *gradients, float *momentum, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->sgd(step, count, parameters, gradients, momentum);
+    struct update update = {kernels_of(device), step, parameters, gradients, momentum, NULL};
+    cpu_in_parallel(threads_for(device, (int64_t)count), (int64_t)count, TENSOR_ALIGN, sgd_part, &update);
     return 0;
 }
 
@@ -306,7 +421,8 @@ static int adam(const struct device *device, const struct device_adam *step, siz
                 const float *gradients, float *m, float *v, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->adam(step, count, parameters, gradients, m, v);
+    struct update update = {kernels_of(device), step, parameters, gradients, m, v};
+    cpu_in_parallel(threads_for(device, (int64_t)count), (int64_t)count, TENSOR_ALIGN, adam_part, &update);
     return 0;
 }
 
@@ -314,7 +430,8 @@ static int rmsprop(const struct device *device, const struct device_rmsprop *ste
                    const float *gradients, float *square, float *momentum, struct kernel_error *error)
 {
     (void)error;
-    ((const struct state *)device->state)->kernels->rmsprop(step, count, parameters, gradients, square, momentum);
+    struct update update = {kernels_of(device), step, parameters, gradients, square, momentum};
+    cpu_in_parallel(threads_for(device, (int64_t)count), (int64_t)count, TENSOR_ALIGN, rmsprop_part, &update);
     return 0;
 }
 

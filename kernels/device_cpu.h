@@ -28,7 +28,8 @@ struct cpu_kernels {
     void (*activation_forward)(enum activation activation, const struct tensor *x, struct tensor *y);
     void (*activation_backward)(enum activation activation, const struct tensor *y, const struct tensor *dy,
                                 struct tensor *dx);
-    void (*dropout)(const struct device_dropout *dropout, const struct tensor *x, struct tensor *y);
+    /* x and y are rows of larger ones, from first_row. */
+    void (*dropout)(const struct device_dropout *dropout, int64_t first_row, const struct tensor *x, struct tensor *y);
     void (*cross_entropy)(const struct tensor *z, const int32_t *labels, struct tensor *dz, double *loss_sum,
                           int64_t *correct);
     void (*softmax)(const struct tensor *z, struct tensor *p);
@@ -68,6 +69,11 @@ struct cpu_gemm {
 
 extern const struct cpu_gemm cpu_gemm_dnnl;     /* device_cpu_dnnl.c: the only file with dnnl.h */
 extern const struct cpu_gemm cpu_gemm_openblas; /* device_cpu_openblas.c: the only file with cblas.h */
+
+/* Calls part for up to `threads` ranges that make up 0 … total - 1, each beginning at a multiple of unit, at the same
+ * time. The ranges depend on the arguments alone, so what each of them computes does, too. Not from within a part. */
+typedef void cpu_part_function(void *context, int64_t first, int64_t count);
+void cpu_in_parallel(int threads, int64_t total, int64_t unit, cpu_part_function *part, void *context);
 
 /* GFLOP/s on an n x n x n product with one thread (best of a few), for doctor. -1 on error. */
 double cpu_gemm_measure(const struct cpu_gemm *gemm, int64_t n);

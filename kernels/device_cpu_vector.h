@@ -547,11 +547,14 @@ INLINE void dropout_factors(const struct device_dropout *dropout, uint64_t group
     }
 }
 
-static void dropout(const struct device_dropout *mask, const struct tensor *x, struct tensor *y)
+static void dropout(const struct device_dropout *mask, int64_t first_row, const struct tensor *x, struct tensor *y)
 {
     float factors[64];
-    int64_t left = 0; /* of factors not used yet, at their end */
-    uint64_t group = 0;
+    uint64_t group = (uint64_t)(first_row * x->columns) / 64;
+    int64_t left = (64 - first_row * x->columns % 64) % 64; /* of factors not used yet, at their end */
+    if (left > 0) {
+        dropout_factors(mask, group++, factors);
+    }
     for (int64_t r = 0; r < x->rows; r++) {
         const float *in = x->data + r * x->stride;
         float *out = y->data + r * y->stride;

@@ -17,12 +17,12 @@ static const char *const variants[] = {"plain", "avx2", "avx512"};
 #define VARIANTS (sizeof variants / sizeof variants[0])
 
 /* False where this CPU cannot run the variant. */
-static bool open_pair(struct pair *pair, const char *variant)
+static bool open_pair_on(struct pair *pair, const char *variant, int threads)
 {
     struct kernel_error error = {0};
     setenv("TL_HUB_KERNELS", variant, 1);
     pair->ref = device_open("ref", 1, &error);
-    pair->cpu = device_open("cpu", 1, &error);
+    pair->cpu = device_open("cpu", threads, &error);
     cr_assert_not_null(pair->ref);
     if (pair->cpu == NULL) {
         cr_assert(strcmp(variant, "plain") != 0, "%s", error.message);
@@ -30,6 +30,11 @@ static bool open_pair(struct pair *pair, const char *variant)
         return false;
     }
     return true;
+}
+
+static bool open_pair(struct pair *pair, const char *variant)
+{
+    return open_pair_on(pair, variant, 1);
 }
 
 static void close_pair(struct pair *pair)
@@ -96,13 +101,13 @@ static void expect_same(const char *what, const struct tensor *a, const struct t
 
 static const int64_t sizes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 16, 10},  {32, 20, 16},   {5, 17, 33},
                                    {31, 64, 64}, {13, 300, 47}, {32, 784, 64}, {96, 784, 100}, {33, 513, 160},
-                                   {8, 2, 700},  {1, 40, 1}};
+                                   {8, 2, 700},  {1, 40, 1},   {130, 300, 340}};
 
-Test(devices, dense)
+static void dense_is_the_same_on(int threads)
 {
     for (size_t v = 0; v < VARIANTS; v++) {
         struct pair pair;
-        if (!open_pair(&pair, variants[v])) {
+        if (!open_pair_on(&pair, variants[v], threads)) {
             continue;
         }
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
@@ -138,6 +143,16 @@ Test(devices, dense)
         }
         close_pair(&pair);
     }
+}
+
+Test(devices, dense)
+{
+    dense_is_the_same_on(1);
+}
+
+Test(devices, dense_by_several_threads)
+{
+    dense_is_the_same_on(3);
 }
 
 Test(devices, gemm)
@@ -310,6 +325,50 @@ Test(devices, losses)
         }
         close_pair(&pair);
     }
+}
+
+/* Passes are cut into ranges for the threads: each is what one thread makes of the whole, to the bit. */
+Test(devices, passes_by_several_threads_give_the_same_bits)
+{
+    struct kernel_error error = {0};
+    const int64_t rows = 301, columns = 331, floats = rows * tensor_stride(columns);
+    const size_t bytes = (size_t)floats * sizeof(float);
+    struct device *one = device_open("cpu", 1, &error), *three = device_open("cpu", 3, &error);
+    cr_assert(one != NULL && three != NULL, "%s", error.message);
+    const struct device_operations *cpu = one->operations;
+    struct tensor x = tensor_new(rows, columns), y = tensor_new(rows, columns), y3 = tensor_copy(&y);
+    const struct device_dropout mask = {.seed = 5, .stream = 3, .step = 9, .threshold = 13107, .scale = 1.25f};
+    cr_assert_eq(cpu->dropout(one, &mask, &x, &y, NULL), 0);
+    cr_assert_eq(cpu->dropout(three, &mask, &x, &y3, NULL), 0);
+    cr_expect_arr_eq(y.data, y3.data, bytes, "dropout");
+    cr_assert_eq(cpu->activation_forward(one, ACTIVATION_TANH, &x, &y, NULL), 0);
+    cr_assert_eq(cpu->activation_forward(three, ACTIVATION_TANH, &x, &y3, NULL), 0);
+    cr_expect_arr_eq(y.data, y3.data, bytes, "activation");
+    struct tensor dx = tensor_copy(&x), dx3 = tensor_copy(&x);
+    cr_assert_eq(cpu->activation_backward(one, ACTIVATION_TANH, &y, &x, &dx, NULL), 0);
+    cr_assert_eq(cpu->activation_backward(three, ACTIVATION_TANH, &y, &x, &dx3, NULL), 0);
+    cr_expect_arr_eq(dx.data, dx3.data, bytes, "activation's gradient");
+    struct tensor m = tensor_copy(&x), m3 = tensor_copy(&x), v = tensor_copy(&x), v3;
+    for (int64_t i = 0; i < floats; i++) {
+        v.data[i] = fabsf(v.data[i]);
+    }
+    v3 = tensor_copy(&v);
+    const struct device_adam adam = {.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .step_size = 0.05f,
+                                     .root_scale = 3.0f, .keep = 1.0f};
+    cr_assert_eq(cpu->adam(one, &adam, (size_t)floats, y.data, x.data, m.data, v.data, NULL), 0);
+    cr_assert_eq(cpu->adam(three, &adam, (size_t)floats, y3.data, x.data, m3.data, v3.data, NULL), 0);
+    cr_expect(memcmp(y.data, y3.data, bytes) == 0 && memcmp(m.data, m3.data, bytes) == 0 &&
+              memcmp(v.data, v3.data, bytes) == 0, "adam");
+    const struct device_sgd sgd = {.learning_rate = 0.1f, .momentum = 0.9f};
+    cr_assert_eq(cpu->sgd(one, &sgd, (size_t)floats, y.data, x.data, m.data, NULL), 0);
+    cr_assert_eq(cpu->sgd(three, &sgd, (size_t)floats, y3.data, x.data, m3.data, NULL), 0);
+    cr_expect(memcmp(y.data, y3.data, bytes) == 0 && memcmp(m.data, m3.data, bytes) == 0, "sgd");
+    float *blocks[] = {x.data, y.data, y3.data, dx.data, dx3.data, m.data, m3.data, v.data, v3.data};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        free(blocks[i]);
+    }
+    device_close(one);
+    device_close(three);
 }
 
 /* As nets have them: rows padded with zeros, which stay zeros. */

@@ -166,6 +166,32 @@ Test(net, the_same_seed_gives_the_same_bits_and_another_does_not)
     device_close(device);
 }
 
+Test(net, the_same_number_of_threads_gives_the_same_bits)
+{
+    struct kernel_error error = {0};
+    make_data();
+    struct net_metrics metrics = {0};
+    float *first = NULL;
+    for (int run = 0; run < 3; run++) {
+        struct device *device = device_open("cpu", 2, &error);
+        cr_assert_not_null(device, "%s", error.message);
+        struct net *net = make_net("dense:300:tanh dropout:0.5 dense:300:relu dense:3", device, "cross_entropy", 9);
+        struct optimizer *optimizer = make_optimizer("adam", 0.003, net);
+        train(net, optimizer, 0, 3, &metrics);
+        size_t bytes = net_parameter_floats(net) * sizeof(float);
+        if (run == 0) {
+            first = malloc(bytes);
+            cr_assert_not_null(first);
+            memcpy(first, net_parameters(net), bytes);
+        }
+        cr_expect_eq(memcmp(net_parameters(net), first, bytes), 0);
+        optimizer_free(optimizer);
+        net_free(net);
+        device_close(device);
+    }
+    free(first);
+}
+
 struct file {
     uint8_t bytes[1 << 17];
     size_t length, read, limit;
