@@ -28,7 +28,8 @@ static const char *isa_name(dnnl_cpu_isa_t isa)
     case dnnl_cpu_isa_avx512_core: return "avx512_core";
     case dnnl_cpu_isa_avx512_core_vnni: return "avx512_core_vnni";
     case dnnl_cpu_isa_avx512_core_bf16: return "avx512_core_bf16";
-    default: return isa == dnnl_cpu_isa_all ? "reference code" : "another";
+    case dnnl_cpu_isa_avx512_core_amx: return "avx512_core_amx";
+    default: return (int)isa == 0 ? "reference code" : "another"; /* named _all by 2.6 and _default by 3 */
     }
 }
 
