@@ -132,6 +132,7 @@ Test(submit, what_cannot_be_trained_is_refused_by_name)
             HUB_ERROR_INVALID, "architecture: input input has shape (7), a sample (3, 2)");
     refused("{" GOOD ", \"kind\": \"dream\"}", HUB_ERROR_INVALID, "kind: runners cannot do 'dream'");
     refused("{" GOOD ", \"kind\": \"command\"}", HUB_ERROR_INVALID, "kind: runners cannot do 'command'");
+    refused("{" GOOD ", \"kind\": \"infer\"}", HUB_ERROR_INVALID, "save_dataset: missing; a task of kind infer");
     refused("{" GOOD ", \"model\": \"best\"}", HUB_ERROR_INVALID, "model: a task of kind train makes its model");
     refused("{" GOOD ", \"split\": \"test\"}", HUB_ERROR_INVALID, "split: a task of kind train");
     refused("{" GOOD ", \"kind\": \"test\", \"model\": \"best\"}", HUB_ERROR_INVALID,
