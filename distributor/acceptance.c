@@ -445,50 +445,6 @@ int acceptance_save_architectures(struct acceptance *acceptance, bson_error_t *e
 
 /* ---- the rest ---- */
 
-/* A model query must find something, and what it finds must fit the dataset's rows. *model (initialised always) is it. */
-static int check_model(struct acceptance *acceptance, const bson_t *fields, const char *name, bool required,
-                       bson_t *model, bson_error_t *error)
-{
-    bson_t query;
-    bson_iter_t at, dims;
-    int64_t size = 1;
-    int result = -1, there = task_query_read(fields, name, &query, error);
-    bson_init(model);
-    if (there < 1) {
-        if (!there && required)
-            hub_error(error, HUB_ERROR_INVALID, "%s: missing; name the model, or give a query", name);
-        else
-            result = there;
-        goto out;
-    }
-    bson_destroy(model);
-    int found = model_find_one(acceptance->hub, &query, NULL, model, error);
-    if (found < 1) {
-        if (!found)
-            task_query_not_found(acceptance->hub, name, &query, error);
-        goto out;
-    }
-    if (required && !bson_has_field(model, "architecture")) {
-        hub_error(error, HUB_ERROR_INVALID, "%s: it has no architecture: save it with one (save-model --architecture)",
-                  name);
-        goto out;
-    }
-    if (acceptance->shape.rank && bson_iter_init_find(&at, model, "input_shape") && BSON_ITER_HOLDS_ARRAY(&at) &&
-        bson_iter_recurse(&at, &dims)) {
-        while (bson_iter_next(&dims) && size <= ARCHITECTURE_DIMENSION)
-            size *= BSON_ITER_HOLDS_NUMBER(&dims) && bson_iter_as_int64(&dims) > 0 ? bson_iter_as_int64(&dims) : 1;
-        if (size != shape_size(&acceptance->shape)) {
-            hub_error(error, HUB_ERROR_INVALID, "%s: takes rows of %lld values; a row of dataset %s has %lld", name,
-                      (long long)size, acceptance->name, (long long)shape_size(&acceptance->shape));
-            goto out;
-        }
-    }
-    result = 0;
-out:
-    bson_destroy(&query);
-    return result;
-}
-
 static const char *find_text(const bson_t *document, const char *path)
 {
     bson_iter_t at, found;
@@ -523,6 +479,52 @@ static int learn_sampling(struct acceptance *acceptance, const bson_t *source, b
     if (sampling_shape(&acceptance->sampling, loss && !strcmp(loss, "bpr"), &acceptance->row, &why))
         return refusal(error, "hyper_parameters", &why);
     return 0;
+}
+
+/* A model query must find something, and what it finds must fit the dataset's rows. *model (initialised always) is it. */
+static int check_model(struct acceptance *acceptance, const bson_t *fields, const char *name, bool required,
+                       bson_t *model, bson_error_t *error)
+{
+    bson_t query;
+    bson_iter_t at, dims;
+    int64_t size = 1;
+    int result = -1, there = task_query_read(fields, name, &query, error);
+    bson_init(model);
+    if (there < 1) {
+        if (!there && required)
+            hub_error(error, HUB_ERROR_INVALID, "%s: missing; name the model, or give a query", name);
+        else
+            result = there;
+        goto out;
+    }
+    bson_destroy(model);
+    int found = model_find_one(acceptance->hub, &query, NULL, model, error);
+    if (found < 1) {
+        if (!found)
+            task_query_not_found(acceptance->hub, name, &query, error);
+        goto out;
+    }
+    if (required && !bson_has_field(model, "architecture")) {
+        hub_error(error, HUB_ERROR_INVALID, "%s: it has no architecture: save it with one (save-model --architecture)",
+                  name);
+        goto out;
+    }
+    if (acceptance->shape.rank && bson_iter_init_find(&at, model, "input_shape") && BSON_ITER_HOLDS_ARRAY(&at) &&
+        bson_iter_recurse(&at, &dims)) {
+        while (bson_iter_next(&dims) && size <= ARCHITECTURE_DIMENSION)
+            size *= BSON_ITER_HOLDS_NUMBER(&dims) && bson_iter_as_int64(&dims) > 0 ? bson_iter_as_int64(&dims) : 1;
+        if (learn_sampling(acceptance, model, error))
+            goto out;
+        if (size != shape_size(&acceptance->row.shape)) {
+            hub_error(error, HUB_ERROR_INVALID, "%s: takes rows of %lld values; a row of dataset %s has %lld", name,
+                      (long long)size, acceptance->name, (long long)shape_size(&acceptance->row.shape));
+            goto out;
+        }
+    }
+    result = 0;
+out:
+    bson_destroy(&query);
+    return result;
 }
 
 static int check_hyper_parameters(const struct acceptance *acceptance, const bson_t *fields, bool train,

@@ -50,18 +50,25 @@ out:
     return result;
 }
 
-/* Of the split's rows. Pairs need to know what users have chosen in the training rows, too. */
+/* Of the split's rows. Pairs are those of the training's own measurement: what users have chosen in any split counts, and
+ * items are drawn with the model's seed. */
 static int make_samples(struct evaluation *evaluation, bson_error_t *error)
 {
     const struct recipe *recipe = &evaluation->recipe;
     struct worker *worker = evaluation->work->worker;
-    struct data train;
-    if (recipe->pairs) {
-        int found = data_load(worker->cache, worker->hub, &recipe->dataset, "train", &train, error);
-        if (found < 0 || (found > 0 && chosen_add(&evaluation->chosen, &train, "train", error)) ||
-            chosen_add(&evaluation->chosen, &evaluation->data, evaluation->split, error))
+    struct data other;
+    int64_t seed = 0;
+    bool among = false;
+    for (int i = 0; i < RESULT_SPLITS && recipe->pairs; i++) {
+        int found = data_load(worker->cache, worker->hub, &recipe->dataset, result_split_names[i], &other, error);
+        if (found < 0 || (found > 0 && chosen_add(&evaluation->chosen, &other, result_split_names[i], error)))
             return -1;
+        among = among || !strcmp(evaluation->split, result_split_names[i]);
     }
+    if (recipe->pairs && !among && chosen_add(&evaluation->chosen, &evaluation->data, evaluation->split, error))
+        return -1;
+    if (document_integer(&evaluation->model, "seed", &seed))
+        evaluation->data.seed = (uint64_t)seed;
     return data_sample(&evaluation->data, &recipe->sampling, evaluation->chosen, error);
 }
 
