@@ -33,6 +33,7 @@ static const struct entry entries[] = {
     {.text = "dense:5:tanh:orthogonal", .inputs = {{2, {2, 3}}}},
     {.text = "dense:17:sigmoid:glorot_uniform", .inputs = {{1, {19}}}},
     {.text = "dense:6:gelu:he_normal", .inputs = {{1, {9}}}},
+    {.text = "dense:7:leaky_relu", .inputs = {{1, {3}}}, .spread = true},
     {.text = "tanh", .inputs = {{1, {5}}}},
     {.text = "sigmoid", .inputs = {{3, {2, 3, 3}}}},
     {.text = "gelu", .inputs = {{1, {21}}}},
