@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/commands.h"
+#include "cli/help_layers.h"
 #include "cli/output.h"
 
 #include <string.h>
@@ -25,6 +26,12 @@ static int run_help(struct cli *cli)
 {
     const struct cli_command *command = NULL;
 
+    if (cli->argument_count > 0 && strcmp(cli->arguments[0], "layers") == 0) {
+        return help_layers(cli, cli->argument_count > 1 ? cli->arguments[1] : NULL);
+    }
+    if (cli->argument_count > 1) {
+        return cli_usage(cli, "one verb at a time");
+    }
     if (cli->argument_count > 0) {
         command = cli_find_command(cli->arguments[0]);
         if (command == NULL) {
@@ -48,10 +55,15 @@ static const struct cli_option help_options[] = {
 
 const struct cli_command cmd_help = {
     .verb = "help",
-    .summary = "Explain a verb, or list them",
-    .arguments = "[VERB]",
-    .most = 1,
+    .summary = "Explain a verb, or list them; help layers: the layers of architectures",
+    .arguments = "[VERB | layers [TYPE]]",
+    .most = 2,
     .groups = {help_options},
+    .details = "help layers lists what an architecture may be made of, with the attributes in the order of the short form; -o\n"
+               "json gives the same for programs.",
+    .examples = "  tl_hub help create-task\n"
+                "  tl_hub help layers\n"
+                "  tl_hub help layers batch_norm",
     .run = run_help,
 };
 

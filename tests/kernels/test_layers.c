@@ -550,7 +550,7 @@ Test(layers, between_others)
     }
 }
 
-Test(layers, every_type_has_an_entry)
+Test(layers, every_type_has_an_entry_and_explains_itself)
 {
     for (const struct layer_type *const *type = layer_types(); *type != NULL; type++) {
         bool found = false;
@@ -562,5 +562,11 @@ Test(layers, every_type_has_an_entry)
             architecture_free(architecture);
         }
         cr_expect(found, "no entry has a layer %s", (*type)->name);
+        cr_expect_not_null((*type)->about, "%s: help has nothing about it", (*type)->name);
+        for (size_t i = 0; (*type)->attributes[i].name != NULL; i++) {
+            cr_expect_not_null((*type)->attributes[i].about, "%s: help has nothing about %s", (*type)->name,
+                               (*type)->attributes[i].name);
+            cr_expect_lt(i, ARCHITECTURE_ATTRIBUTES);
+        }
     }
 }
