@@ -52,4 +52,16 @@ sed 's/"inputs": \["u", "i"\]}/"inputs": ["u"]}/' two.json >one.json
 expect 1 'layer score: inputs: 1 of them: dot takes 2 to 2' -- save-architecture one @one.json
 sed 's/"rows": 50/"rows": 0/' two.json >zero.json
 expect 1 'layer i: rows: 0 is out of range' -- save-architecture zero @zero.json
+
+# The graph and the chain of docs/architectures.md, and the file of docs/kernels.md, are ones.
+docs=$here/../../docs
+sed -n '/^```json$/,/^```$/p' "$docs/architectures.md" | sed '/^```/d' >docs.json
+expect 0 -- save-architecture docs @docs.json
+expect 0 -- save-architecture chain "$(sed -n 's/^ *"\(conv2d.*\)"$/\1/p' "$docs/architectures.md")"
+sed -n '/^```c$/,/^```$/p' "$docs/kernels.md" | sed '/^```$/,$d; /^```/d' >layer_softsign.c
+grep -q layer_softsign layer_softsign.c || fail 'docs/kernels.md shows no file'
+if command -v cc >/dev/null; then
+    cc -std=gnu11 -Wall -Wextra -Wconversion -Werror -fsyntax-only -I "$here/../.." layer_softsign.c ||
+        fail 'the file of docs/kernels.md does not compile'
+fi
 finish
