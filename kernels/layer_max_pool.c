@@ -20,32 +20,46 @@ static int measure(const struct architecture_layer *layer, const struct shape *i
     return 0;
 }
 
-/* One channel of one sample; where is NULL in prediction. The windows' cells one after the other, so that the inner loop
- * runs along a line of the output. */
+/* The next cell of count windows of a line, x stride apart: into best where it is larger (a NaN stays), and then its
+ * place in the plane into at. Bodies of their own for the usual strides are vector code. */
+static inline __attribute__((always_inline)) void take(const float *restrict x, int32_t place, const int64_t stride,
+                                                       int64_t count, float *restrict best, float *restrict at)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float value = x[i * stride], here = (float)(place + (int32_t)(i * stride));
+        bool larger = (value > best[i]) | (value != value);
+        best[i] = larger ? value : best[i];
+        at[i] = larger ? here : at[i];
+    }
+}
+
+static void take_cell(const float *x, int32_t place, int64_t stride, int64_t count, float *best, float *at)
+{
+    switch (stride) {
+    case 1: take(x, place, 1, count, best, at); break;
+    case 2: take(x, place, 2, count, best, at); break;
+    default: take(x, place, stride, count, best, at); break;
+    }
+}
+
+/* One channel of one sample. The windows' cells one after the other, so that the inner loop runs along a line of the
+ * output. */
 static void pool_plane(const struct layer_window *w, const float *x, float *y, float *where)
 {
     for (int64_t oy = 0; oy < w->out_height; oy++) {
-        float *best = y + oy * w->out_width, *at = where != NULL ? where + oy * w->out_width : NULL;
+        float *best = y + oy * w->out_width, *at = where + oy * w->out_width;
         for (int64_t ox = 0; ox < w->out_width; ox++) {
             best[ox] = -INFINITY;
-        }
-        if (at != NULL) {
-            memset(at, 0, (size_t)w->out_width * sizeof *at);
+            at[ox] = 0.0f;
         }
         for (int64_t ky = layer_window_first(w, oy); ky < layer_window_end(w, oy); ky++) {
             int64_t line = (oy * w->stride - w->padding + ky) * w->width;
             for (int64_t kx = 0; kx < w->kernel; kx++) {
-                int64_t first, end, start = line + kx - w->padding;
+                int64_t first, end;
                 layer_window_span(w, kx, &first, &end);
-                for (int64_t ox = first; at == NULL && ox < end; ox++) {
-                    float value = x[start + ox * w->stride];
-                    best[ox] = value > best[ox] || value != value ? value : best[ox];
-                }
-                for (int64_t ox = first; at != NULL && ox < end; ox++) {
-                    float value = x[start + ox * w->stride];
-                    bool larger = value > best[ox] || value != value; /* NaN stays */
-                    best[ox] = larger ? value : best[ox];
-                    at[ox] = larger ? (float)(start + ox * w->stride) : at[ox];
+                if (first < end) {
+                    int64_t start = line + kx - w->padding + first * w->stride;
+                    take_cell(x + start, (int32_t)start, w->stride, end - first, best + first, at + first);
                 }
             }
         }
@@ -61,7 +75,7 @@ static int forward(struct layer *layer, const struct layer_pass *pass, struct ke
         for (int64_t c = 0; c < w.channels; c++) {
             pool_plane(&w, layer->inputs[0]->data + r * layer->inputs[0]->stride + c * plane,
                        layer->output.data + r * layer->output.stride + c * out,
-                       pass->training ? layer->workspace + r * tensor_stride(w.channels * out) + c * out : NULL);
+                       layer->workspace + r * tensor_stride(w.channels * out) + c * out);
         }
     }
     return 0;

@@ -50,7 +50,14 @@ static int forward(struct layer *layer, const struct layer_pass *pass, struct ke
     if (axis.outer == 1 && axis.inner == 1) {
         return pass->device->operations->softmax(pass->device, x, y, error);
     }
-    for (int64_t r = 0; r < pass->rows; r++) {
+    for (int64_t r = 0; r < pass->rows && axis.inner == 1; r++) {
+        const struct tensor from = {x->data + r * x->stride, axis.outer, axis.count, axis.count};
+        struct tensor to = {y->data + r * y->stride, axis.outer, axis.count, axis.count};
+        if (pass->device->operations->softmax(pass->device, &from, &to, error) < 0) {
+            return -1;
+        }
+    }
+    for (int64_t r = 0; r < pass->rows && axis.inner > 1; r++) {
         for (int64_t i = 0; i < axis.outer * axis.inner; i++) {
             int64_t start = i / axis.inner * axis.count * axis.inner + i % axis.inner;
             softmax(x->data + r * x->stride + start, y->data + r * y->stride + start, axis.count, axis.inner);
