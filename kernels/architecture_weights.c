@@ -8,20 +8,35 @@
 
 enum { TENSOR_NAME_BYTES = ARCHITECTURE_NAME_BYTES + 32 };
 
-/* The values of a row that the first layer with weights takes: the columns of a matrix that is (out, in) in the file. */
-static struct shape guess_input(const struct architecture *architecture, const struct safetensors *weights)
+/* What a row of data must be, where the layers alone say it: as many values as the first dense layer's weights (out, in)
+ * take, or as a reshape gives, with only layers before it that change no size. False: any other net, such as a convolution,
+ * fits rows of many shapes. */
+static bool guess_input(const struct architecture *architecture, const struct safetensors *weights, struct shape *shape)
 {
-    struct shape shape = {.rank = 1, .dims = {1}};
+    static const char *const sizes_stay[] = {"dropout", "flatten", "relu", "leaky_relu", "gelu", "tanh", "sigmoid"};
+    *shape = (struct shape){.rank = 1, .dims = {1}};
     for (int i = 0; i < architecture->layer_count; i++) {
-        char name[TENSOR_NAME_BYTES];
-        snprintf(name, sizeof name, "%s.weight", architecture->layers[i].name);
-        const struct safetensors_tensor *tensor = safetensors_find(weights, name);
-        if (tensor != NULL) {
-            shape.dims[0] = tensor->rank == 2 && tensor->shape[1] > 0 ? tensor->shape[1] : 1;
-            break;
+        const struct architecture_layer *layer = &architecture->layers[i];
+        if (strcmp(layer->type->name, "reshape") == 0) {
+            shape->dims[0] = shape_size(&layer->values[0].shape);
+            return true;
+        }
+        if (strcmp(layer->type->name, "dense") == 0) {
+            char name[TENSOR_NAME_BYTES];
+            snprintf(name, sizeof name, "%s.weight", layer->name);
+            const struct safetensors_tensor *tensor = safetensors_find(weights, name);
+            shape->dims[0] = tensor != NULL && tensor->rank == 2 && tensor->shape[1] > 0 ? tensor->shape[1] : 1;
+            return true; /* where there is no such tensor, that is found out by its name */
+        }
+        bool stays = false;
+        for (size_t j = 0; j < sizeof sizes_stay / sizeof sizes_stay[0]; j++) {
+            stays = stays || strcmp(layer->type->name, sizes_stay[j]) == 0;
+        }
+        if (!stays) {
+            return false;
         }
     }
-    return shape;
+    return true;
 }
 
 static int check_tensor(const struct architecture_layer *layer, const struct layer_parameter *parameter,
@@ -54,15 +69,27 @@ int architecture_check_weights(const struct architecture *architecture, const st
     struct shape inputs[ARCHITECTURE_INPUTS] = {0};
     struct architecture_size total;
     int result = -1;
+    bool known = true;
+    for (int i = 0; i < architecture->input_count; i++) {
+        known = known && architecture->inputs[i].shape.rank > 0;
+    }
+    if (!known && architecture->input_count == 1) {
+        known = input != NULL && input->rank > 0;
+        if (known) {
+            inputs[0] = *input;
+        } else {
+            known = guess_input(architecture, weights, &inputs[0]);
+        }
+    }
+    if (!known) {
+        return 0;
+    }
     size_t layers = (size_t)architecture->layer_count;
     struct shape *shapes = calloc((size_t)architecture->input_count + layers, sizeof *shapes);
     struct layer_size *measured = calloc(layers > 0 ? layers : 1, sizeof *measured);
     if (shapes == NULL || measured == NULL) {
         kernel_error_set(error, KERNEL_ERROR_MEMORY, "architecture: out of memory");
         goto out;
-    }
-    if (architecture->input_count == 1 && architecture->inputs[0].shape.rank == 0) {
-        inputs[0] = input != NULL && input->rank > 0 ? *input : guess_input(architecture, weights);
     }
     if (architecture_measure(architecture, inputs, shapes, measured, &total, error) < 0) {
         goto out;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Graphs with several inputs and outputs, and layers that keep more than weights. */
+#include "kernels/architecture_weights.h"
 #include "kernels/net.h"
 
 #include <criterion/criterion.h>
@@ -243,4 +244,39 @@ Test(graphs, what_does_not_fit_names_layer_and_field)
         cr_expect_not_null(strstr(error.message, misfits[i].part), "%s", error.message);
         architecture_free(architecture);
     }
+}
+
+/* One tensor in the header of a file of weights. */
+static int check_weights(const char *text, const struct shape *input, const char *header, struct kernel_error *error)
+{
+    uint8_t bytes[512] = {0};
+    uint64_t length = strlen(header);
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, header, length);
+    struct architecture *architecture = architecture_parse(text, error);
+    struct safetensors *weights = safetensors_parse_header(bytes, 8 + length, 0, error);
+    cr_assert(architecture != NULL && weights != NULL, "%s", error->message);
+    int result = architecture_check_weights(architecture, input, weights, error);
+    safetensors_free(weights);
+    architecture_free(architecture);
+    return result;
+}
+
+Test(graphs, weights_are_checked_as_far_as_shapes_are_known)
+{
+    static const char dense[] = "{\"dense_1.weight\":{\"dtype\":\"F32\",\"shape\":[2,6],\"data_offsets\":[0,48]},"
+                                "\"dense_1.bias\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[48,56]}}";
+    static const char norm[] = "{\"batch_norm_1.weight\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}";
+    struct kernel_error error = {0};
+    cr_expect_eq(check_weights("dropout:0.1 dense:2", NULL, dense, &error), 0, "%s", error.message);
+    cr_expect_eq(check_weights("dense:3", NULL, dense, &error), -1);
+    cr_expect_not_null(strstr(error.message, "dense_1.weight"), "%s", error.message);
+    cr_expect_eq(check_weights("reshape:1x2x4 max_pool:2 dense:2", NULL, dense, &error), -1);
+    cr_expect_not_null(strstr(error.message, "has shape (2, 6), the net's is (2, 2)"), "%s", error.message);
+    /* An image of any size goes through these: nothing can be said without it. */
+    cr_expect_eq(check_weights("max_pool:2 dense:2", NULL, dense, &error), 0, "%s", error.message);
+    cr_expect_eq(check_weights("batch_norm dense:2", NULL, norm, &error), 0, "%s", error.message);
+    cr_expect_eq(check_weights("max_pool:2 dense:2", &(struct shape){3, {1, 4, 4}}, dense, &error), -1);
+    cr_expect_eq(check_weights("batch_norm", &(struct shape){1, {3}}, norm, &error), -1);
+    cr_expect_not_null(strstr(error.message, "no tensor batch_norm_1.bias"), "%s", error.message);
 }
