@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lstm and gru on the cpu: the order of the steps, and memory. Rows are independent of each other but for the gradients of
- * the weights, whose blocks are; so threads share rows, then blocks, and a row's sums are the same however many they are. */
+/* lstm and gru on the cpu: the order of the steps, and memory. Rows are independent of each other but for the gradients
+ * of the weights, whose blocks are; so threads share rows, then blocks, and every sum is the same however many they
+ * are. */
 #include "kernels/device_cpu.h"
 #include "kernels/layer_recurrent_sequence.h"
 
@@ -92,7 +93,8 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
     const int64_t time = layer->input_shapes[0].dims[0], columns = tensor_stride(units);
     const struct tensor *x = layer->inputs[0];
     return (struct stack){
-        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes, .threads = pass->device->threads,
+        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes,
+        .threads = pass->device->threads,
         .parameters = (struct tensor *)layer->parameters + l * RECURRENT_PARAMETERS,
         .gradients = (struct tensor *)layer->gradients + l * RECURRENT_PARAMETERS,
         .x_time = l > 0 ? pass->rows * columns : features,
@@ -198,7 +200,8 @@ static void backward_weights(const struct stack *stack, const struct cpu_recurre
                             dw[RECURRENT_BIAS_HH].data, from, to);
 }
 
-/* All steps, from the last, of this thread's share of the rows, and of the blocks where all rows of a step are needed. */
+/* All steps, from the last, of this thread's share of the rows, and of the blocks where all rows of a step are
+ * needed. */
 static void backward_steps(const struct stack *stack, const struct route *route, const float *w_hh, const float *w_ih)
 {
     struct state *state = stack->state;

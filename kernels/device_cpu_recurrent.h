@@ -2,11 +2,11 @@
 #ifndef TL_KERNELS_DEVICE_CPU_RECURRENT_H
 #define TL_KERNELS_DEVICE_CPU_RECURRENT_H
 
-/* The own code for lstm and gru. Units go in blocks of one vector (LANES), and the four sums of a block's units lie side by
- * side: for lstm i, f, g, o; for gru r, z, the sum over x of n, the sum over h of n. One tile of the product of a step
- * (inputs and hidden states by weights) then ends with all that its units need, and goes on to the new state without
- * leaving the registers. What has (blocks, rows, 4, LANES) is read by the products of the backward pass one block at a
- * time, from consecutive memory. */
+/* The own code for lstm and gru. Units go in blocks of one vector (LANES), and the four sums of a block's units lie
+ * side by side: for lstm i, f, g, o; for gru r, z, the sum over x of n, the sum over h of n. One tile of the product of
+ * a step (inputs and hidden states by weights) then ends with all that its units need, and goes on to the new state at
+ * once. What has (blocks, rows, 4, LANES) is read by the products of the backward pass one
+ * block at a time, from consecutive memory. */
 
 #include "kernels/device.h"
 

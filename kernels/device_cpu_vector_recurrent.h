@@ -3,7 +3,7 @@
 
 /* Rows of a tile: with its four vectors of sums, the operands fit the registers. */
 #define CELL_ROWS (VECTOR_LANES == 16 ? 6 : 3)
-#define CELL_DEPTH 512 /* inputs and hidden states that one round of tiles takes: their weights stay in the second cache */
+#define CELL_DEPTH 512 /* inputs and hidden states of one round of tiles: their weights stay in the second cache */
 #define CELL_STEPS 128 /* gradients of sums that one round takes, likewise in the first */
 
 /* Runs statement with a compile-time constant height from 1 to CELL_ROWS. */
@@ -355,8 +355,8 @@ INLINE void inputs_tile(const struct cpu_recurrent_step *step, const int rows, c
     }
     for (int64_t block = first; block < last; block++) {
         for (int gate = 0; gate < gate_count; gate++) {
-            const float *a = step->gates + ((block * step->rows + row) * CPU_CELL_SUMS + sum_of_gate(cell, of_h, gate)) *
-                                           LANES;
+            const int64_t place = (block * step->rows + row) * CPU_CELL_SUMS + sum_of_gate(cell, of_h, gate);
+            const float *a = step->gates + place * LANES;
             for (int l = 0; l < LANES; l++) {
                 vector left[CELL_ROWS];
 #pragma GCC unroll 8

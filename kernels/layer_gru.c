@@ -17,7 +17,8 @@ static void cell_forward(const struct recurrent_step *step)
     const double *x_r = step->x_sums, *x_z = x_r + units, *x_n = x_z + units;
     const double *h_r = step->h_sums, *h_z = h_r + units, *h_n = h_z + units;
     for (int64_t u = 0; u < units; u++) {
-        double r = recurrent_sigmoid(x_r[u] + h_r[u]), z = recurrent_sigmoid(x_z[u] + h_z[u]), n = tanh(x_n[u] + r * h_n[u]);
+        double r = recurrent_sigmoid(x_r[u] + h_r[u]), z = recurrent_sigmoid(x_z[u] + h_z[u]);
+        double n = tanh(x_n[u] + r * h_n[u]);
         const double kept[KEPT] = {r, z, n, h_n[u]};
         for (int k = 0; k < KEPT; k++) {
             step->kept[k * units + u] = (float)kept[k];

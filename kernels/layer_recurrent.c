@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const outputs[] = {"last", "all", NULL};
-/* lecun_uniform: all U(-b, b), b = 1 / sqrt(units), as PyTorch's LSTM and GRU. orthogonal: gate by gate, recurrent weights
- * orthogonal and input weights glorot_uniform; biases 0. */
+/* lecun_uniform: all U(-b, b), b = 1 / sqrt(units), as PyTorch's LSTM and GRU. orthogonal: gate by gate, recurrent
+ * weights orthogonal and input weights glorot_uniform; biases 0. */
 static const char *const initialisers[] = {"lecun_uniform", "orthogonal", NULL};
 
 const struct layer_attribute recurrent_attributes[] = {
@@ -36,7 +36,7 @@ static const char *const parameter_names[RECURRENT_MOST_LAYERS][RECURRENT_PARAME
     {"weight_ih_l7", "weight_hh_l7", "bias_ih_l7", "bias_hh_l7"},
 };
 _Static_assert(RECURRENT_MOST_LAYERS * RECURRENT_PARAMETERS <= LAYER_PARAMETERS, "a layer's parameters have room");
-_Static_assert(ARCHITECTURE_LAYERS < RECURRENT_DROPOUT_STREAMS, "streams of random numbers are the net's or below a layer");
+_Static_assert(ARCHITECTURE_LAYERS < RECURRENT_DROPOUT_STREAMS, "a layer's own streams are above the net's");
 
 static const struct recurrent_cell *cell_of(const struct architecture_layer *layer)
 {
@@ -79,8 +79,8 @@ int recurrent_measure(const struct architecture_layer *layer, const struct shape
     }
     const int64_t time = inputs[0].dims[0], features = inputs[0].dims[1];
     if (time > ARCHITECTURE_DIMENSION / tensor_stride(units)) {
-        return kernel_error_set(error, KERNEL_ERROR_INVALID, "units: %lld in each of %lld steps are more than %d values "
-                                "a sample", (long long)units, (long long)time, ARCHITECTURE_DIMENSION);
+        return kernel_error_set(error, KERNEL_ERROR_INVALID, "units: %lld in each of %lld steps are more than %d "
+                                "values a sample", (long long)units, (long long)time, ARCHITECTURE_DIMENSION);
     }
     if (lround(layer->values[RECURRENT_DROPOUT].number * 65536.0) >= 65536) {
         return kernel_error_set(error, KERNEL_ERROR_INVALID, "dropout: %.9g drops everything",

@@ -2,9 +2,10 @@
 #ifndef TL_KERNELS_LAYER_RECURRENT_H
 #define TL_KERNELS_LAYER_RECURRENT_H
 
-/* What lstm and gru have in common: one to eight layers of cells over (time, features), each taking the hidden states of
- * the one below. A step's sums W_ih x + b_ih and W_hh h + b_hh, what is kept for back-propagation through time (Werbos
- * 1990) and the gradients of the weights are done here; a cell adds the formula between the sums and the new state. */
+/* What lstm and gru have in common: one to eight layers of cells over (time, features), each taking the hidden states
+ * of the one below. A step's sums W_ih x + b_ih and W_hh h + b_hh, what is kept for back-propagation through time
+ * (Werbos 1990) and the gradients of the weights are done here; a cell adds the formula between the sums and the new
+ * state. */
 
 #include "kernels/layer_recurrent_sequence.h"
 
@@ -12,13 +13,14 @@
 
 extern const struct layer_attribute recurrent_attributes[];
 
-/* One step of one sample. Sums are (gates * units), gate after gate; kept is (kept values * units), likewise; before the
- * first step h_before and kept_before are zeros. */
+/* One step of one sample. Sums are (gates * units), gate after gate; kept is (kept values * units), likewise; before
+ * the first step h_before and kept_before are zeros. */
 struct recurrent_step {
     int64_t units;
     const float *h_before, *kept_before;
     float *kept;
-    /* Forward: the sums, from which the cell sets h and kept. Backward: the cell sets them to the gradients of the sums. */
+    /* Forward: the sums, from which the cell sets h and kept. Backward: the cell sets them to the gradients of the
+     * sums. */
     double *x_sums, *h_sums;
     float *h;     /* forward only */
     double *dh;   /* (units) of this step's h; the cell leaves that of h_before, but for the part through h_sums */

@@ -40,8 +40,8 @@ static inline bool recurrent_gives_all(const struct architecture_layer *layer)
     return layer->values[RECURRENT_OUTPUTS].choice == RECURRENT_ALL;
 }
 
-/* A layer's workspace in one pass. All is time-major, (time, rows, columns), rows those of the pass and columns the units
- * up to the next multiple of TENSOR_ALIGN. */
+/* A layer's workspace in one pass. All is time-major, (time, rows, columns), rows those of the pass and columns the
+ * units up to the next multiple of TENSOR_ALIGN. */
 struct recurrent_workspace {
     float *h[RECURRENT_MOST_LAYERS];       /* hidden states */
     float *kept[RECURRENT_MOST_LAYERS];    /* what the cell keeps for backward: kept * columns for each row */
@@ -74,10 +74,10 @@ static inline float *recurrent_seen(const struct recurrent_workspace *parts, con
     return pass->training && parts->dropped[l - 1] != NULL ? parts->dropped[l - 1] : parts->h[l - 1];
 }
 
-/* Dropout after layer l, of the hidden states or of their gradient, from one sequence into another or the same; the mask
- * is that of a tensor (time * rows, units). Does nothing where that layer has none or outside training. */
-static inline int recurrent_drop(const struct layer *layer, const struct layer_pass *pass, int l, float *from, float *to,
-                                 struct kernel_error *error)
+/* Dropout after layer l, of the hidden states or of their gradient, from one sequence into another or the same; the
+ * mask is that of a tensor (time * rows, units). Does nothing where that layer has none or outside training. */
+static inline int recurrent_drop(const struct layer *layer, const struct layer_pass *pass, int l, float *from,
+                                 float *to, struct kernel_error *error)
 {
     const double rate = layer->description->values[RECURRENT_DROPOUT].number;
     if (!pass->training || rate == 0.0 || l >= recurrent_layers(layer->description) - 1) {

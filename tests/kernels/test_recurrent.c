@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lstm and gru are PyTorch's: the same weights under the same names give the same numbers. Also what they refuse, and how
- * they start. (Their gradients by differences, and cpu against ref: test_layers.c.) */
+/* lstm and gru are PyTorch's: the same weights under the same names give the same numbers. Also what they refuse, and
+ * how they start. (Their gradients by differences, and cpu against ref: test_layers.c.) */
 #include "kernels/net.h"
 
 #include <criterion/criterion.h>
@@ -89,7 +89,8 @@ static size_t write_weights(const struct known *known, uint8_t *file, size_t siz
 
 static void expect_near(const char *what, int index, double value, double expected)
 {
-    cr_expect(fabs(value - expected) < 2e-6 * (1 + fabs(expected)), "%s %d: %.9g, not %.9g", what, index, value, expected);
+    cr_expect(fabs(value - expected) < 2e-6 * (1 + fabs(expected)), "%s %d: %.9g, not %.9g", what, index, value,
+              expected);
 }
 
 /* Every gradient by its index and one, summed up: in the order that files have. */
