@@ -7,8 +7,10 @@
  *        bench_train --critical THREADS [PART]  by the CPU time of the first thread, which does its share and all that is
  *                                             not shared: what the clock would say on idle cores (OMP_WAIT_POLICY=passive)
  *        bench_train --memory NAME            bytes: what a run adds to the process beside what its net needs
+ *        bench_train --gemm                   GFLOP/s of the libraries' sgemm and of the own kernels
  * RATE is "-" for a net of layers that this program has not. Pin it to one core: bench/train does. */
 #include "bench/clock.h"
+#include "bench/train_gemm.h"
 #include "kernels/net.h"
 
 #include <malloc.h>
@@ -256,6 +258,13 @@ static int print_memory(const struct device *device, const char *name, struct ke
 int main(int argc, char **argv)
 {
     struct kernel_error error = {0};
+    if (argc > 1 && strcmp(argv[1], "--gemm") == 0) {
+        if (bench_print_gemm(&error) == 0) {
+            return EXIT_SUCCESS;
+        }
+        fprintf(stderr, "bench_train: %s\n", error.message);
+        return EXIT_FAILURE;
+    }
     const char *first = argc > 1 ? argv[1] : "", *second = argc > 2 ? argv[2] : "";
     bool serves = strcmp(first, "--serve") == 0, by_wall = strcmp(first, "--wall") == 0;
     bool by_thread = strcmp(first, "--critical") == 0, memory = strcmp(first, "--memory") == 0;

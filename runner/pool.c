@@ -87,7 +87,7 @@ static int spawn(const char *program, int socket, int output, int threads, pid_t
     snprintf(omp, sizeof omp, "OMP_NUM_THREADS=%d", threads);
     snprintf(blas, sizeof blas, "OPENBLAS_NUM_THREADS=%d", threads);
     /* Threads that spin while they wait take the time of those that are waited for, wherever there is anything else to run:
-     * measured, eight times slower beside other work. */
+     * measured, five times slower beside other work. */
     snprintf(wait, sizeof wait, "OMP_WAIT_POLICY=%.40s", policy && policy[0] ? policy : "passive");
     const char *const settings[] = {omp, blas, wait};
     char *arguments[] = {(char *)"tl_hub", (char *)"run-task", (char *)"--worker-process", fd, NULL};
