@@ -176,7 +176,7 @@ HUB_TEST(model, tags_come_and_go_and_words_follow)
 
 HUB_TEST(architecture, kept_once_and_found_again)
 {
-    static const char graph[] = "{\"layers\":[{\"name\":\"d1\",\"kind\":\"dense\",\"units\":800}]}";
+    static const char graph[] = "{\"layers\":[{\"name\":\"d1\",\"type\":\"dense\",\"inputs\":[\"input\"],\"units\":800}]}";
     bson_t record, *fields = json("{'name': 'mlp', 'text': 'dense:800'}"), *later = json("{'name': 'wide', 'tags': ['big']}"),
            *tagged = json("{'name': 'mlp', 'tags': ['small']}");
     bson_error_t why;
@@ -216,11 +216,12 @@ HUB_TEST(architecture, kept_once_and_found_again)
 
 HUB_TEST(architecture, many_are_saved_once)
 {
-    char graphs[250][80];
+    char graphs[250][96];
     struct architecture_entry entries[250];
     bson_t *name = json("{'name': 'mine'}"), record;
     for (int i = 0; i < 250; i++) {
-        snprintf(graphs[i], sizeof graphs[i], "{\"layers\":[{\"kind\":\"dense\",\"units\":%d}]}", i + 1);
+        snprintf(graphs[i], sizeof graphs[i],
+                 "{\"layers\":[{\"name\":\"d\",\"type\":\"dense\",\"inputs\":[\"input\"],\"units\":%d}]}", i + 1);
         entries[i] = (struct architecture_entry){.graph_json = graphs[i], .text = i == 7 ? "dense:8" : NULL};
     }
     cr_expect_eq(GOOD(architecture_record_save(hub, graphs[3], name, NULL, error)), 1);

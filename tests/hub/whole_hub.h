@@ -85,7 +85,8 @@ static inline void fill_hub(struct hub *hub)
     int left = 300;
     save_dataset(hub, "numbers", "third");
     save_dataset(hub, "numbers", "other");
-    GOOD(architecture_record_save(hub, "{\"layers\":[]}", architecture, NULL, error));
+    GOOD(architecture_record_save(hub, "{\"layers\":[{\"name\":\"d1\",\"type\":\"dense\",\"inputs\":[\"input\"],\"units\":2}]}",
+                                  architecture, NULL, error));
     GOOD(sweep_record_save(hub, sweep, &record, error));
     bson_t *point = json("{'name': 'point', 'sweep': '%s', 'point': {'a': 1}, 'priority': -5}", text_of(&record, "_id"));
     cr_assert_eq(GOOD(task_create(hub, point, NULL, error)), 1);

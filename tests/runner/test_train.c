@@ -266,7 +266,8 @@ Test(train, what_finished_work_printed_is_a_log_of_its_own)
 Test(train, a_saved_architecture_is_found_by_name)
 {
     bson_t *fields = json("{'name': 'tiny'}");
-    cr_assert_eq(architecture_record_save(hub, "{\"layers\":[{\"type\":\"dense\",\"units\":3}]}", fields, NULL, error), 1,
+    cr_assert_eq(architecture_record_save(hub, "{\"layers\":[{\"name\":\"d1\",\"type\":\"dense\",\"inputs\":[\"input\"],\"units\":3}]}",
+                                          fields, NULL, error), 1,
                  "%s", error->message);
     bson_t *task = json("{'name': 'saved', 'dataset': 'blobs', 'architecture': 'tiny', 'hyper_parameters': {'epochs': 1}}");
     cr_assert_eq(task_create(hub, task, NULL, error), 1, "%s", error->message);
