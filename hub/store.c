@@ -7,11 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-struct store_cursor {
-    const struct store_engine *engine;
-    void *self;
-};
-
 /* ---- open and close ---- */
 
 struct store *store_open(const char *uri, bool create, bson_error_t *error)
@@ -146,8 +141,7 @@ struct store_cursor *store_find(struct store *store, const char *collection, con
     if (!self)
         goto out;
     cursor = bson_malloc0(sizeof *cursor);
-    cursor->engine = store->engine;
-    cursor->self = self;
+    *cursor = (struct store_cursor){.self = self, .next = store->engine->cursor_next, .close = store->engine->cursor_close};
 out:
     bson_destroy(&tied);
     query_free(query);
@@ -178,7 +172,7 @@ int store_cursor_next(struct store_cursor *cursor, const bson_t **document, bson
     bson_error_t unused;
     error = error ? error : &unused;
     *document = NULL;
-    int result = cursor->engine->cursor_next(cursor->self, document, error);
+    int result = cursor->next(cursor->self, document, error);
     front_check_code(result, error);
     return result;
 }
@@ -187,7 +181,7 @@ void store_cursor_close(struct store_cursor *cursor)
 {
     if (!cursor)
         return;
-    cursor->engine->cursor_close(cursor->self);
+    cursor->close(cursor->self);
     bson_free(cursor);
 }
 

@@ -8,9 +8,9 @@
  * one machine) or "mongodb://…", "mongodb+srv://…". Everything above this header is written once.
  *
  * Principles
- *  - Filters, updates and projections are a closed subset of MongoDB's language (query.h, update.h). They are
- *    parsed here, in front of both engines; what is outside is refused by name (HUB_ERROR_INVALID), and MongoDB
- *    then gets the original BSON. The answers are the same on both engines: tests/hub holds them to it.
+ *  - Filters, updates, projections and pipelines are a closed subset of MongoDB's language (query.h, update.h,
+ *    pipeline.h). They are parsed here, in front of both engines; what is outside is refused by name
+ *    (HUB_ERROR_INVALID), and MongoDB then gets the original BSON (of a pipeline what a find can say of it). The answers are the same on both engines: tests/hub holds them to it.
  *  - Documents hold only these types: double, string, document, array, binary, ObjectId, bool, date, null,
  *    int32, int64. Keys are not empty, hold no '.' or NUL and do not start with '$'. At most 15 MiB, 100 levels.
  *    Every document has an _id (insert adds an ObjectId where it is missing); _id is not an array.
@@ -87,6 +87,13 @@ void store_cursor_close(struct store_cursor *cursor);
 int store_find_one(struct store *store, const char *collection, const bson_t *filter,
                    const struct store_find_options *options, bson_t *out, bson_error_t *error);
 int64_t store_count(struct store *store, const char *collection, const bson_t *filter, bson_error_t *error);
+
+/* What a pipeline (pipeline.h: a BSON array of stages) makes of the documents that match filter: the same documents on both
+ * engines, in the same order where sort, or a stage, gives one. sort {path: 1 | -1, …} is the order in which they come to
+ * the first stage (NULL: any). A cursor as store_find gives it; NULL with HUB_ERROR_INVALID, naming the stage, for what is
+ * outside the subset. */
+struct store_cursor *store_aggregate(struct store *store, const char *collection, const bson_t *filter,
+                                     const bson_t *sort, const bson_t *pipeline, bson_error_t *error);
 
 /* How many matches there are of each combination of values at the paths (at most STORE_COUNT_PATHS): *out (initialised
  * always) is {"0": {count: n, values: {"0": value, "1": value, …}}, "1": …} in no order; a missing value is null, and

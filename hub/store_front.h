@@ -3,7 +3,7 @@
 #define TL_HUB_STORE_FRONT_H
 
 /* What the store's front does before an engine is called: what a caller gives is checked and parsed, once for both
- * engines. Only store.c and store_batch.c include this; `error` is never NULL here. Returns 0, or -1 with *error. */
+ * engines. Only store.c, store_batch.c and store_aggregate.c include this; `error` is never NULL here. Returns 0, or -1 with *error. */
 
 #include "hub/key.h"
 #include "hub/store_impl.h"
@@ -17,6 +17,13 @@ struct store {
     struct declared *declared; /* the paths that may hold no array, by collection */
     struct key scratch;
     bool in_batch; /* a batch's check is running: it may only read */
+};
+
+/* What gives documents one by one: an engine's find, or a pipeline over one. self is what next and close take. */
+struct store_cursor {
+    void *self;
+    int (*next)(void *self, const bson_t **document, bson_error_t *error);
+    void (*close)(void *self);
 };
 
 /* In debug builds, engines are held to the declared error codes. */
