@@ -361,7 +361,7 @@ const struct cli_command cmd_predict = {
         "values. Its tags name the model and where the rows come from.\n"
         "For many rows, or on another machine: tl_hub create-task --kind infer.",
     .examples = "  tl_hub predict --model first --input fashion:test --top 1\n"
-                "  tl_hub predict --sort accuracy:desc --input mnist/t10k-images-idx3-ubyte -o csv\n"
+                "  tl_hub predict --where tags=fashion --sort accuracy:desc --input mnist/t10k-images-idx3-ubyte -o csv\n"
                 "  tl_hub predict --model first --input fashion:test --save-dataset pseudo --save-split train --quiet",
     .run = run,
 };

@@ -28,6 +28,7 @@ const struct cli_command *const cli_commands[] = {
     &cmd_tag_model,
     &cmd_delete_model,
     &cmd_predict,
+    &cmd_sample,
     &cmd_find_log,
     &cmd_save_log,
     &cmd_delete_log,

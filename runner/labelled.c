@@ -33,7 +33,7 @@ struct labelled *labelled_new(const struct shape *shape, bool bytes, int64_t cla
     labelled->classes = classes;
     labelled->outputs = classes ? 0 : outputs;
     labelled->x_bytes = (size_t)shape_size(shape) * (bytes ? 1 : sizeof(float));
-    labelled->y_bytes = classes ? sizeof(int64_t) : (size_t)outputs * sizeof(float);
+    labelled->y_bytes = classes ? sizeof(int64_t) : (size_t)outputs * sizeof(float); /* 0: rows without labels */
     labelled->sink = sink;
     labelled->context = context;
     labelled->most = (int64_t)((PART_BYTES - HEADER_ROOM) / (labelled->x_bytes + labelled->y_bytes));
@@ -81,7 +81,8 @@ static int send(struct labelled *labelled, bson_error_t *error)
     size_t length, rows = (size_t)labelled->count;
     for (int i = 0; i < labelled->shape.rank; i++)
         tensors[1].shape[i + 1] = labelled->shape.dims[i];
-    uint8_t *header = safetensors_header_new(tensors, 2, NULL, 0, &length, &why);
+    const int without = labelled->y_bytes == 0 ? 1 : 0;
+    uint8_t *header = safetensors_header_new(tensors + without, (size_t)(2 - without), NULL, 0, &length, &why);
     if (!header)
         return work_kernel_error(error, &why, "a part of the dataset");
     if (length > HEADER_ROOM) {
@@ -106,7 +107,7 @@ static void put(struct labelled *labelled, const struct data *data, int64_t row,
     if (labelled->classes) {
         int64_t class = predict_class(out, labelled->classes);
         memcpy(first_y(labelled) + at * labelled->y_bytes, &class, sizeof class);
-    } else {
+    } else if (labelled->y_bytes > 0) {
         memcpy(first_y(labelled) + at * labelled->y_bytes, out, labelled->y_bytes);
     }
     labelled->count++;
@@ -117,7 +118,7 @@ int labelled_add(struct labelled *labelled, const struct data *data, int64_t fir
 {
     int64_t width = labelled->classes ? labelled->classes : labelled->outputs;
     for (int64_t i = 0; i < count; i++) {
-        put(labelled, data, first + i, out + i * width);
+        put(labelled, data, first + i, width > 0 ? out + i * width : NULL);
         int sent = labelled->count == labelled->most ? send(labelled, error) : 0;
         if (sent)
             return sent;
@@ -141,9 +142,9 @@ bool labelled_append_fields(const struct labelled *labelled, double scale, doubl
         done = BSON_APPEND_INT32(&shape, key, (int32_t)labelled->shape.dims[i]);
     }
     done = done && bson_append_array_end(fields, &shape) &&
-           BSON_APPEND_UTF8(fields, "label", labelled->classes ? "class" : "value") &&
-           (labelled->classes ? BSON_APPEND_INT32(fields, "classes", (int32_t)labelled->classes)
-                              : BSON_APPEND_INT32(fields, "outputs", (int32_t)labelled->outputs)) &&
+           BSON_APPEND_UTF8(fields, "label", labelled->classes ? "class" : labelled->outputs ? "value" : "none") &&
+           (!labelled->classes || BSON_APPEND_INT32(fields, "classes", (int32_t)labelled->classes)) &&
+           (!labelled->outputs || BSON_APPEND_INT32(fields, "outputs", (int32_t)labelled->outputs)) &&
            BSON_APPEND_DOCUMENT_BEGIN(fields, "features", &features) &&
            BSON_APPEND_UTF8(&features, "dtype", labelled->bytes ? "U8" : "F32");
     if (labelled->bytes)

@@ -14,13 +14,14 @@ struct labelled;
 /* Takes one part: 0, 1 stop here, -1. */
 typedef int labelled_sink(void *context, int64_t rows, const void *safetensors, size_t length, bson_error_t *error);
 
-/* shape: of one row; bytes: x are bytes (U8) and not floats; classes 0: labels are `outputs` values. NULL on error. */
+/* shape: of one row; bytes: x are bytes (U8) and not floats; classes 0: labels are `outputs` values, and without those too
+ * there are none. NULL on error. */
 struct labelled *labelled_new(const struct shape *shape, bool bytes, int64_t classes, int64_t outputs, labelled_sink *sink,
                               void *context, bson_error_t *error);
 void labelled_free(struct labelled *labelled);
 
 /* Rows first … first + count - 1 of data with their predictions, (count, classes or outputs) as predictor_run has them;
- * the label of a class is the most probable one. 0, 1 where the sink says stop, -1. */
+ * the label of a class is the most probable one; out NULL: without labels. 0, 1 where the sink says stop, -1. */
 int labelled_add(struct labelled *labelled, const struct data *data, int64_t first, int64_t count, const float *out,
                  bson_error_t *error);
 /* Hands on what is left. 0, 1, -1 likewise. */

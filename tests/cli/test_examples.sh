@@ -19,6 +19,10 @@ YAML
 expect 0 -- save-dataset fashion --idx mnist --validation 20 --tag images
 expect 0 -- create-task --dataset fashion --sweep sweep.yaml
 expect 0 -- create-task --name first --dataset fashion --architecture 'dense:100:relu dense:10' --set epochs=1 --tag fashion
+expect 0 -- create-task --name gan --dataset fashion --set recipe=gan --set epochs=1 --architecture '{"inputs":
+    [{"name": "noise", "shape": [2]}, {"name": "real"}], "layers": [{"type": "dense", "units": 64, "inputs": ["noise"]},
+    {"name": "made", "type": "reshape", "shape": [8, 8]}, {"name": "mix", "type": "mix", "inputs": ["made", "real"]},
+    {"name": "critic", "type": "dense", "units": 1}], "outputs": ["made", "critic"]}'
 expect 0 -- run-task --workers 1 --until-empty --quiet
 expect 0 -- get-model first -o net.safetensors
 model=$(printf %.8s "$("$tl_hub" find-model first -o csv --columns _id | tail -n 1)")
