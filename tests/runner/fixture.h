@@ -187,6 +187,22 @@ static inline void chatter(void)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+static inline void rest(int signal)
+{
+    static const struct timespec a_while = {.tv_nsec = 30000000};
+    (void)signal;
+    nanosleep(&a_while, NULL);
+}
+
+/* A worker that rests 30 ms after every 2 ms of work: a run that takes long, and little of a busy machine. */
+static inline void slow_down(void)
+{
+    struct itimerval timer = {.it_value = {.tv_usec = 2000}, .it_interval = {.tv_usec = 2000}};
+    struct sigaction action = {.sa_handler = rest, .sa_flags = SA_RESTART};
+    sigaction(SIGVTALRM, &action, NULL);
+    setitimer(ITIMER_VIRTUAL, &timer, NULL);
+}
+
 /* A worker that dies so many ms after its start. */
 static inline void poison(const char *ms)
 {
@@ -202,6 +218,8 @@ __attribute__((constructor)) static void become(int argc, char **argv)
         poison(getenv("TL_TEST_POISON"));
     if (argc > 1 && !strcmp(argv[1], "run-task") && getenv("TL_TEST_CHATTER"))
         chatter();
+    if (argc > 1 && !strcmp(argv[1], "run-task") && getenv("TL_TEST_SLOW"))
+        slow_down();
     if (argc > 1 && !strcmp(argv[1], "run-task"))
         exit(runner_worker_main(argc, argv));
     if (argc == 4 && !strcmp(argv[1], "supervise")) {

@@ -99,10 +99,18 @@ static void expect_finished(const char *name)
     bson_destroy(task);
 }
 
+static pid_t start_slow_runner(const char *options)
+{
+    setenv("TL_TEST_SLOW", "1", 1);
+    pid_t runner = start_runner(options);
+    unsetenv("TL_TEST_SLOW");
+    return runner;
+}
+
 /* Runs until some of it was trained (more than a second of it, or a stop would not be worth a checkpoint). */
 static pid_t run_for_a_while(const char *options)
 {
-    pid_t runner = start_runner(options);
+    pid_t runner = start_slow_runner(options);
     wait_for("tasks", "{'state': 'running', 'progress.seconds': {'$gt': 1.2}}", 1, 60);
     return runner;
 }
@@ -141,10 +149,10 @@ static void stops_leave_no_trace(const char *hyper_parameters, const char *more)
     stops_leave_no_trace_of(add, hyper_parameters, more);
 }
 
-#define LONGER "'epochs': 3000, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
-/* Long enough to be stopped three times after more than a second each, on a fast machine too. */
-#define LONGEST "'epochs': 9000, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
-#define LONGEST_SGD "'epochs': 9000, 'batch_size': 7, 'seed': 5, 'optimizer': 'sgd', 'learning_rate': 0.01, 'momentum': 0.9"
+#define LONGER "'epochs': 600, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
+/* Long enough to be stopped three times after more than a second each (slow_down), on a fast machine too. */
+#define LONGEST "'epochs': 1500, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002"
+#define LONGEST_SGD "'epochs': 1500, 'batch_size': 7, 'seed': 5, 'optimizer': 'sgd', 'learning_rate': 0.01, 'momentum': 0.9"
 
 Test(checkpoint, of_a_run_stopped_thrice_with_points_of_epochs)
 {
@@ -158,12 +166,12 @@ Test(checkpoint, of_a_run_stopped_thrice_with_points_of_batches)
 
 Test(checkpoint, of_a_run_that_was_killed_behind_it)
 {
-    static const char every[] = "'checkpoint_every': 100, 'log_every': 10";
+    static const char every[] = "'checkpoint_every': 20, 'log_every': 10";
     add("through", LONGER, every);
     run_all(NULL);
     add("killed", LONGER, every);
-    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
-    wait_for("tasks", "{'state': 'running', 'checkpoint.epoch': {'$gt': 300}}", 1, 60);
+    pid_t runner = start_slow_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    wait_for("tasks", "{'state': 'running', 'checkpoint.epoch': {'$gt': 60}}", 1, 60);
     kill(worker_of(runner), SIGKILL);
     wait_for("tasks", "{'errors': {'$exists': true}}", 1, 60);
     /* Points that came after the checkpoint are in the hub, too, or may be: they are not shown twice. */
@@ -215,7 +223,7 @@ Test(checkpoint, is_taken_by_time_and_the_one_before_is_collected)
 {
     struct gc_report report;
     add("timed", LONGER, "'checkpoint_minutes': 0.005");
-    pid_t runner = start_runner("{\"workers\": 1, \"until_empty\": true}");
+    pid_t runner = start_slow_runner("{\"workers\": 1, \"until_empty\": true}");
     wait_for("blobs.files", "{'metadata.kind': 'checkpoint'}", 3, 60);
     cr_assert_eq(gc_run(hub, 1000, false, &report, error), 1, "%s", error->message); /* beside the run */
     cr_expect_geq(report.blobs_deleted, 1);
@@ -306,7 +314,7 @@ Test(checkpoint, that_is_of_no_use_is_noted_and_fails_nothing, .timeout = 600)
         NULL, NULL, /* the blob is gone, or damaged */
         "{'$set': {'checkpoint.identity': 'of something else'}}",
         "{'$set': {'checkpoint.step': {'$numberLong': '7'}}}",
-        "{'$set': {'checkpoint.epoch': 3002}}",
+        "{'$set': {'checkpoint.epoch': 602}}",
         "{'$set': {'checkpoint.position.row': 3}}",
         "{'$set': {'checkpoint.position.row': -7}}",
         "{'$set': {'checkpoint.position.best_epoch': 99999}}",
@@ -340,7 +348,7 @@ Test(checkpoint, that_is_of_no_use_is_noted_and_fails_nothing, .timeout = 600)
             bson_destroy(done);
             cr_assert_eq(task_restart(hub, all, NULL, error), 1, "%s", error->message);
         } else {
-            pid_t runner = start_runner("{\"workers\": 1, \"lease_ms\": 3000}");
+            pid_t runner = start_slow_runner("{\"workers\": 1, \"lease_ms\": 3000}");
             wait_for("tasks", "{'state': 'running', 'checkpoint': {'$exists': false}, 'progress.epoch': {'$gt': 0}}", 1, 30);
             stop(runner);
         }
@@ -360,12 +368,12 @@ static void add_line(const char *name, const char *hyper_parameters, const char 
  * so that it is also stopped in epochs that it goes back in. */
 Test(checkpoint, of_a_run_that_goes_back_and_is_stopped_within_epochs)
 {
-    save_kind("line", "line", 200000);
+    save_kind("line", "line", 40000);
     stops_leave_no_trace_of(add_line,
                             "'epochs': 20, 'batch_size': 1, 'seed': 5, 'optimizer': 'sgd', 'momentum': 0.1,"
                             " 'learning_rate': 4.0, 'warmup_epochs': 20",
                             "'on_nonfinite': 'rollback', 'rollback_factor': 0.9, 'max_rollbacks': 20, 'keep': 'best',"
-                            " 'log_every': 20000");
+                            " 'log_every': 4000");
     bson_t *model = find_one("models", "{'name': 'stopped'}");
     cr_expect_geq(number(model, "metrics.rollbacks"), 8);
     bson_destroy(model);

@@ -45,7 +45,7 @@ def runner(ground, environment=None, workers=2, uri=None, lease=LEASE, until_emp
     return ground.start(ground.world.runner, *words, environment=environment, group=True)
 
 
-def all_end(ground, seconds=90):
+def all_end(ground, seconds=240):
     """Another runner does what is left; then the verdict."""
     process = runner(ground)
     status = ground.wait(process, seconds)
@@ -66,7 +66,7 @@ def worker_killed(ground, points):
         prepare(ground, 3, LONG if point in ("started.after", "beat.after", "logs.after", "checkpoint.before",
                                              "checkpoint.after") else SHORT, name=point.replace(".", "-"))
         process = runner(ground, ground.environment(f"{point}:kill", once=f"once-{point}"))
-        status = ground.wait(process, 90)
+        status = ground.wait(process, 240)
         if status not in (0, 1):
             raise Failed(f"{point}: the runner ended with {status}: {ground.last_words()}")
         count += (ground.folder / f"once-{point}").exists()
@@ -96,7 +96,7 @@ def runner_stopped(ground, times):
         process = runner(ground, until_empty=False)
         ground.until(lambda: sum(s == "running" for s in ground.states().values()) == 2, 20, "it does not begin")
         stop_without_lock(ground, process)
-        ended = ground.wait(runner(ground), 90)
+        ended = ground.wait(runner(ground), 240)
         if ended not in (0, 1):
             raise Failed(f"the successor ended with {ended}: {ground.last_words()}")
         before = ground.read("tasks"), ground.read("models")
@@ -183,7 +183,7 @@ def told_to_leave(ground, times, then_killed):
                 if task["state"] not in ("ready", "done") or task.get("crashes") or task.get("lost"):
                     raise Failed(f"task {task['_id']} is {task['state']} with {task.get('crashes')} crashes, {task.get('lost')} "
                                  f"losses")
-        ended = ground.wait(runner(ground), 90)
+        ended = ground.wait(runner(ground), 240)
         if ended not in (0, 1):
             raise Failed(f"the next runner ended with {ended}: {ground.last_words()}")
     all_end(ground)

@@ -78,7 +78,7 @@ def woken_beside_successor(ground, each):
                  hold / 1000, "not every task has a successor")
     slowest = wake(ground, zombies, (6,))
     for successor in successors:
-        if ground.wait(successor, 90) != 0:
+        if ground.wait(successor, 240) != 0:
             raise Failed(f"a successor lost its task: {ground.last_words()}")
     ground.settle(LEASE)
     ground.judge()
