@@ -80,6 +80,7 @@ struct cli {
     bool stdout_terminal, stderr_terminal, color;
     char *uri, *project; /* project NULL: the default one */
     struct hub *hub;     /* after cli_open */
+    bool by_expression;  /* tasks were chosen by an expression, and not by name or number alone */
 };
 
 /* The options that every verb has: --hub, --hub-file, --project, --output, --help. */

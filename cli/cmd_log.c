@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/choose.h"
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/select_task.h"
+#include "cli/where.h"
 #include "hub/logs.h"
 
 #include <string.h>
@@ -156,9 +158,18 @@ static int take_argument(struct cli *cli, const char *text, bson_t *list, uint32
         }
         bson_destroy(&condition);
     }
-    if (code == CLI_DONE && !found) {
-        code = cli_say(CLI_NOTHING, "there is no task and no saved log '%s' in project '%s': see tl_hub find-task and "
+    if (code == CLI_DONE && !found && strpbrk(text, "=<>!~*?,() ") == NULL && !where_is_task_word(text)) {
+        return cli_say(CLI_NOTHING, "there is no task and no saved log '%s' in project '%s': see tl_hub find-task and "
                        "tl_hub find-log", text, hub_project(cli->hub));
+    }
+    if (code == CLI_DONE && !found) {
+        bson_t condition;
+        char digits[16];
+        const char *key;
+        code = choose_tasks(cli, text, &condition);
+        bson_uint32_to_string((*count)++, &key, digits, sizeof digits);
+        BSON_APPEND_DOCUMENT(list, key, &condition);
+        bson_destroy(&condition);
     }
     return code;
 }
@@ -167,7 +178,7 @@ static int take_arguments(struct cli *cli, struct select_conditions *conditions)
 {
     bson_t any = BSON_INITIALIZER, list;
     uint32_t count = 0;
-    int code = CLI_DONE;
+    int code = choose_take_where(cli, conditions);
 
     BSON_APPEND_ARRAY_BEGIN(&any, "$or", &list);
     for (size_t i = 0; i < cli->argument_count && code == CLI_DONE; i++) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/choose.h"
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/select_task.h"
@@ -6,11 +7,6 @@
 #include "hub/task.h"
 
 #include <string.h>
-
-static const struct cli_option all_options[] = {
-    {"all", 0, CLI_FLAG, NULL, "every task of the project"},
-    {NULL, 0, CLI_FLAG, NULL, NULL},
-};
 
 /* Says how many tasks changed; none is CLI_NOTHING. */
 static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *error, const char *past,
@@ -30,14 +26,24 @@ static int say_changed(struct cli *cli, int64_t changed, const bson_error_t *err
     return code == CLI_DONE && changed == 0 ? cli_say(CLI_NOTHING, "nothing to do: %s", why_none) : code;
 }
 
-/* What needs nothing but the tasks that the command line selects. */
+/* The tasks that the command line selects, and a person's consent where one is asked; *ended: there is no more to do. */
+static int choose(struct cli *cli, const char *verb, bson_t *filter, bool *ended)
+{
+    int code = select_task_filter(cli, filter);
+
+    *ended = code != CLI_DONE;
+    return *ended ? code : choose_confirm(cli, filter, verb, ended);
+}
+
+/* What needs nothing but those tasks. */
 static int request(struct cli *cli, int64_t (*change)(struct hub *hub, const bson_t *filter, bson_error_t *error),
-                   const char *past, const char *why_none)
+                   const char *verb, const char *past, const char *why_none)
 {
     bson_t filter;
     bson_error_t error;
-    int code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
+    bool ended;
+    int code = choose(cli, verb, &filter, &ended);
+    if (!ended) {
         code = say_changed(cli, change(cli->hub, &filter, &error), &error, past, why_none);
     }
     bson_destroy(&filter);
@@ -53,6 +59,7 @@ static int run_cancel(struct cli *cli)
 {
     bson_t filter, unused = BSON_INITIALIZER;
     bson_error_t error;
+    bool ended;
     const char *reason = cli_text(cli, "reason");
 
     int code = fields_append_text(cli, "reason", "reason", reason, &unused);
@@ -60,8 +67,8 @@ static int run_cancel(struct cli *cli)
     if (code != CLI_DONE) {
         return code;
     }
-    code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
+    code = choose(cli, "cancel", &filter, &ended);
+    if (!ended) {
         code = say_changed(cli, task_cancel(cli->hub, &filter, reason, &error), &error, "cancelled",
                            "those tasks have ended already");
     }
@@ -74,8 +81,8 @@ const struct cli_command cmd_cancel_task = {
     .summary = "Cancel tasks; running ones stop at their next heartbeat",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {cancel_options, select_task_options, select_options, all_options},
-    .examples = "  tl_hub cancel-task 12\n  tl_hub cancel-task --sweep fashion-width --reason 'wrong data'",
+    .groups = {cancel_options, select_task_options, select_options, choose_options},
+    .examples = "  tl_hub cancel-task 12\n  tl_hub cancel-task 'running and runtime>2h and progress.accuracy<0.6'\n  tl_hub cancel-task --sweep fashion-width --reason 'wrong data'",
     .run = run_cancel,
 };
 
@@ -86,7 +93,7 @@ static int64_t stop(struct hub *hub, const bson_t *filter, bson_error_t *error)
 
 static int run_stop(struct cli *cli)
 {
-    return request(cli, stop, "stopped", "those tasks have ended already");
+    return request(cli, stop, "stop", "stopped", "those tasks have ended already");
 }
 
 const struct cli_command cmd_stop_task = {
@@ -94,14 +101,14 @@ const struct cli_command cmd_stop_task = {
     .summary = "End running tasks early with the model they have; cancel those that wait",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {select_task_options, select_options, all_options},
+    .groups = {select_task_options, select_options, choose_options},
     .examples = "  tl_hub stop-task 12\n  tl_hub stop-task --where 'progress.epoch>50 and state=running'",
     .run = run_stop,
 };
 
 static int run_pause(struct cli *cli)
 {
-    return request(cli, task_pause, "paused", "those tasks have ended or are paused already");
+    return request(cli, task_pause, "pause", "paused", "those tasks have ended or are paused already");
 }
 
 const struct cli_command cmd_pause_task = {
@@ -109,14 +116,14 @@ const struct cli_command cmd_pause_task = {
     .summary = "Pause tasks until resume-task",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {select_task_options, select_options, all_options},
+    .groups = {select_task_options, select_options, choose_options},
     .examples = "  tl_hub pause-task --state ready",
     .run = run_pause,
 };
 
 static int run_resume(struct cli *cli)
 {
-    return request(cli, task_resume, "resumed", "none of those tasks is paused");
+    return request(cli, task_resume, "resume", "resumed", "none of those tasks is paused");
 }
 
 const struct cli_command cmd_resume_task = {
@@ -124,7 +131,7 @@ const struct cli_command cmd_resume_task = {
     .summary = "Make paused tasks ready again",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {select_task_options, select_options, all_options},
+    .groups = {select_task_options, select_options, choose_options},
     .examples = "  tl_hub resume-task --all",
     .run = run_resume,
 };
@@ -140,6 +147,7 @@ static int run_set(struct cli *cli)
 {
     bson_t filter, set = BSON_INITIALIZER;
     bson_error_t error;
+    bool ended;
     const char *queue = cli_text(cli, "queue");
 
     if (cli_text(cli, "priority") != NULL) {
@@ -156,8 +164,8 @@ static int run_set(struct cli *cli)
         bson_destroy(&set);
         return code;
     }
-    code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
+    code = choose(cli, "change", &filter, &ended);
+    if (!ended) {
         code = say_changed(cli, task_set(cli->hub, &filter, &set, &error), &error, "changed",
                            "those tasks have ended already");
     }
@@ -171,7 +179,7 @@ const struct cli_command cmd_set_task = {
     .summary = "Change priority, queue or crash limit of tasks that have not ended",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {set_options, select_task_options, select_options, all_options},
+    .groups = {set_options, select_task_options, select_options, choose_options},
     .examples = "  tl_hub set-task 124-186,190 --priority 10\n  tl_hub set-task --sweep fashion-width --queue night",
     .run = run_set,
 };
@@ -205,14 +213,15 @@ static int run_restart(struct cli *cli)
 {
     bson_t filter, set = BSON_INITIALIZER;
     bson_error_t error;
+    bool ended;
 
     int code = read_changes(cli, &set);
     if (code != CLI_DONE) {
         bson_destroy(&set);
         return code;
     }
-    code = select_task_filter(cli, &filter);
-    if (code == CLI_DONE) {
+    code = choose(cli, "restart", &filter, &ended);
+    if (!ended) {
         code = say_changed(cli, task_restart(cli->hub, &filter, bson_empty(&set) ? NULL : &set, &error), &error,
                            "restarted", "none of those tasks has ended");
     }
@@ -226,8 +235,8 @@ const struct cli_command cmd_restart_task = {
     .summary = "Start a new run of tasks that have ended; earlier models stay",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {restart_options, select_task_options, select_options, all_options},
+    .groups = {restart_options, select_task_options, select_options, choose_options},
     .examples = "  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task 124-186,190\n"
-                "  tl_hub restart-task --state failed,dead",
+                "  tl_hub restart-task crashed,144-149\n  tl_hub restart-task --state failed,dead",
     .run = run_restart,
 };

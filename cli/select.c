@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/select.h"
+#include "cli/choose.h"
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/text.h"
@@ -143,11 +144,13 @@ int select_take_options(struct cli *cli, struct select_conditions *conditions)
         for (size_t i = 0; (text = cli_texts(cli, options[o], i)) != NULL; i++) {
             bson_t filter;
             bson_error_t error;
-            int result =
-                o == 0 ? where_parse(text, &filter, &error) : json_read_document(text, strlen(text), &filter, &error);
+            int result = o == 1              ? json_read_document(text, strlen(text), &filter, &error)
+                         : choose_knows(cli) ? choose_check_where(text, &filter, &error)
+                                             : where_parse(text, &filter, &error);
+            bool later = o == 0 && choose_knows(cli) && result > 0;
             int code = result < 0 ? cli_usage(cli, "--%s: %s", options[o], error.message)
                                   : check_filter(cli, options[o], text, &filter);
-            if (code == CLI_DONE) {
+            if (code == CLI_DONE && !later) {
                 select_add(conditions, &filter);
             }
             bson_destroy(&filter);
@@ -316,10 +319,24 @@ int select_one(struct cli *cli, const struct select_kind *kind, const char *text
     return code;
 }
 
+/* What is there by that name comes first; then it may say which tasks. */
+static int select_argument(struct cli *cli, const struct select_kind *kind, const char *text, bson_t *condition)
+{
+    if (!kind->has_numbers) {
+        return select_resolve(cli, kind, text, condition);
+    }
+    int count = select_look(cli, kind, text, condition);
+    if (count != 0) {
+        return count < 0 ? -count : CLI_DONE;
+    }
+    bson_destroy(condition);
+    return choose_tasks(cli, text, condition);
+}
+
 int select_take_arguments(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions)
 {
     bson_t any = BSON_INITIALIZER, list = BSON_INITIALIZER;
-    int code = CLI_DONE;
+    int code = kind->has_numbers ? choose_take_where(cli, conditions) : CLI_DONE;
 
     if (cli->argument_count == 0) {
         goto out;
@@ -329,7 +346,7 @@ int select_take_arguments(struct cli *cli, const struct select_kind *kind, struc
         const char *key;
         bson_t condition;
         bson_uint32_to_string((uint32_t)i, &key, digits, sizeof digits);
-        code = select_resolve(cli, kind, cli->arguments[i], &condition);
+        code = select_argument(cli, kind, cli->arguments[i], &condition);
         if (code == CLI_DONE) {
             BSON_APPEND_DOCUMENT(&list, key, &condition);
             if (cli->argument_count == 1) {
@@ -429,9 +446,17 @@ static int delete_matches(struct cli *cli, const struct select_kind *kind, const
         goto out;
     }
     cli_plural(matched, sizeof matched, count, kind->noun);
+    if (kind->has_numbers && !cli_flag(cli, "yes") &&
+        (isatty(STDIN_FILENO) || cli_flag(cli, "dry-run") || cli->by_expression)) {
+        choose_show_first(cli, filter, count);
+    }
     if (cli_flag(cli, "dry-run")) {
         BSON_APPEND_INT64(&report, "would_delete", count);
         code = output_object(cli, &report, "would delete %s", matched);
+        goto out;
+    }
+    if (cli->by_expression && !cli_flag(cli, "yes") && !isatty(STDIN_FILENO)) {
+        code = cli_say(CLI_NOTHING, "delete %s? There is nobody to ask: say --yes to go on", matched);
         goto out;
     }
     if (!cli_confirm(cli, "delete %s of project '%s'?", matched, hub_project(cli->hub))) {
@@ -470,10 +495,11 @@ int select_and_delete(struct cli *cli, const struct select_kind *kind, struct se
     bson_t filter;
 
     int code = select_take_options(cli, conditions);
-    if (code == CLI_DONE && cli->argument_count == 0 && conditions->count == 0 && !cli_flag(cli, "all")) {
+    bool any = cli->argument_count > 0 || conditions->count > 0 || cli_text(cli, "where") != NULL;
+    if (code == CLI_DONE && !any && !cli_flag(cli, "all")) {
         code = cli_usage(cli, "which %ss? Name them, or use --where, --filter or --all", kind->noun);
     }
-    if (code == CLI_DONE && cli->argument_count == 0 && conditions->count == 0) {
+    if (code == CLI_DONE && !any) {
         code = select_check_all(cli, kind->noun);
     }
     if (code == CLI_DONE) {

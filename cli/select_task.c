@@ -91,7 +91,8 @@ int select_task_filter(struct cli *cli, bson_t *filter)
     if (code == CLI_DONE) {
         code = select_take_options(cli, &conditions);
     }
-    if (code == CLI_DONE && cli->argument_count == 0 && conditions.count == 0 && !cli_flag(cli, "all")) {
+    if (code == CLI_DONE && cli->argument_count == 0 && conditions.count == 0 && cli_text(cli, "where") == NULL &&
+        !cli_flag(cli, "all")) {
         code = cli_usage(cli, "which tasks? Name them, or use --sweep, --state, --where, --filter or --all");
     }
     if (code == CLI_DONE) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/where.h"
+#include "cli/where_impl.h"
 #include "cli/json.h"
 #include "cli/text.h"
 
@@ -12,21 +12,9 @@
 
 #define DEPTH 64
 
-enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_QUOTED, TOKEN_OPERATOR, TOKEN_OPEN, TOKEN_CLOSE, TOKEN_COMMA };
-
-struct parser {
-    const char *text;
-    const char *at;    /* behind the current token */
-    const char *start; /* of the current token */
-    enum token_kind kind;
-    char *value; /* of the current token: word, quoted text without its quotes, operator */
-    int depth;
-    bson_error_t *error;
-};
-
-static int refuse(struct parser *parser, const char *expected)
+int where_refuse(struct where_parser *parser, const char *expected)
 {
-    if (parser->kind == TOKEN_END) {
+    if (parser->kind == WHERE_END) {
         return hub_error(parser->error, HUB_ERROR_INVALID, "expected %s where it ends: '%s'", expected, parser->text);
     }
     return hub_error(parser->error, HUB_ERROR_INVALID, "expected %s at position %zu: '%s'", expected,
@@ -38,7 +26,7 @@ static bool is_word_byte(char c)
     return c != '\0' && !isspace((unsigned char)c) && strchr("()=<>!~,'\"", c) == NULL;
 }
 
-static int next_quoted(struct parser *parser)
+static int next_quoted(struct where_parser *parser)
 {
     char quote = *parser->at++;
     bson_string_t *value = bson_string_new(NULL);
@@ -49,7 +37,7 @@ static int next_quoted(struct parser *parser)
         }
         bson_string_append_printf(value, "%c", *parser->at++);
     }
-    parser->kind = TOKEN_QUOTED;
+    parser->kind = WHERE_QUOTED;
     parser->value = bson_string_free(value, false);
     if (*parser->at != quote) {
         return hub_error(parser->error, HUB_ERROR_INVALID, "no closing quote for the one at position %zu: %s",
@@ -59,7 +47,7 @@ static int next_quoted(struct parser *parser)
     return 1;
 }
 
-static int next(struct parser *parser)
+int where_next(struct where_parser *parser)
 {
     bson_free(parser->value);
     parser->value = NULL;
@@ -69,31 +57,31 @@ static int next(struct parser *parser)
     parser->start = parser->at;
     size_t length = 1;
     switch (*parser->at) {
-    case '\0': parser->kind = TOKEN_END; return 1;
-    case '(': parser->kind = TOKEN_OPEN; break;
-    case ')': parser->kind = TOKEN_CLOSE; break;
-    case ',': parser->kind = TOKEN_COMMA; break;
+    case '\0': parser->kind = WHERE_END; return 1;
+    case '(': parser->kind = WHERE_OPEN; break;
+    case ')': parser->kind = WHERE_CLOSE; break;
+    case ',': parser->kind = WHERE_COMMA; break;
     case '\'':
     case '"': return next_quoted(parser);
     case '=':
     case '~':
-        parser->kind = TOKEN_OPERATOR;
+        parser->kind = WHERE_OPERATOR;
         length = *parser->at == '=' && parser->at[1] == '=' ? 2 : 1;
         break;
     case '<':
     case '>':
-        parser->kind = TOKEN_OPERATOR;
+        parser->kind = WHERE_OPERATOR;
         length = parser->at[1] == '=' ? 2 : 1;
         break;
     case '!':
-        parser->kind = TOKEN_OPERATOR;
+        parser->kind = WHERE_OPERATOR;
         if (parser->at[1] != '=') {
-            return refuse(parser, "'=' after '!'");
+            return where_refuse(parser, "'=' after '!'");
         }
         length = 2;
         break;
     default:
-        parser->kind = TOKEN_WORD;
+        parser->kind = WHERE_WORD;
         length = 0;
         while (is_word_byte(parser->at[length])) {
             length++;
@@ -105,9 +93,9 @@ static int next(struct parser *parser)
     return 1;
 }
 
-static bool is_word(const struct parser *parser, const char *word)
+bool where_is_word(const struct where_parser *parser, const char *word)
 {
-    return parser->kind == TOKEN_WORD && strcasecmp(parser->value, word) == 0;
+    return parser->kind == WHERE_WORD && strcasecmp(parser->value, word) == 0;
 }
 
 /* A bare word as the value it looks like: 1 appended, 0 it is only text. */
@@ -179,22 +167,25 @@ static bool looks_like_date(const char *word)
 }
 
 /* The current token as a value under key, and on to the next. */
-static int take_value(struct parser *parser, const char *key, bson_t *out)
+int where_take_value(struct where_parser *parser, const char *key, bson_t *out)
 {
     int result = 0;
     int64_t milliseconds;
 
-    if (parser->kind != TOKEN_WORD && parser->kind != TOKEN_QUOTED) {
-        return refuse(parser, "a value");
+    if (parser->kind != WHERE_WORD && parser->kind != WHERE_QUOTED) {
+        return where_refuse(parser, "a value");
     }
-    if (parser->kind == TOKEN_WORD) {
+    if (parser->tasks != NULL && (result = where_task_value(parser, key, out)) != 0) {
+        return result;
+    }
+    if (parser->kind == WHERE_WORD) {
         result = append_typed(parser->value, key, out, parser->error);
         if (result == 0 && text_parse_date(parser->value, strlen(parser->value), &milliseconds)) {
             BSON_APPEND_DATE_TIME(out, key, milliseconds);
             result = 1;
         }
     }
-    if (result == 0 && parser->kind == TOKEN_WORD && looks_like_date(parser->value)) {
+    if (result == 0 && parser->kind == WHERE_WORD && looks_like_date(parser->value)) {
         return hub_error(parser->error, HUB_ERROR_INVALID,
                          "%s: there is no such date (YYYY-MM-DD or YYYY-MM-DDTHH:MM); put it into quotes if it is text",
                          parser->value);
@@ -202,7 +193,7 @@ static int take_value(struct parser *parser, const char *key, bson_t *out)
     if (result == 0) {
         result = append_text(parser->value, key, out, parser->error);
     }
-    return result < 0 ? -1 : next(parser);
+    return result < 0 ? -1 : where_next(parser);
 }
 
 /* {path: {name: …}} from the array or value that stands in inner. */
@@ -211,78 +202,84 @@ static void append_condition(bson_t *out, const char *path, const bson_t *inner)
     BSON_APPEND_DOCUMENT(out, path, inner);
 }
 
-/* path ~ text: a literal regular expression of the store's subset. */
-static int parse_match(struct parser *parser, const char *path, bson_t *out)
+void where_append_literal(bson_string_t *pattern, const char *text, size_t length)
 {
-    if (parser->kind != TOKEN_WORD && parser->kind != TOKEN_QUOTED) {
-        return refuse(parser, "a text after '~'");
-    }
-    const char *text = parser->value;
-    bson_string_t *pattern = bson_string_new(NULL);
-    if (*text == '^') {
-        bson_string_append_c(pattern, '^');
-        text++;
-    }
-    for (; *text != '\0'; text++) {
-        if (strchr("\\^$.|?*+()[]{}", *text) != NULL) {
+    for (size_t i = 0; i < length; i++) {
+        if (strchr("\\^$.|?*+()[]{}", text[i]) != NULL) {
             bson_string_append_c(pattern, '\\');
         }
-        bson_string_append_printf(pattern, "%c", *text);
+        bson_string_append_printf(pattern, "%c", text[i]);
     }
+}
+
+/* path ~ text: a literal regular expression of the store's subset. */
+static int parse_match(struct where_parser *parser, const char *path, bson_t *out)
+{
+    if (parser->kind != WHERE_WORD && parser->kind != WHERE_QUOTED) {
+        return where_refuse(parser, "a text after '~'");
+    }
+    const char *text = parser->value;
+    bson_string_t *pattern = bson_string_new(*text == '^' ? "^" : NULL);
+    text += *text == '^';
+    where_append_literal(pattern, text, strlen(text));
     bson_t inner = BSON_INITIALIZER;
     int result = append_text(pattern->str, "$regex", &inner, parser->error);
     if (result > 0) {
         append_condition(out, path, &inner);
-        result = next(parser);
+        result = where_next(parser);
     }
     bson_destroy(&inner);
     bson_string_free(pattern, true);
     return result;
 }
 
-static int parse_list(struct parser *parser, const char *path, bool negated, bson_t *out)
+static int parse_list(struct where_parser *parser, const char *path, bool negated, bson_t *out)
 {
     bson_t inner = BSON_INITIALIZER, list = BSON_INITIALIZER;
     uint32_t index = 0;
     int result = -1;
 
-    if (parser->kind != TOKEN_OPEN) {
-        (void)refuse(parser, "'(' after in");
+    if (parser->kind != WHERE_OPEN) {
+        (void)where_refuse(parser, "'(' after in");
         goto out;
     }
     do {
         char digits[16];
         const char *key;
         bson_uint32_to_string(index++, &key, digits, sizeof digits);
-        if (next(parser) < 0 || take_value(parser, key, &list) < 0) {
+        if (where_next(parser) < 0 || where_take_value(parser, key, &list) < 0) {
             goto out;
         }
-    } while (parser->kind == TOKEN_COMMA);
-    if (parser->kind != TOKEN_CLOSE) {
-        (void)refuse(parser, "',' or ')'");
+    } while (parser->kind == WHERE_COMMA);
+    if (parser->kind != WHERE_CLOSE) {
+        (void)where_refuse(parser, "',' or ')'");
         goto out;
     }
     BSON_APPEND_ARRAY(&inner, negated ? "$nin" : "$in", &list);
     append_condition(out, path, &inner);
-    result = next(parser);
+    result = where_next(parser);
 out:
     bson_destroy(&list);
     bson_destroy(&inner);
     return result;
 }
 
-static int parse_operator(struct parser *parser, const char *path, bson_t *out)
+static int parse_operator(struct where_parser *parser, const char *path, bson_t *out)
 {
     static const char *const names[][2] = {{"!=", "$ne"}, {"<", "$lt"}, {"<=", "$lte"}, {">", "$gt"}, {">=", "$gte"}};
     char sign[3];
     int result = -1;
 
     bson_strncpy(sign, parser->value, sizeof sign);
-    if (next(parser) < 0) {
+    if (where_next(parser) < 0) {
         return -1;
     }
+    if (parser->tasks != NULL && (sign[0] == '=' || sign[0] == '!') && parser->kind == WHERE_WORD &&
+        strpbrk(parser->value, "*?") != NULL) {
+        return where_task_pattern(parser, path, sign[0] == '!', out);
+    }
     if (sign[0] == '=') {
-        return take_value(parser, path, out);
+        return where_take_value(parser, path, out);
     }
     if (sign[0] == '~') {
         return parse_match(parser, path, out);
@@ -290,7 +287,7 @@ static int parse_operator(struct parser *parser, const char *path, bson_t *out)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(sign, names[i][0]) == 0) {
             bson_t inner = BSON_INITIALIZER;
-            result = take_value(parser, names[i][1], &inner);
+            result = where_take_value(parser, names[i][1], &inner);
             if (result > 0) {
                 append_condition(out, path, &inner);
             }
@@ -302,7 +299,7 @@ static int parse_operator(struct parser *parser, const char *path, bson_t *out)
 }
 
 /* One dotted path of a filter, sort or column. */
-static bool is_path(const char *path)
+bool where_is_path(const char *path)
 {
     size_t length = strlen(path);
     for (size_t i = 0; i < length; i++) {
@@ -316,67 +313,68 @@ static bool is_path(const char *path)
     return length > 0 && bson_utf8_validate(path, length, false);
 }
 
-static int parse_comparison(struct parser *parser, bson_t *out)
+static int parse_comparison(struct where_parser *parser, bson_t *out)
 {
-    if (parser->kind != TOKEN_WORD || !is_path(parser->value)) {
-        return refuse(parser, "a path such as accuracy or hyper_parameters.epochs");
+    if (parser->kind != WHERE_WORD || !where_is_path(parser->value)) {
+        return where_refuse(parser, "a path such as accuracy or hyper_parameters.epochs");
     }
     char *path = bson_strdup(parser->value);
-    int result = next(parser);
+    int result = where_next(parser);
     bool negated = false;
-    if (result > 0 && is_word(parser, "not")) {
+    if (result > 0 && where_is_word(parser, "not")) {
         negated = true;
-        result = next(parser);
+        result = where_next(parser);
     }
     if (result < 0) {
         goto out;
     }
-    if (is_word(parser, "in")) {
-        result = next(parser) < 0 ? -1 : parse_list(parser, path, negated, out);
+    if (where_is_word(parser, "in")) {
+        result = where_next(parser) < 0 ? -1 : parse_list(parser, path, negated, out);
     } else if (negated) {
-        result = refuse(parser, "in after not");
-    } else if (parser->kind == TOKEN_OPERATOR) {
+        result = where_refuse(parser, "in after not");
+    } else if (parser->kind == WHERE_OPERATOR) {
         result = parse_operator(parser, path, out);
     } else {
-        result = refuse(parser, "one of = != < <= > >= ~ in");
+        result = where_refuse(parser, "one of = != < <= > >= ~ in");
     }
 out:
     bson_free(path);
     return result;
 }
 
-static int parse_any(struct parser *parser, bson_t *out);
+static int parse_any(struct where_parser *parser, bson_t *out);
 
-static int parse_one(struct parser *parser, bson_t *out)
+static int parse_one(struct where_parser *parser, bson_t *out)
 {
     int result = -1;
 
     if (++parser->depth > DEPTH) {
-        return refuse(parser, "fewer parentheses and nots (64 levels)");
+        return where_refuse(parser, "fewer parentheses and nots (64 levels)");
     }
-    if (is_word(parser, "not")) {
+    if (where_is_word(parser, "not")) {
         bson_t inner = BSON_INITIALIZER, list = BSON_INITIALIZER;
-        if (next(parser) > 0 && parse_one(parser, &inner) > 0) {
+        if (where_next(parser) > 0 && parse_one(parser, &inner) > 0) {
             BSON_APPEND_DOCUMENT(&list, "0", &inner);
             BSON_APPEND_ARRAY(out, "$nor", &list);
             result = 1;
         }
         bson_destroy(&list);
         bson_destroy(&inner);
-    } else if (parser->kind == TOKEN_OPEN) {
-        if (next(parser) > 0 && parse_any(parser, out) > 0) {
-            result = parser->kind == TOKEN_CLOSE ? next(parser) : refuse(parser, "'and', 'or' or ')'");
+    } else if (parser->kind == WHERE_OPEN) {
+        if (where_next(parser) > 0 && parse_any(parser, out) > 0) {
+            result = parser->kind == WHERE_CLOSE ? where_next(parser) : where_refuse(parser, "'and', 'or' or ')'");
         }
     } else {
-        result = parse_comparison(parser, out);
+        result = parser->tasks != NULL ? where_task_term(parser, out) : 0;
+        result = result == 0 ? parse_comparison(parser, out) : result;
     }
     parser->depth--;
     return result;
 }
 
 /* A chain of parts with one word between them; two and more stand in an array under the operator. */
-static int parse_chain(struct parser *parser, const char *word, const char *operator,
-                       int (*part)(struct parser *, bson_t *), bson_t *out)
+static int parse_chain(struct where_parser *parser, const char *word, const char *operator,
+                       int (*part)(struct where_parser *, bson_t *), bson_t *out)
 {
     bson_t list = BSON_INITIALIZER;
     uint32_t count = 0;
@@ -391,7 +389,7 @@ static int parse_chain(struct parser *parser, const char *word, const char *oper
             bson_destroy(&one);
             goto out;
         }
-        if (count == 0 && !is_word(parser, word)) {
+        if (count == 0 && !where_is_word(parser, word)) {
             bson_concat(out, &one);
             bson_destroy(&one);
             result = 1;
@@ -400,10 +398,10 @@ static int parse_chain(struct parser *parser, const char *word, const char *oper
         BSON_APPEND_DOCUMENT(&list, key, &one);
         bson_destroy(&one);
         count++;
-        if (!is_word(parser, word)) {
+        if (!where_is_word(parser, word)) {
             break;
         }
-        if (next(parser) < 0) {
+        if (where_next(parser) < 0) {
             goto out;
         }
     }
@@ -414,27 +412,37 @@ out:
     return result;
 }
 
-static int parse_all(struct parser *parser, bson_t *out)
+static int parse_all(struct where_parser *parser, bson_t *out)
 {
     return parse_chain(parser, "and", "$and", parse_one, out);
 }
 
-static int parse_any(struct parser *parser, bson_t *out)
+static int parse_any(struct where_parser *parser, bson_t *out)
 {
     return parse_chain(parser, "or", "$or", parse_all, out);
 }
 
-int where_parse(const char *text, bson_t *filter, bson_error_t *error)
+static int parse(const char *text, struct where_tasks *tasks, bson_t *filter, bson_error_t *error)
 {
-    struct parser parser = {.text = text, .at = text, .start = text, .error = error};
+    struct where_parser parser = {.text = text, .at = text, .start = text, .tasks = tasks, .error = error};
     int result = -1;
 
     bson_init(filter);
-    if (next(&parser) > 0 && parse_any(&parser, filter) > 0) {
-        result = parser.kind == TOKEN_END ? 1 : refuse(&parser, "'and' or 'or'");
+    if (where_next(&parser) > 0 && parse_any(&parser, filter) > 0) {
+        result = parser.kind == WHERE_END ? 1 : where_refuse(&parser, "'and' or 'or'");
     }
     bson_free(parser.value);
     return result;
+}
+
+int where_parse(const char *text, bson_t *filter, bson_error_t *error)
+{
+    return parse(text, NULL, filter, error);
+}
+
+int where_parse_tasks(const char *text, struct where_tasks *tasks, bson_t *filter, bson_error_t *error)
+{
+    return parse(text, tasks, filter, error);
 }
 
 int where_parse_sort(const char *text, bson_t *sort, bson_error_t *error)
@@ -457,7 +465,7 @@ int where_parse_sort(const char *text, bson_t *sort, bson_error_t *error)
         while (*path == ' ') {
             path++;
         }
-        if (!known || !is_path(path) || bson_has_field(sort, path)) {
+        if (!known || !where_is_path(path) || bson_has_field(sort, path)) {
             bson_free(key);
             return hub_error(error, HUB_ERROR_INVALID,
                              "'%.*s' is not a sort key: write PATH:asc or PATH:desc, each path once", (int)length, at);
@@ -482,7 +490,7 @@ int where_parse_setting(const char *text, bson_t *document, bson_error_t *error)
     char *key = bson_strndup(text, (size_t)(equals - text));
     const char *value = equals + 1;
     size_t length = strlen(value);
-    if (!is_path(key) || strchr(key, '.') != NULL) {
+    if (!where_is_path(key) || strchr(key, '.') != NULL) {
         result = hub_error(error, HUB_ERROR_INVALID, "'%s' is not a key: use letters, digits, _ and -", key);
     } else if (bson_has_field(document, key)) {
         result = hub_error(error, HUB_ERROR_INVALID, "%s is given twice", key);

@@ -172,3 +172,91 @@ Test(where, settings_have_the_type_they_look_like)
     }
     bson_destroy(&document);
 }
+
+/* ---- what only tasks know ---- */
+
+#define NOW INT64_C(1700000000000)
+
+static void expect_tasks(const char *text, const char *json, bool computed)
+{
+    bson_t filter, expected;
+    bson_error_t error;
+    struct where_tasks tasks;
+
+    where_tasks_init(&tasks, NOW);
+    cr_assert(where_parse_tasks(text, &tasks, &filter, &error) > 0, "%s: %s", text, error.message);
+    cr_assert(json_read_document(json, strlen(json), &expected, &error) > 0, "%s: %s", json, error.message);
+    char *got = bson_as_relaxed_extended_json(&filter, NULL), *want = bson_as_relaxed_extended_json(&expected, NULL);
+    cr_expect_str_eq(got, want, "%s gave %s, not %s", text, got, want);
+    cr_expect_eq(tasks.computed, computed, "%s", text);
+    bson_free(got);
+    bson_free(want);
+    bson_destroy(&filter);
+    bson_destroy(&expected);
+    where_tasks_destroy(&tasks);
+}
+
+Test(tasks, numbers_states_and_names)
+{
+    expect_tasks("124", "{\"seq\": 124}", false);
+    expect_tasks("#124-#186", "{\"seq\": {\"$gte\": 124, \"$lte\": 186}}", false);
+    expect_tasks("failed, 3", "{\"$or\": [{\"state\": \"failed\"}, {\"seq\": 3}]}", false);
+    expect_tasks("fash*", "{\"name\": {\"$regex\": \"^fash\"}}", false);
+    expect_tasks("*a.b*", "{\"name\": {\"$regex\": \"a\\\\.b\"}}", false);
+    expect_tasks("f*n", "{\"~0\": true}", true);
+    expect_tasks("tags!=c?n", "{\"$nor\": [{\"~0\": true}]}", true);
+    expect_tasks("'fash*'", "{\"$or\": [{\"name\": \"fash*\"}, {\"_id\": \"fash*\"}]}", false);
+}
+
+Test(tasks, times)
+{
+    expect_tasks("age<1d", "{\"created_at\": {\"$gt\": {\"$date\": \"2023-11-13T22:13:20Z\"}}}", false);
+    expect_tasks("age>=2h", "{\"created_at\": {\"$lte\": {\"$date\": \"2023-11-14T20:13:20Z\"}}}", false);
+    expect_tasks("beat_at<now-20s", "{\"beat_at\": {\"$lt\": {\"$date\": \"2023-11-14T22:13:00Z\"}}}", false);
+    expect_tasks("created_at<today", "{\"created_at\": {\"$lt\": {\"$date\": \"2023-11-14T00:00:00Z\"}}}", false);
+    expect_tasks("runtime>2h", "{\"~runtime\": {\"$gt\": 7200.0}}", true);
+    expect_tasks("state=failed and runtime<=90",
+                 "{\"$and\": [{\"state\": \"failed\"}, {\"~runtime\": {\"$lte\": 90.0}}]}", true);
+}
+
+Test(tasks, the_time_since_the_last_change)
+{
+    static const struct {
+        const char *text;
+        int64_t changed;
+        bool holds;
+    } cases[] = {{"tmod<1h", NOW - 3599999, true},  {"tmod<1h", NOW - 3600000, false}, {"tmod<=1h", NOW - 3600000, true},
+                 {"tmod>1h", NOW - 3600000, false}, {"tmod>1h", NOW - 3600001, true},  {"tmod>=1h", NOW - 3600000, true},
+                 {"tmod>2023-11-14", NOW, true},    {"tmod<2023-11-14", NOW, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct where_tasks tasks;
+        bson_t filter, task = BSON_INITIALIZER;
+        bson_error_t error;
+        where_tasks_init(&tasks, NOW);
+        cr_assert(where_parse_tasks(cases[i].text, &tasks, &filter, &error) > 0, "%s", error.message);
+        BSON_APPEND_DATE_TIME(&task, "created_at", 1000);
+        BSON_APPEND_DATE_TIME(&task, "finished_at", cases[i].changed);
+        struct query *query = query_parse(&filter, &error);
+        cr_assert(query != NULL, "%s", error.message);
+        cr_expect_eq(query_matches(query, &task), cases[i].holds, "%s, changed %lld ms before", cases[i].text,
+                     (long long)(NOW - cases[i].changed));
+        query_free(query);
+        bson_destroy(&task);
+        bson_destroy(&filter);
+        where_tasks_destroy(&tasks);
+    }
+}
+
+Test(tasks, patterns)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool matches;
+    } cases[] = {{"a*b", "ab", true},   {"a*b", "axxb", true}, {"a*b", "axxbc", false}, {"*b*c", "abbbc", true},
+                 {"?", "ä", true},      {"??", "ä", false},    {"*?", "", false},       {"*", "", true},
+                 {"a**b", "a-b", true}, {"", "", true},        {"", "a", false},        {"*ä?", "xäö", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(where_pattern_matches(cases[i].pattern, cases[i].text), cases[i].matches, "'%s' and '%s'",
+                     cases[i].pattern, cases[i].text);
+    }
+}
