@@ -22,6 +22,7 @@ static const struct cli_option work_options[] = {
     {"split", 0, CLI_TEXT, "SPLIT", "validate, test, infer: another split of the data"},
     {"save-dataset", 0, CLI_TEXT, "NAME", "infer: the name of the dataset that the predictions become"},
     {"save-split", 0, CLI_TEXT, "SPLIT", "infer: their split in it (default: as of the rows)"},
+    {"steps", 0, CLI_COUNT, "N", "infer with a forecast: N rows after the last one (default: its horizon)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -244,6 +245,9 @@ static int submit_single(struct cli *cli, bson_t *fields)
     if (code == CLI_DONE) {
         code = fields_append_settings(cli, "set", &settings);
     }
+    if (code == CLI_DONE && cli_text(cli, "steps") != NULL) {
+        BSON_APPEND_INT64(fields, "steps", cli_integer(cli, "steps", 0));
+    }
     if (code == CLI_DONE) {
         if (!bson_empty(&settings)) {
             BSON_APPEND_DOCUMENT(fields, "hyper_parameters", &settings);
@@ -365,7 +369,7 @@ static int submit_sweep(struct cli *cli, const char *path, const bson_t *fields)
 static int check_together(struct cli *cli, const char *sweep)
 {
     static const char *const single[] = {"architecture", "set", "model", "initial-model", "split", "save-dataset",
-                                         "save-split"};
+                                         "save-split", "steps"};
 
     if (sweep != NULL) {
         for (size_t i = 0; i < sizeof single / sizeof *single; i++) {

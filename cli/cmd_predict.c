@@ -24,6 +24,7 @@ static const struct cli_option options[] = {
     {"no-probabilities", 0, CLI_FLAG, NULL, "only the class"},
     {"save-dataset", 0, CLI_TEXT, "NAME", "put the rows with the predictions as labels into the hub"},
     {"save-split", 0, CLI_TEXT, "SPLIT", "their split in it (default: as they have; train for a file)"},
+    {"steps", 0, CLI_COUNT, "N", "of a forecast: N rows after the last one too (default: as far as its horizon)"},
     {"batch-size", 0, CLI_COUNT, "N", "rows at once (default 256)"},
     {"device", 0, CLI_TEXT, "DEVICE", "cpu (the default) or ref"},
     {"threads", 0, CLI_COUNT, "N", "threads (default 1)"},
@@ -258,6 +259,7 @@ static int predict(struct cli *cli, struct input *input, const bson_t *model, co
                                   .device_name = cli_text(cli, "device"),
                                   .threads = (int)cli_integer(cli, "threads", 0),
                                   .batch_size = size,
+                                  .steps = cli_integer(cli, "steps", 0),
                                   .begin = begin,
                                   .batch = take_batch,
                                   .context = &running,
@@ -299,6 +301,9 @@ static int check_options(struct cli *cli)
     }
     if (threads < 1 || threads > 1024) {
         return cli_usage(cli, "--threads %lld: 1 to 1024", (long long)threads);
+    }
+    if (cli_text(cli, "steps") != NULL && cli_integer(cli, "steps", 0) < 1) {
+        return cli_usage(cli, "--steps 0: at least 1");
     }
     if (cli_text(cli, "top") != NULL && cli_integer(cli, "top", 0) < 1) {
         return cli_usage(cli, "--top 0: at least 1");
@@ -356,6 +361,9 @@ const struct cli_command cmd_predict = {
         "Rows are printed as they are computed, in bounded memory. A table of more than 16 classes shows the 3 most\n"
         "probable; -o csv and -o json have every probability, unless --top says otherwise. Where the labels are known\n"
         "the accuracy (of values: the mean squared error) is said at the end, on standard error.\n"
+        "A forecast gives a value for every row that has a window before it, and for rows after the last: as far as its\n"
+        "horizon from the rows that there are, with --steps beyond that from what it forecast before. Values are in the\n"
+        "units of the data. --save-dataset then saves the forecasts as a series of their own.\n"
         "Bytes of a file are scaled as the model's training data were.\n"
         "--save-dataset makes a dataset of the rows with the predictions as labels: the most probable classes, or the\n"
         "values. Its tags name the model and where the rows come from.\n"

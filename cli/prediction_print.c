@@ -267,8 +267,11 @@ static void table_row(struct prediction_print *print, const struct predict_batch
 
     append_number(line, batch->first + i, print->row_width);
     if (!print->about.classes) {
-        for (int64_t j = 0; batch->targets != NULL && j < width; j++) {
-            snprintf(text, sizeof text, "%.6g", (double)batch->targets[i * width + j]);
+        for (int64_t j = 0; print->about.compared && j < width; j++) {
+            text[0] = '\0';
+            if (batch->targets != NULL) {
+                snprintf(text, sizeof text, "%.6g", (double)batch->targets[i * width + j]);
+            }
             append_cell(line, text, NUMBER_WIDTH, true);
         }
         for (int64_t j = 0; j < width; j++) {
@@ -279,8 +282,10 @@ static void table_row(struct prediction_print *print, const struct predict_batch
         return;
     }
     int64_t found = find_top(print, out);
-    if (print->about.compared) {
+    if (print->about.compared && batch->labels != NULL) {
         append_class(print, batch->labels[i]);
+    } else if (print->about.compared) {
+        append_cell(line, "", print->class_width, true);
     }
     for (int64_t j = 0; j < found; j++) {
         append_class(print, print->order[j]);
@@ -303,14 +308,19 @@ static void csv_row(struct prediction_print *print, const struct predict_batch *
     const float *out = batch->out + i * width;
 
     bson_string_append_printf(line, "%lld", (long long)(batch->first + i));
-    for (int64_t j = 0; batch->targets != NULL && j < width; j++) {
+    for (int64_t j = 0; !print->about.classes && print->about.compared && j < width; j++) {
         bson_string_append_c(line, ',');
-        append_float(line, batch->targets[i * width + j]);
+        if (batch->targets != NULL) {
+            append_float(line, batch->targets[i * width + j]);
+        }
     }
     if (print->about.classes) {
         int64_t found = find_top(print, out);
         if (print->about.compared) {
-            bson_string_append_printf(line, ",%d", (int)batch->labels[i]);
+            bson_string_append_c(line, ',');
+        }
+        if (print->about.compared && batch->labels != NULL) {
+            bson_string_append_printf(line, "%d", (int)batch->labels[i]);
         }
         for (int64_t j = 0; j < found; j++) {
             bson_string_append_printf(line, ",%lld", (long long)print->order[j]);
@@ -370,7 +380,7 @@ static void json_row(struct prediction_print *print, const struct predict_batch 
         json_floats(line, "values", out, width);
     } else {
         int64_t found = find_top(print, out);
-        if (print->about.compared) {
+        if (print->about.compared && batch->labels != NULL) {
             bson_string_append_printf(line, ", \"label\": %d", (int)batch->labels[i]);
         }
         bson_string_append(line, ", ");

@@ -84,7 +84,8 @@ int task_kind_check_fields(const char *kind, const bson_t *fields, const char **
     if (!strcmp(kind, "infer"))
         return check_saving(kind, fields, field, error);
     if (refuse(fields, "save_dataset", field, kind, "saves no dataset of predictions; that is for kind infer", error) ||
-        refuse(fields, "save_split", field, kind, "saves no dataset of predictions; that is for kind infer", error))
+        refuse(fields, "save_split", field, kind, "saves no dataset of predictions; that is for kind infer", error) ||
+        refuse(fields, "steps", field, kind, "looks no steps ahead; that is for kind infer", error))
         return -1;
     if (strcmp(kind, "train"))
         return check_measuring(kind, fields, field, error);

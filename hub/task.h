@@ -11,7 +11,7 @@
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
- *  save_dataset: "name", save_split (infer), needs: {memory: bytes, flops},
+ *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
  *  result: {claim_id, blob_id, sha256, dataset_id, metrics, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
  *  created_at, schema_version}

@@ -5,6 +5,7 @@
 #include "runner/clock.h"
 #include "runner/document.h"
 #include "runner/fit.h"
+#include "runner/forecast.h"
 #include "runner/predict.h"
 #include "runner/recipe.h"
 #include "runner/weights.h"
@@ -30,13 +31,36 @@ static int read_text(const bson_t *task, const char *field, const char *standard
     return 0;
 }
 
+/* What the model takes of the dataset: a row, or of a forecast a window, for which the split is held in memory as a whole. */
+static int read_sample(struct inference *inference, bool *held, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    struct sampling *sampling = &inference->recipe.sampling;
+    const char *name = document_string(&inference->model, "hyper_parameters.recipe");
+    struct sampling_row row = {.shape = inference->recipe.input, .labelled = true};
+    if (name && sampling_find(name, &sampling->kind, &why))
+        return work_kernel_error(error, &why, "model");
+    *held = sampling->kind == SAMPLING_FORECAST;
+    if (!*held)
+        return 0;
+    if (document_integer_in(&inference->model, "hyper_parameters.window", 1, SAMPLING_WINDOW, 0, &sampling->window, error) ||
+        document_integer_in(&inference->model, "hyper_parameters.horizon", 1, SAMPLING_WINDOW, 1, &sampling->horizon, error))
+        return -1;
+    if (sampling_shape(sampling, false, &row, &why))
+        return work_kernel_error(error, &why, "model");
+    inference->recipe.input = row.shape;
+    return 0;
+}
+
 static int prepare(struct inference *inference, struct predict_options *options, bson_error_t *error)
 {
     struct worker *worker = inference->work->worker;
     const bson_t *task = inference->work->task;
     int64_t threads;
+    bool held;
     if (document_integer_in(task, "hyper_parameters.batch_size", 1, 1 << 20, PREDICT_ROWS, &options->batch_size, error) ||
         document_integer_in(task, "threads", 0, 1024, 0, &threads, error) ||
+        document_integer_in(task, "steps", 1, FORECAST_STEPS, 0, &options->steps, error) ||
         read_text(task, "save_dataset", NULL, &inference->name, error) ||
         read_text(task, "save_split", NULL, &inference->save_split, error) ||
         read_text(task, "split", "test", &inference->split, error))
@@ -44,12 +68,12 @@ static int prepare(struct inference *inference, struct predict_options *options,
     if (!inference->name)
         return hub_error(error, HUB_ERROR_INVALID, "save_dataset: missing; the name of the dataset that the predictions become");
     if (weights_find_model(worker->hub, task, "model", &inference->model, error) ||
-        recipe_read_dataset(&inference->recipe, worker->hub, task, error))
+        recipe_read_dataset(&inference->recipe, worker->hub, task, error) || read_sample(inference, &held, error))
         return -1;
     /* Without an architecture predict_run says what is missing. */
     if (document_has(&inference->model, "architecture") &&
         (recipe_read_architecture(&inference->recipe, worker->hub, &inference->model, error) ||
-         fit_pass(worker, &inference->recipe, options->batch_size, inference->split, false, error)))
+         fit_pass(worker, &inference->recipe, options->batch_size, inference->split, held, error)))
         return -1;
     options->hub = worker->hub;
     options->model = &inference->model;

@@ -3,6 +3,7 @@
 #include "kernels/device.h"
 #include "runner/data_parts.h"
 #include "runner/document.h"
+#include "runner/forecast.h"
 #include "runner/labelled.h"
 #include "runner/predictor.h"
 #include "runner/work.h"
@@ -24,6 +25,7 @@ struct predict {
     bson_t names;          /* a view of the classes' names */
     const char *split;     /* of the dataset that is made */
     struct labelled *labelled;
+    struct forecast *forecast; /* NULL: the model's samples are rows */
     float *out;            /* (batch size, outputs) */
     uint8_t *x;            /* (batch size, features) of bytes */
     int32_t *y;
@@ -108,6 +110,24 @@ static int open_device(struct predict *predict, bson_error_t *error)
     return predict->device ? 0 : work_kernel_error(error, &why, "device");
 }
 
+/* A forecast's rows are those that it is for. */
+static int make_forecast(struct predict *predict, bson_error_t *error)
+{
+    struct predict_about *about = &predict->summary->about;
+    const struct sampling *sampling = predictor_sampling(predict->predictor);
+    if (sampling->kind != SAMPLING_FORECAST)
+        return predict->options->steps > 0
+                   ? hub_error(error, HUB_ERROR_INVALID, "steps: the model's recipe is %s; only a forecast looks ahead",
+                               sampling_name(sampling->kind))
+                   : 0;
+    predict->forecast = forecast_new(sampling, predictor_forecasts_rows(predict->predictor), about->rows,
+                                     predict->options->steps, error);
+    if (!predict->forecast)
+        return -1;
+    about->rows = forecast_count(predict->forecast);
+    return 0;
+}
+
 static int prepare(struct predict *predict, bson_error_t *error)
 {
     const struct predict_options *options = predict->options;
@@ -115,16 +135,17 @@ static int prepare(struct predict *predict, bson_error_t *error)
     int64_t size = options->batch_size > 0 ? options->batch_size : PREDICT_ROWS;
     if (describe(predict, error) || open_device(predict, error))
         return -1;
-    predict->predictor = predictor_open(options->hub, options->model, &predict->rows, size,
+    bson_destroy(&predict->training);
+    int found = predict_find_training(options->hub, options->model, &predict->training, error);
+    if (found < 0)
+        return -1;
+    predict->predictor = predictor_open(options->hub, options->model, found ? &predict->training : NULL, &predict->rows, size,
                                         options->device ? options->device : predict->device, error);
-    if (!predict->predictor)
+    if (!predict->predictor || make_forecast(predict, error))
         return -1;
     about->outputs = predictor_outputs(predict->predictor);
     about->classes = predictor_classifies(predict->predictor);
     about->compared = predictor_compares(predict->predictor);
-    bson_destroy(&predict->training);
-    if (predict_find_training(options->hub, options->model, &predict->training, error) < 0)
-        return -1;
     find_names(predict);
     predict->out = calloc((size_t)size, (size_t)about->outputs * sizeof *predict->out);
     if (options->bytes) {
@@ -205,6 +226,9 @@ static bool append_origin(const struct predict *predict, bson_t *fields)
                append_same(&source, options->dataset, "version", "version") &&
                append_same(&source, options->dataset, "digest", "digest") &&
                BSON_APPEND_UTF8(&source, "split", options->split);
+    if (predict->forecast) /* which rows of it the first and the last are for */
+        done = done && BSON_APPEND_INT64(&source, "first_row", forecast_first(predict->forecast)) &&
+               BSON_APPEND_INT64(&source, "forecasts", forecast_count(predict->forecast));
     return done && bson_append_document_end(fields, &source);
 }
 
@@ -231,8 +255,10 @@ static int open_save(struct predict *predict, bson_error_t *error)
         document_number(options->dataset, "features.offset", &offset);
     }
     predict->split = options->save_split ? options->save_split : options->bytes ? "train" : options->split;
-    predict->labelled = labelled_new(&predict->rows.shape, dtype && !strcmp(dtype, "U8"), about->classes ? about->outputs : 0,
-                                     about->outputs, sink, predict, error);
+    /* Forecasts of rows are a series themselves, without labels. */
+    const bool rows = predictor_forecasts_rows(predict->predictor), bytes = !rows && dtype && !strcmp(dtype, "U8");
+    predict->labelled = labelled_new(&predict->rows.shape, bytes, about->classes ? about->outputs : 0,
+                                     rows ? 0 : about->outputs, sink, predict, error);
     bool done = predict->labelled && BSON_APPEND_UTF8(&fields, "name", options->save_name) &&
                 labelled_append_fields(predict->labelled, scale, offset, about->names, &fields) &&
                 append_tags(predict, &fields) && append_origin(predict, &fields);
@@ -307,12 +333,45 @@ static int all_batches(struct predict *predict, const struct data *data, bson_er
     return result;
 }
 
+/* The dataset's rows: the forecasts themselves, or the rows with their labels, as far as there are rows. */
+static int save_forecasts(struct predict *predict, const struct forecast_batch *batch, bson_error_t *error)
+{
+    const int64_t width = predict->summary->about.outputs;
+    if (predictor_forecasts_rows(predict->predictor)) {
+        struct data rows = {.rows = batch->count, .features = width, .stored_rows = batch->count, .stored_features = width,
+                            .x_f32 = batch->out};
+        return labelled_add(predict->labelled, &rows, 0, batch->count, NULL, error);
+    }
+    return batch->series ? labelled_add(predict->labelled, batch->series, batch->first, batch->count, batch->out, error) : 0;
+}
+
+static int take_forecasts(void *context, const struct forecast_batch *from, bson_error_t *error)
+{
+    struct predict *predict = context;
+    const struct predict_options *options = predict->options;
+    struct predict_batch batch = {.first = from->first, .rows = from->count, .out = from->out};
+    if (predict->summary->about.compared) {
+        batch.labels = predict->summary->about.classes ? from->labels : NULL;
+        batch.targets = predict->summary->about.classes ? NULL : from->targets;
+    }
+    score(predict, &batch);
+    predict->summary->rows += from->count;
+    int result = options->batch ? options->batch(options->context, &batch, error) : 0;
+    return result == 0 && predict->labelled ? save_forecasts(predict, from, error) : result;
+}
+
+/* The rows of one block: predicted, or kept until the series is whole. */
+static int take_block(struct predict *predict, const struct data *data, bson_error_t *error)
+{
+    return predict->forecast ? forecast_add(predict->forecast, data, error) : all_batches(predict, data, error);
+}
+
 static int over_parts(struct predict *predict, bson_error_t *error)
 {
     struct data data;
     int next, result = 0;
     while (result == 0 && (next = data_parts_next(predict->parts, &data, error)) != 0)
-        result = next < 0 ? -1 : all_batches(predict, &data, error);
+        result = next < 0 ? -1 : take_block(predict, &data, error);
     return result;
 }
 
@@ -333,7 +392,7 @@ static int over_bytes(struct predict *predict, bson_error_t *error)
                             .scale = (float)bytes->scale,
                             .offset = (float)bytes->offset};
         result = bytes->read(bytes->context, predict->x, predict->y, count, error);
-        result = result ? result : all_batches(predict, &data, error);
+        result = result ? result : take_block(predict, &data, error);
     }
     return result;
 }
@@ -349,6 +408,8 @@ int predict_run(const struct predict_options *options, struct predict_summary *s
     result = options->begin ? options->begin(options->context, &summary->about, error) : 0;
     if (result == 0)
         result = options->bytes ? over_bytes(&predict, error) : over_parts(&predict, error);
+    if (result == 0 && predict.forecast)
+        result = forecast_run(predict.forecast, predict.predictor, predict.out, take_forecasts, &predict, error);
     if (result == 0 && predict.labelled)
         result = labelled_end(predict.labelled, error);
     result = result < 0 ? -1 : result == 0;
@@ -359,6 +420,7 @@ out:
     }
     summary->about.names = NULL;
     labelled_free(predict.labelled);
+    forecast_free(predict.forecast);
     predictor_close(predict.predictor);
     device_close(predict.device);
     data_parts_close(predict.parts);

@@ -35,9 +35,9 @@ struct predict_about {
 };
 
 struct predict_batch {
-    int64_t first, rows;    /* first counts from 0 over all rows */
+    int64_t first, rows;    /* first counts from 0 over all rows; of a forecast it is the row that it is for */
     const float *out;       /* (rows, outputs) */
-    const int32_t *labels;  /* (rows), or NULL */
+    const int32_t *labels;  /* (rows), or NULL, as targets: after a series' last row they are not known */
     const float *targets;   /* (rows, outputs), or NULL */
 };
 
@@ -53,6 +53,7 @@ struct predict_options {
     const char *device_name;
     int threads;                    /* 0: 1 */
     int64_t batch_size;             /* 0: PREDICT_ROWS */
+    int64_t steps;                  /* of a forecast (runner/forecast.h): after the last row; 0: as far as its horizon */
     /* Called once and then for each batch; NULL allowed. 0, -1 with *error, 1: stop here, which predict_run returns as 0. */
     int (*begin)(void *context, const struct predict_about *about, bson_error_t *error);
     int (*batch)(void *context, const struct predict_batch *batch, bson_error_t *error);

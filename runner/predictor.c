@@ -13,9 +13,10 @@
 
 struct predictor {
     struct net *net;
-    bool classifies, compares;
-    int64_t outputs;
-    float *x;          /* (batch size, features) */
+    bool classifies, compares, forecasts_rows;
+    struct sampling sampling;
+    int64_t outputs, sample_size;
+    float *x;          /* (batch size, sample size) */
     uint32_t *indices; /* (batch size) */
     int input_count;     /* of the net, where it has several, else 0 */
     float *inputs[ARCHITECTURE_INPUTS]; /* (batch size, input size) */
@@ -112,6 +113,7 @@ static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *
                     int64_t batch_size, const struct device *device, bson_error_t *error)
 {
     struct kernel_error why = {0};
+    struct predictor_data sample = *data;
     struct recipe recipe;
     struct shape shape;
     int result = -1;
@@ -129,15 +131,15 @@ static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *
     recipe.input = data->shape;
     if (recipe_read_sampling(&recipe, model, error))
         goto out;
-    if (recipe.sampling.kind == SAMPLING_FORECAST || recipe.sampling.kind == SAMPLING_GAN) {
-        hub_error(error, HUB_ERROR_INVALID, "model %s: %s", name,
-                  recipe.sampling.kind == SAMPLING_GAN ? "it makes rows of noise; sample draws some"
-                                                       : "it takes windows of a series; validate and test measure it");
+    if (recipe.sampling.kind == SAMPLING_GAN) {
+        hub_error(error, HUB_ERROR_INVALID, "model %s: it makes rows of noise; sample draws some", name);
         goto out;
     }
+    predictor->sampling = recipe.sampling;
+    sample.shape = recipe.input;
     recipe.classes = predictor->classifies;
     if (recipe_read_loss(&recipe, model, error) || recipe_read_architecture(&recipe, hub, model, error) ||
-        fit_shape(model, name, recipe.architecture, data, &shape, error))
+        fit_shape(model, name, recipe.architecture, &sample, &shape, error))
         goto out;
     recipe.input = shape;
     struct net_options options = {.architecture = recipe.architecture,
@@ -154,14 +156,25 @@ static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *
         goto out;
     }
     predictor->outputs = shape_size(&net_size(predictor->net)->output);
+    predictor->sample_size = shape_size(&shape);
     result = weights_load(hub, model, predictor->net, error);
 out:
     recipe_destroy(&recipe);
     return result;
 }
 
-struct predictor *predictor_open(struct hub *hub, const bson_t *model, const struct predictor_data *data, int64_t batch_size,
-                                 const struct device *device, bson_error_t *error)
+/* A forecast is of rows where the training data had no labels; where these are gone, the data at hand say so. */
+static bool forecasts_rows(const struct predictor *predictor, const bson_t *training, const struct predictor_data *data)
+{
+    const char *label = training ? document_string(training, "label") : NULL;
+    return predictor->sampling.kind == SAMPLING_FORECAST && !predictor->classifies &&
+           predictor->outputs == shape_size(&data->shape) &&
+           (label ? !strcmp(label, "none") : data->classes == 0 && data->outputs == 0);
+}
+
+struct predictor *predictor_open(struct hub *hub, const bson_t *model, const bson_t *training,
+                                 const struct predictor_data *data, int64_t batch_size, const struct device *device,
+                                 bson_error_t *error)
 {
     struct predictor *predictor = calloc(1, sizeof *predictor);
     if (!predictor) {
@@ -170,9 +183,11 @@ struct predictor *predictor_open(struct hub *hub, const bson_t *model, const str
     }
     if (make_net(predictor, hub, model, data, batch_size, device, error))
         goto failed;
-    predictor->compares = data->labelled && (predictor->classifies ? data->classes > 0
-                                                                    : data->outputs == predictor->outputs);
-    predictor->x = calloc((size_t)batch_size, (size_t)shape_size(&data->shape) * sizeof *predictor->x);
+    predictor->forecasts_rows = forecasts_rows(predictor, training, data);
+    predictor->compares = predictor->forecasts_rows ||
+                          (data->labelled && (predictor->classifies ? data->classes > 0
+                                                                    : data->outputs == predictor->outputs));
+    predictor->x = calloc((size_t)batch_size, (size_t)predictor->sample_size * sizeof *predictor->x);
     predictor->indices = calloc((size_t)batch_size, sizeof *predictor->indices);
     if (predictor->x && predictor->indices)
         return predictor;
@@ -212,6 +227,16 @@ int64_t predictor_outputs(const struct predictor *predictor)
 bool predictor_compares(const struct predictor *predictor)
 {
     return predictor->compares;
+}
+
+const struct sampling *predictor_sampling(const struct predictor *predictor)
+{
+    return &predictor->sampling;
+}
+
+bool predictor_forecasts_rows(const struct predictor *predictor)
+{
+    return predictor->forecasts_rows;
 }
 
 /* ---- rows ---- */

@@ -174,5 +174,4 @@ refuse 1 recipe -- create-task --dataset series --architecture 'dense:1' --set r
 refuse 1 'only recipe forecast' -- create-task --dataset ratings --architecture 'dense:1' --set window=3
 refuse 1 'recipe recommender' -- create-task --dataset choices --architecture 'dense:1' --set loss=bpr
 refuse 1 'noise' -- create-task --dataset clothes --architecture 'dense:196' --set recipe=gan
-refuse 1 forecast -- predict --model forecast --input series:test
 finish
