@@ -3,6 +3,7 @@
 #include "cli/display.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "hub/task.h"
 
 #include <string.h>
 
@@ -74,8 +75,9 @@ static int take_options(struct cli *cli, struct runner_options *runner)
     if (cli_text(cli, "max-tasks") != NULL && runner->max_tasks == 0) {
         return cli_usage(cli, "--max-tasks 0: at least 1");
     }
-    if (cli_text(cli, "lease") != NULL && runner->lease_ms < 1000) {
-        return cli_usage(cli, "--lease %s: at least 1s", cli_text(cli, "lease"));
+    if (cli_text(cli, "lease") != NULL &&
+        (runner->lease_ms < TASK_LEASE_LEAST_MS || runner->lease_ms > TASK_LEASE_MOST_MS)) {
+        return cli_usage(cli, "--lease %s: at least 1s, at most 720h", cli_text(cli, "lease"));
     }
     if (runner->device != NULL && strcmp(runner->device, "cpu") != 0 && strcmp(runner->device, "ref") != 0) {
         return cli_usage(cli, "--device %s: known are cpu and ref", runner->device);

@@ -8,7 +8,7 @@
  *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
  *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], metrics: [names], top_k,
  *  on_nonfinite, rollback_factor, max_rollbacks, after: [ids], not_before,
- *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, beat}, claimed_at, started_at, beat_at, started,
+ *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, lease_ms, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
  *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
@@ -25,6 +25,8 @@
 
 #define TASK_LEASE_MS 90000
 #define TASK_BEAT_MS 15000
+#define TASK_LEASE_LEAST_MS 1000
+#define TASK_LEASE_MOST_MS INT64_C(2592000000) /* 30 days */
 #define TASK_MAX_CRASHES 3
 #define TASK_MAX_LOST 10 /* claims in a row that were taken back before the work began: then it is dead */
 
@@ -66,6 +68,9 @@ struct task_claim_options {
     const char *queue;          /* NULL: "default" */
     const char *resource_class; /* NULL: "cpu" */
     int32_t lane;
+    /* How long it may be silent before the task is taken back, said in the claim: a sweeper whose own lease is shorter
+     * waits for this one. 0: left out, the sweeper's lease counts. */
+    int64_t lease_ms;
     const char *name;           /* NULL, or only tasks of this name, newest first */
     /* NULL, or told of each task that was put away as failed because it is malformed (a foreign client's) */
     void (*set_aside)(const bson_t *task, const char *message, void *data);
@@ -152,8 +157,8 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
 struct task_sweeper;
 /* Watches running tasks of all projects by (claim.id, claim.beat) over its own CLOCK_BOOTTIME; see docs. */
 struct task_sweeper *task_sweeper_new(int64_t lease_ms);
-/* One round: observes, takes back what stood still for a whole lease without a gap in contact, promotes, and rolls
- * finished-but-unpublished tasks forward. The number of tasks changed, or -1. *next_ms: when to come again. */
+/* One round: observes, takes back what stood still for a whole lease (its own or the claim's, the longer) without a gap in
+ * contact, promotes, and rolls finished-but-unpublished tasks forward. The number of tasks changed, or -1. *next_ms: when to come again. */
 int64_t task_sweeper_round(struct task_sweeper *sweeper, struct hub *hub, int64_t *next_ms, bson_error_t *error);
 void task_sweeper_free(struct task_sweeper *sweeper);
 /* Whether this one should see to delayed and waiting tasks between its rounds: it is the sweeper, or it has reason to

@@ -48,6 +48,9 @@ static void claim_update(const struct task_claim_options *options, const char *c
     if (options->worker != NULL) {
         BSON_APPEND_UTF8(&claim, "worker", options->worker);
     }
+    if (options->lease_ms > 0) {
+        BSON_APPEND_INT64(&claim, "lease_ms", options->lease_ms < TASK_LEASE_MOST_MS ? options->lease_ms : TASK_LEASE_MOST_MS);
+    }
     BSON_APPEND_INT64(&claim, "beat", 0);
     bson_append_document_end(&set, &claim);
     BSON_APPEND_BOOL(&set, "started", false);

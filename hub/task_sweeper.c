@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Take-back. No clock of another machine is looked at: a task is taken back when this process has itself seen the
  * same (claim.id, claim.beat) for one whole lease of its own CLOCK_BOOTTIME, by reads that lay no further apart than a
- * third of the lease. One sweeper acts at a time; it is elected by a lease of the same kind (task_sweeper_elect.c). */
+ * third of its lease. The lease is the one that the claim names, where that is longer than the sweeper's own. One sweeper acts at a time; it is elected by a lease of the same kind (task_sweeper_elect.c). */
 #include "hub/fault.h"
 #include "hub/runner_record.h"
 #include "hub/task_sweeper_impl.h"
@@ -106,8 +106,8 @@ static void add_fresh(struct fresh *fresh, char *key, const bson_t *value, uint6
 
 static struct store_cursor *find_running(struct hub *hub, bson_error_t *error)
 {
-    static const char *const paths[] = {"project", "lane", "seq",     "state", "claim.id",   "claim.beat",
-                                        "started", "crashes", "lost", "max_crashes", "request"};
+    static const char *const paths[] = {"project", "lane",    "seq",     "state", "claim.id",    "claim.beat", "claim.lease_ms",
+                                        "started", "crashes", "lost",  "max_crashes", "request"};
     bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
     BSON_APPEND_UTF8(&filter, "state", "running");
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -118,6 +118,13 @@ static struct store_cursor *find_running(struct hub *hub, bson_error_t *error)
     bson_destroy(&projection);
     bson_destroy(&filter);
     return cursor;
+}
+
+/* Runners of one hub may have different leases: who beats every quarter of an hour is not dead to who beats every second. */
+static int64_t lease_of(const struct task_sweeper *sweeper, const bson_t *task)
+{
+    int64_t named = hub_number(task, "claim.lease_ms", 0);
+    return named > sweeper->lease_ms && named <= TASK_LEASE_MOST_MS ? named : sweeper->lease_ms;
 }
 
 /* After a read of all: new sightings join, those not seen again go. */
@@ -177,7 +184,7 @@ static int observe(struct task_sweeper *sweeper, struct hub *hub, struct suspect
         } else {
             if (!sighting_shows(seen, &value)) {
                 sighting_keep(seen, &value, INT64_MAX);
-            } else if (seen->since != INT64_MAX && begin - seen->since >= sweeper->lease_ms) {
+            } else if (seen->since != INT64_MAX && begin - seen->since >= lease_of(sweeper, task)) {
                 add_suspect(suspects, task);
             }
             seen->round = sweeper->round;
@@ -266,10 +273,10 @@ static int take_back(struct task_sweeper *sweeper, struct hub *hub, const bson_t
         bool there = bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, paths[i], &value);
         task_append_same(&filter, paths[i], there ? &value : NULL);
     }
-    take_back_update(task, now, sweeper->lease_ms, &update);
+    take_back_update(task, now, lease_of(sweeper, task), &update);
     /* An unknown outcome is found out at the next round. A claim that no filter can name is put away as it is. */
     bson_error_t inner;
-    TL_HISTORY("try take-back %s %s %" PRId64, hub_text(task, "_id"), hub_text(task, "claim.id"), sweeper->lease_ms);
+    TL_HISTORY("try take-back %s %s %" PRId64, hub_text(task, "_id"), hub_text(task, "claim.id"), lease_of(sweeper, task));
     TL_FAULT("take_back.before");
     int result = store_modify(hub_store(hub), TASKS, &filter, &update, NULL, NULL, &inner);
     TL_FAULT("take_back.after");

@@ -221,7 +221,7 @@ struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_er
     }
     heartbeat->uri = bson_strdup(hub_uri(hub)); /* what it says of projects does not matter: fences carry theirs */
     heartbeat->lease_ms = lease_ms;
-    heartbeat->interval_ms = lease_ms / 6;
+    heartbeat->interval_ms = lease_ms / 6 < TASK_BEAT_MS ? lease_ms / 6 : TASK_BEAT_MS; /* a request should not wait for hours */
     heartbeat->answered = true;
     pthread_mutex_init(&heartbeat->mutex, NULL);
     pthread_condattr_init(&attributes);

@@ -4,7 +4,7 @@
 
 /* A worker's heartbeat: a thread with a hub of its own (no wait of which is longer than a sixth of the lease, or 5 s), that
  * training cannot starve and that never makes training wait for the hub. While a task is watched it beats (the first time a second after the claim, which also says "started", so that a
- * shorter task costs no write at all; then every sixth of the lease), writes progress with the beat, and the log
+ * shorter task costs no write at all; then every sixth of the lease, but at least every TASK_BEAT_MS), writes progress with the beat, and the log
  * points that came meanwhile. It also says when to stop: what the user asked for, a lost lease, or no good beat for
  * two thirds of the lease by CLOCK_BOOTTIME, counted from the sending of the last good one.
  *

@@ -354,6 +354,7 @@ static int configure(struct claimer *claimer)
     claimer->limited = document_bool(configuration, "limited", false);
     claimer->options = (struct task_claim_options){.runner = document_string(configuration, "runner"),
                                                    .worker = document_string(configuration, "worker"),
+                                                   .lease_ms = lease_ms,
                                                    .name = document_string(configuration, "task_name")};
     if (!worker->device_name)
         worker->device_name = "cpu";

@@ -73,6 +73,37 @@ HUB_TEST(sweeper, leaves_the_living_alone)
     task_sweeper_free(sweeper);
 }
 
+/* Runners of one hub may be started with different leases: what counts is the holder's, where the sweeper's is shorter. */
+HUB_TEST(sweeper, a_claim_with_a_longer_lease_is_given_that_long)
+{
+    static const char *const odd[] = {"{'$numberLong': '9000000000000000000'}", "'long'", "-5", "null", "{'$numberDouble': 'NaN'}"};
+    struct task_claim_options patient = {.runner = "r", .lease_ms = LEASE * 5};
+    struct task_fence fence;
+    bson_t task;
+    struct task_sweeper *sweeper = task_sweeper_new(LEASE);
+    make_task(hub, "{'name': 'a', 'max_crashes': 1}");
+    cr_assert_eq(GOOD(task_claim(hub, &patient, &task, &fence, error)), 1);
+    bson_destroy(&task);
+    GOOD(task_started(hub, &fence, error));
+    cr_expect_eq(sweep_for(sweeper, hub, LEASE * 2, NULL), 0);
+    expect_state(hub, "{}", "running");
+    cr_expect_eq(sweep_until(sweeper, hub, 1), 1, "but no longer");
+    read_one(hub, "tasks", "{}", &task);
+    cr_expect_str_eq(text_of(&task, "error.message"), "dead after 1 crashes: the last runner was silent for 4.5 s");
+    bson_destroy(&task);
+    /* What nobody of ours has written there keeps no task for ever. */
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        char name[40], update[160];
+        snprintf(name, sizeof name, "{'name': 'odd %zu'}", i);
+        make_task(hub, name);
+        cr_assert_eq(claim(hub, NULL, &fence), 1);
+        snprintf(update, sizeof update, "{'$set': {'claim.lease_ms': %s}}", odd[i]);
+        poke(hub, "tasks", name, update);
+    }
+    cr_expect_eq(sweep_until(sweeper, hub, sizeof odd / sizeof *odd), sizeof odd / sizeof *odd);
+    task_sweeper_free(sweeper);
+}
+
 /* A sweeper that was away (stopped, or without its server) has not seen the beats in between. */
 HUB_TEST(sweeper, a_gap_in_contact_begins_the_watch_anew)
 {

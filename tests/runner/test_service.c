@@ -2,6 +2,7 @@
 /* A runner as a service: several projects and queues, labels, workers that die in the middle of a claim, leaving. */
 #include "fixture.h"
 #include "hub/runner_record.h"
+#include "runner/heartbeat.h"
 #include "runner/message.h"
 
 #include <fcntl.h>
@@ -246,4 +247,34 @@ Test(service, a_task_that_does_not_say_what_it_needs_fails_before_anything_is_al
     cr_expect(strstr(heard.last, "the task does not fit: it needs about 21.0 GiB") && strstr(heard.last, "gives a task 1.0 GiB"), "%s",
               heard.last);
     bson_destroy(fields);
+}
+
+Test(service, a_claim_says_how_long_it_may_be_silent)
+{
+    add_task("short", "'epochs': 1", "");
+    run((struct runner_options){.workers = 1, .until_empty = true, .lease_ms = 7000}, NULL);
+    cr_expect_eq(count("tasks", "{'claim.lease_ms': 7000}"), 1);
+}
+
+/* A lease of days is for who expects long outages; what a user asks for is heard as soon as with any other. */
+Test(service, a_long_lease_does_not_put_off_requests)
+{
+    struct task_claim_options options = {.runner = "r"};
+    struct task_fence fence;
+    bson_t task;
+    add_task("long", "", "");
+    cr_assert_eq(task_claim(hub, &options, &task, &fence, error), 1, "%s", error->message);
+    struct logs *logs = logs_new(&fence, 1, "epoch");
+    struct heartbeat *heartbeat = heartbeat_new(hub, TASK_LEASE_MOST_MS, error);
+    cr_assert_not_null(heartbeat, "%s", error->message);
+    heartbeat_watch(heartbeat, &fence, logs, 0);
+    while (count("tasks", "{'started': true}") == 0)
+        usleep(10000);
+    cr_assert_eq(task_cancel(hub, NULL, NULL, error), 1);
+    while (heartbeat_verdict(heartbeat) != HEARTBEAT_CANCEL)
+        usleep(10000); /* the suite's timeout is far below a sixth of that lease */
+    heartbeat_leave(heartbeat);
+    heartbeat_free(heartbeat);
+    logs_free(logs);
+    bson_destroy(&task);
 }
