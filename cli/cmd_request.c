@@ -139,6 +139,7 @@ const struct cli_command cmd_resume_task = {
 static const struct cli_option set_options[] = {
     {"priority", 0, CLI_INTEGER, "N", "higher first"},
     {"queue", 0, CLI_TEXT, "NAME", "for runners of this queue"},
+    {"resource-class", 0, CLI_TEXT, "CLASS", "for runners of this class, such as cpu: whatever it was estimated to need"},
     {"max-crashes", 0, CLI_COUNT, "N", "crashes until a task is dead"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -157,8 +158,11 @@ static int run_set(struct cli *cli)
         BSON_APPEND_INT64(&set, "max_crashes", cli_integer(cli, "max-crashes", 0));
     }
     int code = fields_append_text(cli, "queue", "queue", queue, &set);
+    if (code == CLI_DONE) {
+        code = fields_append_text(cli, "resource-class", "resource_class", cli_text(cli, "resource-class"), &set);
+    }
     if (code == CLI_DONE && bson_empty(&set)) {
-        code = cli_usage(cli, "set what? Give --priority, --queue or --max-crashes");
+        code = cli_usage(cli, "set what? Give --priority, --queue, --resource-class or --max-crashes");
     }
     if (code != CLI_DONE) {
         bson_destroy(&set);
@@ -176,7 +180,7 @@ static int run_set(struct cli *cli)
 
 const struct cli_command cmd_set_task = {
     .verb = "set-task",
-    .summary = "Change priority, queue or crash limit of tasks that have not ended",
+    .summary = "Change priority, queue, class or crash limit of tasks that have not ended",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {set_options, select_task_options, select_options, choose_options},

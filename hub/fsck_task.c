@@ -162,9 +162,10 @@ static int follow_from(struct follow *follow, const bson_t *task, struct fsck_li
                        bson_error_t *error)
 {
     bson_t after, other;
-    bson_iter_t iter;
+    bson_iter_t iter, met_at;
     int result = 1;
     bool more = hub_view(task, "after", &after) && bson_iter_init(&iter, &after);
+    bool met = bson_iter_init_find(&met_at, task, "after_met") && BSON_ITER_HOLDS_BOOL(&met_at) && bson_iter_bool(&met_at);
     while (more && result >= 0 && !follow->reached && bson_iter_next(&iter)) {
         char id[128];
         if (!task_id_text(&iter, id)) {
@@ -172,7 +173,7 @@ static int follow_from(struct follow *follow, const bson_t *task, struct fsck_li
         }
         follow->reached = strcmp(id, follow->goal) == 0;
         result = fsck_find_text(follow->fsck, TASKS, id, &other, error);
-        if (result == 0 && missing != NULL) {
+        if (result == 0 && missing != NULL && !met) {
             fsck_add(missing, FSCK_WARNING, "after-missing", "the next idle runner cancels it", "it waits for task %s, which is not there",
                      id);
         }

@@ -7,7 +7,7 @@
  * {_id, project, lane, queue, resource_class, kind, name, description, tags, words, state, priority, seq,
  *  sweep, point, dataset: {query}, architecture: "short form" | {graph}, architecture_digest, hyper_parameters,
  *  model: {query} (validate, test, infer), initial_model: {query}, split, result_keys: [names], metrics: [names], top_k,
- *  on_nonfinite, rollback_factor, max_rollbacks, after: [ids], not_before,
+ *  on_nonfinite, rollback_factor, max_rollbacks, after: [ids], after_met, not_before,
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, lease_ms, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},

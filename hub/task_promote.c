@@ -49,8 +49,8 @@ static int64_t promote_delayed(struct hub *hub, const char *project, bool tidy, 
 }
 
 /* One state for all of a task's predecessors: "ready" all ended well, "cancelled" one never will, NULL not yet.
- * *culprit names the one that ended badly. -1 on error. */
-static int judge(struct hub *hub, const bson_t *task, const bson_t *after, const char **verdict, char culprit[200],
+ * *culprit names the one that ended badly. met: all had ended well once, so that one that is gone did. -1 on error. */
+static int judge(struct hub *hub, const bson_t *task, const bson_t *after, bool met, const char **verdict, char culprit[200],
                  bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, in, list, projection = BSON_INITIALIZER;
@@ -103,7 +103,9 @@ static int judge(struct hub *hub, const bson_t *task, const bson_t *after, const
     if (named > 0 && (cursor == NULL || next < 0)) {
         return -1;
     }
-    if (culprit[0] == '\0' && found < named) {
+    if (met) {
+        named = found;
+    } else if (culprit[0] == '\0' && found < named) {
         snprintf(culprit, 200, "a task that it waits for is not there");
     }
     *verdict = culprit[0] != '\0' ? "cancelled" : well == named ? "ready" : NULL;
@@ -114,6 +116,7 @@ static int judge(struct hub *hub, const bson_t *task, const bson_t *after, const
 struct judged {
     bson_t after;
     char project[128];
+    bool met;
     const char *verdict;
     char culprit[200];
     bool valid;
@@ -122,8 +125,10 @@ struct judged {
 static int judge_again(struct hub *hub, const bson_t *task, const bson_t *after, struct judged *judged, bson_error_t *error)
 {
     const char *project = hub_text(task, "project");
+    bson_iter_t iter;
+    bool met = bson_iter_init_find(&iter, task, "after_met") && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
     project = project != NULL ? project : "";
-    if (judged->valid && bson_equal(after, &judged->after) && strcmp(project, judged->project) == 0) {
+    if (judged->valid && judged->met == met && bson_equal(after, &judged->after) && strcmp(project, judged->project) == 0) {
         return 1;
     }
     if (judged->valid) {
@@ -131,8 +136,22 @@ static int judge_again(struct hub *hub, const bson_t *task, const bson_t *after,
     }
     bson_copy_to(after, &judged->after);
     judged->valid = true;
+    judged->met = met;
     snprintf(judged->project, sizeof judged->project, "%s", project);
-    return judge(hub, task, after, &judged->verdict, judged->culprit, error);
+    return judge(hub, task, after, met, &judged->verdict, judged->culprit, error);
+}
+
+/* Its predecessors have ended well; a delay of its own still holds. */
+static void ready_update(const bson_t *task, bool after, bson_t *update)
+{
+    bson_t set;
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+    BSON_APPEND_UTF8(&set, "state", bson_has_field(task, "not_before") ? "delayed" : "ready");
+    if (after) {
+        BSON_APPEND_BOOL(&set, "after_met", true);
+    }
+    bson_append_document_end(update, &set);
 }
 
 static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judged *judged, bson_error_t *error)
@@ -159,11 +178,7 @@ static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judg
         task_append_key(&filter, task);
         BSON_APPEND_UTF8(&filter, "state", "waiting");
         if (strcmp(verdict, "ready") == 0) {
-            bson_t set;
-            bson_init(&update);
-            BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-            BSON_APPEND_UTF8(&set, "state", "ready");
-            bson_append_document_end(&update, &set);
+            ready_update(task, there, &update);
         } else {
             task_end_update(&update, verdict, judged->culprit, NULL);
         }
@@ -178,7 +193,7 @@ static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judg
 
 static int64_t promote_waiting(struct hub *hub, const char *project, bson_error_t *error)
 {
-    static const char *const paths[] = {"project", "lane", "state", "after"};
+    static const char *const paths[] = {"project", "lane", "state", "after", "after_met", "not_before"};
     bson_t filter, projection = BSON_INITIALIZER;
     const bson_t *task;
     int64_t changed = 0;

@@ -44,11 +44,20 @@ static int64_t change(struct hub *hub, const bson_t *filter, const char *const *
     return result;
 }
 
+/* Of two requests the stronger stands, whichever came first: cancel, stop, pause. Who was told that a task is cancelled
+ * would not look again. */
 static int64_t ask_running(struct hub *hub, const bson_t *filter, const char *kind, const char *reason,
                            bson_error_t *error)
 {
-    static const char *const running[] = {"running", NULL};
-    bson_t update = BSON_INITIALIZER, set, request;
+    static const char *const running[] = {"running", NULL}, *const kinds[] = {"cancel", "stop", "pause"};
+    bson_t update = BSON_INITIALIZER, weaker = BSON_INITIALIZER, stronger, list, set, request;
+    BSON_APPEND_DOCUMENT_BEGIN(&weaker, "request.kind", &stronger);
+    BSON_APPEND_ARRAY_BEGIN(&stronger, "$nin", &list);
+    for (size_t i = 0; strcmp(kinds[i], kind) != 0; i++) {
+        BSON_APPEND_UTF8(&list, i == 0 ? "0" : "1", kinds[i]);
+    }
+    bson_append_array_end(&stronger, &list);
+    bson_append_document_end(&weaker, &stronger);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_DOCUMENT_BEGIN(&set, "request", &request);
     BSON_APPEND_UTF8(&request, "kind", kind);
@@ -57,7 +66,8 @@ static int64_t ask_running(struct hub *hub, const bson_t *filter, const char *ki
     }
     bson_append_document_end(&set, &request);
     bson_append_document_end(&update, &set);
-    int64_t result = change(hub, filter, running, NULL, &update, error);
+    int64_t result = change(hub, filter, running, &weaker, &update, error);
+    bson_destroy(&weaker);
     bson_destroy(&update);
     return result;
 }
@@ -112,30 +122,50 @@ int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error)
     return result;
 }
 
-/* A task with predecessors goes back to waiting (promotion looks after it), any other to ready. A running task that
- * was asked to pause, and has not yet, goes on. */
+/* {…, path: {$exists: there}} */
+static void append_exists(bson_t *filter, const char *path, bool there)
+{
+    bson_t part;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, path, &part);
+    BSON_APPEND_BOOL(&part, "$exists", there);
+    bson_append_document_end(filter, &part);
+}
+
+/* Paused tasks that match extra go to a state. */
+static int64_t resume_to(struct hub *hub, const bson_t *filter, const bson_t *extra, const char *state, bson_error_t *error)
+{
+    static const char *const paused[] = {"paused", NULL};
+    bson_t update;
+    set_state(&update, state);
+    int64_t result = change(hub, filter, paused, extra, &update, error);
+    bson_destroy(&update);
+    return result;
+}
+
+/* A task whose predecessors have not all ended goes back to waiting, one with a delay to delayed (promotion looks after
+ * both), any other to ready. A running task that was asked to pause, and has not yet, goes on. */
 int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
-    static const char *const paused[] = {"paused", NULL}, *const running[] = {"running", NULL};
-    bson_t waiting, ready, go_on = BSON_INITIALIZER, after = BSON_INITIALIZER, pausing = BSON_INITIALIZER, part;
-    BSON_APPEND_DOCUMENT_BEGIN(&after, "after", &part);
-    BSON_APPEND_BOOL(&part, "$exists", true);
-    bson_append_document_end(&after, &part);
+    static const char *const running[] = {"running", NULL};
+    bson_t go_on = BSON_INITIALIZER, pausing = BSON_INITIALIZER, after = BSON_INITIALIZER, delay = BSON_INITIALIZER, part;
     BSON_APPEND_UTF8(&pausing, "request.kind", "pause");
     BSON_APPEND_DOCUMENT_BEGIN(&go_on, "$unset", &part);
     BSON_APPEND_UTF8(&part, "request", "");
     bson_append_document_end(&go_on, &part);
-    set_state(&waiting, "waiting");
-    set_state(&ready, "ready");
-    int64_t first = change(hub, filter, running, &pausing, &go_on, error);
-    int64_t second = first < 0 ? -1 : change(hub, filter, paused, &after, &waiting, error);
-    int64_t third = second < 0 ? -1 : change(hub, filter, paused, NULL, &ready, error);
-    bson_destroy(&ready);
-    bson_destroy(&waiting);
+    append_exists(&after, "after", true);
+    BSON_APPEND_DOCUMENT_BEGIN(&after, "after_met", &part);
+    BSON_APPEND_BOOL(&part, "$ne", true);
+    bson_append_document_end(&after, &part);
+    append_exists(&delay, "not_before", true);
+    int64_t heard = change(hub, filter, running, &pausing, &go_on, error);
+    int64_t waiting = heard < 0 ? -1 : resume_to(hub, filter, &after, "waiting", error);
+    int64_t delayed = waiting < 0 ? -1 : resume_to(hub, filter, &delay, "delayed", error);
+    int64_t ready = delayed < 0 ? -1 : resume_to(hub, filter, NULL, "ready", error);
     bson_destroy(&go_on);
     bson_destroy(&pausing);
     bson_destroy(&after);
-    return third < 0 ? -1 : first + second + third;
+    bson_destroy(&delay);
+    return ready < 0 ? -1 : heard + waiting + delayed + ready;
 }
 
 int64_t task_set(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
@@ -218,19 +248,16 @@ static int check_changes(const bson_t *set, bson_error_t *error)
     return 1;
 }
 
-int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
+/* A new run from a state, with hyper_parameters changed by set (NULL: none). */
+static void restart_update(bson_t *update, const char *state, const bson_t *set)
 {
-    static const char *const ended[] = {"done", "failed", "dead", "cancelled", "stopped", NULL};
     static const char *const left[] = {"result",  "published",  "error",      "finished_at", "request",
                                        "progress", "checkpoint", "started_at", "not_before",  "started"};
-    bson_t update = BSON_INITIALIZER, part, published = BSON_INITIALIZER;
+    bson_t part;
     bson_iter_t iter;
-    int64_t result = -1;
-    if (check_changes(set, error) < 0 || publish_matching(hub, filter, error) < 0) {
-        goto out;
-    }
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
-    BSON_APPEND_UTF8(&part, "state", "ready");
+    bson_init(update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
+    BSON_APPEND_UTF8(&part, "state", state);
     BSON_APPEND_INT32(&part, "crashes", 0);
     BSON_APPEND_INT32(&part, "lost", 0);
     if (set != NULL && bson_iter_init(&iter, set)) {
@@ -240,21 +267,39 @@ int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, b
             bson_free(path);
         }
     }
-    bson_append_document_end(&update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
     BSON_APPEND_INT32(&part, "run", 1);
-    bson_append_document_end(&update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$unset", &part);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$unset", &part);
     for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
         BSON_APPEND_UTF8(&part, left[i], "");
     }
-    bson_append_document_end(&update, &part);
-    append_published(&published);
-    result = change(hub, filter, ended, &published, &update, error);
-out:
-    bson_destroy(&published);
+    bson_append_document_end(update, &part);
+}
+
+static int64_t restart_to(struct hub *hub, const bson_t *filter, bool stages, const bson_t *set, bson_error_t *error)
+{
+    static const char *const ended[] = {"done", "failed", "dead", "cancelled", "stopped", NULL};
+    bson_t update, extra = BSON_INITIALIZER;
+    append_published(&extra);
+    append_exists(&extra, "after", stages);
+    restart_update(&update, stages ? "waiting" : "ready", set);
+    int64_t result = change(hub, filter, ended, &extra, &update, error);
+    bson_destroy(&extra);
     bson_destroy(&update);
     return result;
+}
+
+/* Those that wait for others first: where both are restarted, they wait again. */
+int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
+{
+    if (check_changes(set, error) < 0 || publish_matching(hub, filter, error) < 0) {
+        return -1;
+    }
+    int64_t stages = restart_to(hub, filter, true, set, error);
+    int64_t others = stages < 0 ? -1 : restart_to(hub, filter, false, set, error);
+    return others < 0 ? -1 : stages + others;
 }
 
 /* Deletes the tasks of these ids that are not running, then the logs of those that are gone. */

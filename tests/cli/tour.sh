@@ -123,6 +123,11 @@ expect 0 -- set-task "$last-$((last + 1)),$((last + 3))" --priority 9 --queue ni
 json 'it == {"changed": 3}'
 expect 0 -- find-task --where 'priority=9 and queue=night' -o json
 json "sorted(t['seq'] for t in it) == [$last, $last + 1, $last + 3]"
+expect 0 -- set-task "$last" --resource-class cpu+mem6g -o json
+expect 0 -- find-task "$last" -o json
+json "it[0]['resource_class'] == 'cpu+mem6g'"
+expect 0 -- set-task "$last" --resource-class cpu
+expect 1 'resource_class' -- set-task "$last" --resource-class 'no class'
 expect 1 'priority' -- set-task "$last" --priority 2000000
 expect 2 'set what' -- set-task "$last"
 expect 3 "'$((last + 90))-$((last + 95))'" -- set-task "$((last + 90))-$((last + 95))" --priority 1

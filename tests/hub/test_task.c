@@ -330,9 +330,6 @@ HUB_TEST(fence, beats_carry_progress_and_bring_requests)
     cr_assert_eq(claim(hub, NULL, &fence), 1);
     cr_expect_eq(GOOD(task_beat(hub, &fence, progress, &request, error)), 1);
     cr_expect_eq(request, TASK_REQUEST_NONE);
-    cr_expect_eq(GOOD(task_cancel(hub, all, "enough", error)), 1);
-    cr_expect_eq(GOOD(task_beat(hub, &fence, NULL, &request, error)), 1);
-    cr_expect_eq(request, TASK_REQUEST_CANCEL);
     GOOD(task_pause(hub, all, error));
     GOOD(task_beat(hub, &fence, NULL, &request, error));
     cr_expect_eq(request, TASK_REQUEST_PAUSE);
@@ -342,6 +339,9 @@ HUB_TEST(fence, beats_carry_progress_and_bring_requests)
     GOOD(task_stop(hub, all, NULL, error));
     GOOD(task_beat(hub, &fence, NULL, &request, error));
     cr_expect_eq(request, TASK_REQUEST_STOP);
+    cr_expect_eq(GOOD(task_cancel(hub, all, "enough", error)), 1);
+    cr_expect_eq(GOOD(task_beat(hub, &fence, NULL, &request, error)), 1);
+    cr_expect_eq(request, TASK_REQUEST_CANCEL);
     read_one(hub, "tasks", "{}", &task);
     cr_expect_eq(number_of(&task, "claim.beat"), 5);
     cr_expect_eq(number_of(&task, "progress.epoch"), 2);
