@@ -29,6 +29,9 @@ static void identify_options(const struct recipe *recipe, bson_string_t *text)
         bson_string_append_printf(text, "|%s %lld %.17g %.17g %lld %lld", schedule_name(schedule->kind),
                                   (long long)schedule->step_epochs, schedule->gamma, schedule->min_learning_rate,
                                   (long long)schedule->warmup_epochs, (long long)schedule->warmup_steps);
+    if (recipe->sampling.kind != SAMPLING_SUPERVISED)
+        bson_string_append_printf(text, "|%s %lld %lld", sampling_name(recipe->sampling.kind),
+                                  (long long)recipe->sampling.window, (long long)recipe->sampling.horizon);
     if (recipe->rolls_back)
         bson_string_append_printf(text, "|back %.17g %lld", recipe->rollback_factor, (long long)recipe->max_rollbacks);
     if (schedule->kind == SCHEDULE_COSINE)

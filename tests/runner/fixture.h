@@ -136,7 +136,8 @@ static inline void write_event(enum runner_event_kind kind, const bson_t *detail
 
 static inline int supervise(char **argv)
 {
-    struct runner_options options = {.uri = argv[2], .device = "ref"};
+    const char *device = getenv("TL_TEST_DEVICE");
+    struct runner_options options = {.uri = argv[2], .device = device ? device : "ref"};
     bson_error_t why = {0};
     bson_t given;
     int64_t value;
