@@ -10,13 +10,11 @@
 #include <string.h>
 
 /* A line of the sweep file is refused. */
-#define REFUSE(sweep, where, ...) refuse(error, (sweep)->file_name, (where), __VA_ARGS__)
+#define REFUSE(sweep, where, ...) sweep_refuse(error, (sweep)->file_name, (where), __VA_ARGS__)
 
-static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...) BSON_GNUC_PRINTF(4, 5);
-
-static int refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
+int sweep_refuse(bson_error_t *error, const char *file_name, int line, const char *format, ...)
 {
-    char message[400];
+    char message[480];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
@@ -24,16 +22,15 @@ static int refuse(bson_error_t *error, const char *file_name, int line, const ch
     return hub_error(error, HUB_ERROR_INVALID, "%s:%d: %s", file_name, line, message);
 }
 
-static int no_memory(const struct sweep *sweep, bson_error_t *error)
+int sweep_no_memory(const struct sweep *sweep, bson_error_t *error)
 {
     return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", sweep->file_name);
 }
 
-/* "…; did you mean 'method'?" or what is known there. */
-static int refuse_key(const struct sweep *sweep, const struct yaml_tree_node *key, const char *where,
-                      const char *const *known, bson_error_t *error)
+int sweep_refuse_key(const struct sweep *sweep, const struct yaml_tree_node *key, const char *where,
+                     const char *const *known, bson_error_t *error)
 {
-    char list[300] = "";
+    char list[430] = "";
     const char *nearest = NULL;
     int least = 3;
     for (const char *const *name = known; *name; name++) {
@@ -57,7 +54,7 @@ static int take_text(struct sweep *sweep, const char *key, const struct yaml_tre
     if (node->kind != YAML_TREE_STRING || !*node->text)
         return REFUSE(sweep, node->line, "%s must be a string, not %s", key,
                       node->kind == YAML_TREE_STRING ? "an empty one" : yaml_tree_kind_name(node->kind));
-    return BSON_APPEND_UTF8(&sweep->fields, key, node->text) ? 0 : no_memory(sweep, error);
+    return BSON_APPEND_UTF8(&sweep->fields, key, node->text) ? 0 : sweep_no_memory(sweep, error);
 }
 
 static int read_integer(const struct sweep *sweep, const char *key, const struct yaml_tree_node *node, int64_t minimum,
@@ -74,7 +71,7 @@ static int take_integer(struct sweep *sweep, const char *key, const struct yaml_
 {
     if (read_integer(sweep, key, node, minimum, maximum, error))
         return -1;
-    return sweep_append_scalar(&sweep->fields, key, node) ? 0 : no_memory(sweep, error);
+    return sweep_append_scalar(&sweep->fields, key, node) ? 0 : sweep_no_memory(sweep, error);
 }
 
 static int take_minutes(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
@@ -82,14 +79,14 @@ static int take_minutes(struct sweep *sweep, const char *key, const struct yaml_
     if ((node->kind != YAML_TREE_INT && node->kind != YAML_TREE_FLOAT) ||
         !(node->number >= 0 && node->number <= 1000000))
         return REFUSE(sweep, node->line, "%s must be a number in [0, 1000000]", key);
-    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : no_memory(sweep, error);
+    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : sweep_no_memory(sweep, error);
 }
 
 static int take_share(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
 {
     if (node->kind != YAML_TREE_FLOAT || !(node->number > 0 && node->number < 1))
         return REFUSE(sweep, node->line, "%s must be a number above 0 and below 1", key);
-    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : no_memory(sweep, error);
+    return BSON_APPEND_DOUBLE(&sweep->fields, key, node->number) ? 0 : sweep_no_memory(sweep, error);
 }
 
 static int take_choice(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, const char *one,
@@ -109,7 +106,7 @@ static int take_names(struct sweep *sweep, const char *key, const struct yaml_tr
     if (node->count > 1000) /* documents take fewer */
         return REFUSE(sweep, node->line, "%s has more than 1000 names", key);
     if (!BSON_APPEND_ARRAY_BEGIN(&sweep->fields, key, &list))
-        return no_memory(sweep, error);
+        return sweep_no_memory(sweep, error);
     for (size_t i = 0; i < node->count; i++) {
         if (node->items[i]->kind != YAML_TREE_STRING || !*node->items[i]->text) {
             bson_append_array_end(&sweep->fields, &list);
@@ -123,7 +120,7 @@ static int take_names(struct sweep *sweep, const char *key, const struct yaml_tr
         snprintf(index, sizeof index, "%zu", i);
         BSON_APPEND_UTF8(&list, index, node->items[i]->text);
     }
-    return bson_append_array_end(&sweep->fields, &list) ? 0 : no_memory(sweep, error);
+    return bson_append_array_end(&sweep->fields, &list) ? 0 : sweep_no_memory(sweep, error);
 }
 
 static int take_query(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
@@ -136,13 +133,32 @@ static int take_query(struct sweep *sweep, const char *key, const struct yaml_tr
     return sweep_append_filled(sweep, &sweep->fields, key, node, -1, error);
 }
 
-static int take_method(const struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
+static int take_method(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
 {
+    char known[120] = "";
+    const char *name;
+    for (int i = 0; (name = search_method_name((enum search_method)i)); i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", name);
+        if (node->kind == YAML_TREE_STRING && !strcmp(node->text, name)) {
+            sweep->method = (enum search_method)i;
+            return 0;
+        }
+    }
     if (node->kind != YAML_TREE_STRING)
-        return REFUSE(sweep, node->line, "method must be a string; this version knows: grid");
-    if (strcmp(node->text, "grid"))
-        return REFUSE(sweep, node->line, "method '%.60s' is not known; this version knows: grid", node->text);
-    return 0;
+        return REFUSE(sweep, node->line, "method must be a string; known are %s", known);
+    if (!strcmp(node->text, "bayes")) { /* W&B's name for a method that learns from the results */
+        sweep->method = SEARCH_TPE;
+        return 0;
+    }
+    return REFUSE(sweep, node->line, "method '%.60s' is not known; known are %s", node->text, known);
+}
+
+static int take_count(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, int64_t maximum,
+                      int64_t *count, bson_error_t *error)
+{
+    *count = node->integer;
+    return read_integer(sweep, key, node, 1, maximum, error);
 }
 
 static int take_kind(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
@@ -162,7 +178,7 @@ static int take_metric(struct sweep *sweep, const struct yaml_tree_node *node, b
     const struct yaml_tree_node *name = yaml_tree_get(node, "name"), *goal = yaml_tree_get(node, "goal");
     for (size_t i = 0; i < node->count; i++)
         if (node->items[i] != name && node->items[i] != goal)
-            return refuse_key(sweep, node->keys[i], "metric", known, error);
+            return sweep_refuse_key(sweep, node->keys[i], "metric", known, error);
     if (!name || name->kind != YAML_TREE_STRING || !*name->text)
         return REFUSE(sweep, node->line, "metric needs a name, for example validation_accuracy");
     if (goal && (goal->kind != YAML_TREE_STRING || (strcmp(goal->text, "maximize") && strcmp(goal->text, "minimize"))))
@@ -172,173 +188,18 @@ static int take_metric(struct sweep *sweep, const struct yaml_tree_node *node, b
     return 0;
 }
 
-/* ---- parameters ---- */
-
-static int compare_values(const void *a, const void *b)
-{
-    const struct yaml_tree_node *x = *(struct yaml_tree_node *const *)a, *y = *(struct yaml_tree_node *const *)b;
-    bool x_number = x->kind == YAML_TREE_INT || x->kind == YAML_TREE_FLOAT,
-         y_number = y->kind == YAML_TREE_INT || y->kind == YAML_TREE_FLOAT;
-    if (x->kind == YAML_TREE_INT && y->kind == YAML_TREE_INT)
-        return (x->integer > y->integer) - (x->integer < y->integer);
-    if (x_number && y_number)
-        return (x->number > y->number) - (x->number < y->number);
-    if (x_number != y_number || x->kind != y->kind)
-        return (x_number ? -1 : (int)x->kind) - (y_number ? -1 : (int)y->kind);
-    return x->kind == YAML_TREE_BOOL ? x->boolean - y->boolean : strcmp(x->text, y->text);
-}
-
-static int check_values(const struct sweep *sweep, const struct sweep_parameter *parameter, bson_error_t *error)
-{
-    if (!parameter->count)
-        return REFUSE(sweep, parameter->line, "parameter '%s' has no values", parameter->path);
-    for (size_t i = 0; i < parameter->count; i++) {
-        const struct yaml_tree_node *value = parameter->values[i];
-        if (value->kind == YAML_TREE_NULL || value->kind == YAML_TREE_LIST || value->kind == YAML_TREE_MAP)
-            return REFUSE(sweep, value->line,
-                          "a value of parameter '%s' is %s; it must be a number, a string, true or false",
-                          parameter->path, yaml_tree_kind_name(value->kind));
-        if (value->kind == YAML_TREE_FLOAT && !isfinite(value->number))
-            return REFUSE(sweep, value->line, "a value of parameter '%s' is not finite", parameter->path);
-    }
-    if (parameter->count == 1)
-        return 0;
-    struct yaml_tree_node **sorted = malloc(parameter->count * sizeof *sorted);
-    if (!sorted)
-        return no_memory(sweep, error);
-    memcpy(sorted, parameter->values, parameter->count * sizeof *sorted);
-    qsort(sorted, parameter->count, sizeof *sorted, compare_values);
-    int twice = 0;
-    for (size_t i = 1; i < parameter->count && !twice; i++)
-        if (!compare_values(&sorted[i - 1], &sorted[i]))
-            twice = sorted[i]->line > sorted[i - 1]->line ? sorted[i]->line : sorted[i - 1]->line;
-    free(sorted);
-    return twice ? REFUSE(sweep, twice, "parameter '%s' has the same value twice", parameter->path) : 0;
-}
-
-static struct sweep_parameter *add_parameter(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *key,
-                                             bson_error_t *error)
-{
-    struct sweep_parameter *more = realloc(sweep->parameters, (sweep->parameter_count + 1) * sizeof *sweep->parameters);
-    if (!more) {
-        no_memory(sweep, error);
-        return NULL;
-    }
-    sweep->parameters = more;
-    struct sweep_parameter *parameter = &more[sweep->parameter_count];
-    *parameter = (struct sweep_parameter){.line = key->line};
-    if (asprintf(&parameter->path, "%s%s%s", prefix, *prefix ? "." : "", key->text) < 0) {
-        parameter->path = NULL;
-        no_memory(sweep, error);
-        return NULL;
-    }
-    sweep->parameter_count++;
-    return parameter;
-}
-
-static int take_parameters(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *node, int depth,
-                           bson_error_t *error);
-
-static int take_described(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *key,
-                          const struct yaml_tree_node *node, int depth, bson_error_t *error)
-{
-    static const char *const known[] = {"value", "values", "parameters", "label", NULL};
-    static const char *const ranges[] = {"min", "max", "mu", "sigma", "q", "distribution", "probabilities"};
-    const struct yaml_tree_node *value = yaml_tree_get(node, "value"), *values = yaml_tree_get(node, "values"),
-                                *nested = yaml_tree_get(node, "parameters"), *label = yaml_tree_get(node, "label");
-    char where[120];
-    snprintf(where, sizeof where, "parameter '%.80s'", key->text);
-    for (size_t i = 0; i < node->count; i++) {
-        for (size_t j = 0; j < sizeof ranges / sizeof *ranges; j++)
-            if (!strcmp(node->keys[i]->text, ranges[j]))
-                return REFUSE(sweep, node->keys[i]->line, "%s has '%s', and method grid needs value or values", where,
-                              ranges[j]);
-        if (strcmp(node->keys[i]->text, "value") && strcmp(node->keys[i]->text, "values") &&
-            strcmp(node->keys[i]->text, "parameters") && strcmp(node->keys[i]->text, "label"))
-            return refuse_key(sweep, node->keys[i], where, known, error);
-    }
-    if (!!value + !!values + !!nested != 1)
-        return REFUSE(sweep, node->line, "%s needs one of value, values, parameters", where);
-    if (label && label->kind != YAML_TREE_BOOL)
-        return REFUSE(sweep, label->line, "label of %s must be true or false", where);
-    if (values && values->kind != YAML_TREE_LIST)
-        return REFUSE(sweep, values->line, "values of %s must be a list, not %s", where,
-                      yaml_tree_kind_name(values->kind));
-    if (nested) {
-        char path[300];
-        if (snprintf(path, sizeof path, "%s%s%s", prefix, *prefix ? "." : "", key->text) >= (int)sizeof path)
-            return REFUSE(sweep, key->line, "%s is nested under too long a name", where);
-        return take_parameters(sweep, path, nested, depth + 1, error);
-    }
-    struct sweep_parameter *parameter = add_parameter(sweep, prefix, key, error);
-    if (!parameter)
-        return -1;
-    parameter->label = label && label->boolean;
-    parameter->values = values ? values->items : NULL;
-    parameter->count = values ? values->count : 1;
-    parameter->single[0] = (struct yaml_tree_node *)value;
-    return 0;
-}
-
-static bool is_name(const char *text)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-    size_t first = strspn(text, letters);
-    return first && first <= 64 && strlen(text) <= 64 &&
-           !text[strspn(text, "0123456789-" /* then letters again */
-                              "abcdefghijklmnopqrstuvwxyz"
-                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")];
-}
-
-static int take_parameters(struct sweep *sweep, const char *prefix, const struct yaml_tree_node *node, int depth,
-                           bson_error_t *error)
-{
-    if (node->kind != YAML_TREE_MAP)
-        return REFUSE(sweep, node->line, "parameters must be a map of names, not %s", yaml_tree_kind_name(node->kind));
-    if (depth > 8)
-        return REFUSE(sweep, node->line, "parameters are nested deeper than 8 levels");
-    for (size_t i = 0; i < node->count; i++) {
-        const struct yaml_tree_node *key = node->keys[i];
-        struct yaml_tree_node *item = node->items[i];
-        if (!is_name(key->text))
-            return REFUSE(sweep, key->line, "'%.64s' cannot name a parameter: letters, digits, _ and -, at most 64",
-                          key->text);
-        if (sweep->parameter_count >= 1000)
-            return REFUSE(sweep, key->line, "more than 1000 parameters");
-        if (item->kind == YAML_TREE_MAP) {
-            if (take_described(sweep, prefix, key, item, depth, error))
-                return -1;
-            continue;
-        }
-        struct sweep_parameter *parameter = add_parameter(sweep, prefix, key, error);
-        if (!parameter)
-            return -1;
-        bool list = item->kind == YAML_TREE_LIST;
-        parameter->values = list ? item->items : NULL;
-        parameter->count = list ? item->count : 1;
-        parameter->single[0] = list ? NULL : item;
-    }
-    return 0;
-}
-
-/* When no parameter moves in memory any more. */
-static int settle_parameters(struct sweep *sweep, bson_error_t *error)
-{
-    for (size_t i = 0; i < sweep->parameter_count; i++) {
-        struct sweep_parameter *parameter = &sweep->parameters[i];
-        if (parameter->single[0])
-            parameter->values = parameter->single;
-        if (check_values(sweep, parameter, error))
-            return -1;
-    }
-    return 0;
-}
-
 static int count_points(struct sweep *sweep, const struct yaml_tree_node *run_cap, bson_error_t *error)
 {
     int64_t grid = 1;
     if (run_cap && read_integer(sweep, "run_cap", run_cap, 1, SWEEP_POINTS, error))
         return -1;
+    if (sweep->method != SEARCH_GRID) {
+        if (!run_cap)
+            return hub_error(error, HUB_ERROR_INVALID, "%s: method %s needs run_cap: how many points it may try",
+                             sweep->file_name, search_method_name(sweep->method));
+        sweep->points = run_cap->integer;
+        return 0;
+    }
     for (size_t i = 0; i < sweep->parameter_count; i++)
         if (__builtin_mul_overflow(grid, (int64_t)sweep->parameters[i].count, &grid))
             grid = INT64_MAX / 2000; /* more than any cap; stays there for the message */
@@ -357,7 +218,8 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "queue",   "resource_class", "priority",  "max_crashes", "result_keys",
                                          "tags",    "seed",           "log_every", "keep",        "requires",
                                          "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
-                                         "on_nonfinite", "rollback_factor", "max_rollbacks", NULL};
+                                         "on_nonfinite", "rollback_factor", "max_rollbacks", "seeds", "parallel",
+                                         "population", "startup", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -371,7 +233,15 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
     if (!strcmp(name, "metric"))
         return take_metric(sweep, node, error);
     if (!strcmp(name, "parameters"))
-        return take_parameters(sweep, "", node, 0, error);
+        return sweep_take_parameters(sweep, node, error);
+    if (!strcmp(name, "seeds"))
+        return take_count(sweep, name, node, 1000, &sweep->seeds, error);
+    if (!strcmp(name, "parallel"))
+        return take_count(sweep, name, node, 100000, &sweep->parallel, error);
+    if (!strcmp(name, "population"))
+        return take_count(sweep, name, node, 10000, &sweep->population, error);
+    if (!strcmp(name, "startup"))
+        return take_count(sweep, name, node, SWEEP_POINTS, &sweep->startup, error);
     if (!strcmp(name, "run_cap"))
         return 0; /* with the points */
     if (!strcmp(name, "kind"))
@@ -406,12 +276,29 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return read_integer(sweep, name, node, 0, INT64_MAX, error);
     }
     if (strcmp(name, "architecture"))
-        return refuse_key(sweep, key, "the sweep", sweep_keys, error);
+        return sweep_refuse_key(sweep, key, "the sweep", sweep_keys, error);
     if (node->kind != YAML_TREE_MAP && (node->kind != YAML_TREE_STRING || !*node->text))
         return REFUSE(sweep, node->line, "architecture must be a text or a graph, not %s",
                       node->kind == YAML_TREE_STRING ? "an empty text" : yaml_tree_kind_name(node->kind));
     sweep->architecture = node;
     return 0;
+}
+
+/* Who chooses by a result needs it in the task. */
+static int check_metric_is_kept(const struct sweep *sweep, bson_error_t *error)
+{
+    bson_iter_t keys, key, name;
+    bool found = false;
+    if (!search_learns(sweep->method) || !bson_iter_init_find(&keys, &sweep->fields, "result_keys") ||
+        !bson_iter_recurse(&keys, &key) || !bson_iter_init_find(&name, &sweep->metric, "name"))
+        return 0;
+    while (bson_iter_next(&key))
+        found = found || !strcmp(bson_iter_utf8(&key, NULL), bson_iter_utf8(&name, NULL));
+    if (found)
+        return 0;
+    return REFUSE(sweep, yaml_tree_get(sweep->tree->root, "result_keys")->line,
+                  "result_keys leaves out %.100s, which method %s chooses by", bson_iter_utf8(&name, NULL),
+                  search_method_name(sweep->method));
 }
 
 static int read_sweep(struct sweep *sweep, bson_error_t *error)
@@ -426,11 +313,18 @@ static int read_sweep(struct sweep *sweep, bson_error_t *error)
     for (size_t i = 0; i < root->count; i++)
         if (take_key(sweep, root->keys[i], root->items[i], error))
             return -1;
-    if (settle_parameters(sweep, error) || count_points(sweep, yaml_tree_get(root, "run_cap"), error))
+    if (sweep_settle_parameters(sweep, error) || count_points(sweep, yaml_tree_get(root, "run_cap"), error))
         return -1;
     const struct sweep_parameter *seed = sweep_parameter_find(sweep, "seed", 4);
     if (seed && sweep->seed >= 0)
         return REFUSE(sweep, seed->line, "seed stands among the parameters and beside them; keep one");
+    if (seed && sweep->seeds > 1)
+        return REFUSE(sweep, seed->line, "seed stands among the parameters, and seeds trains each point with several; keep one");
+    if (search_learns(sweep->method) && bson_empty(&sweep->metric))
+        return hub_error(error, HUB_ERROR_INVALID, "%s: method %s needs a metric {name: …, goal: maximize | minimize}",
+                         sweep->file_name, search_method_name(sweep->method));
+    if (check_metric_is_kept(sweep, error) || sweep_prepare_draw(sweep, error))
+        return -1;
     if (!sweep->architecture)
         return 0;
     return sweep_mark_used(sweep, sweep->architecture, error) ? -1 : sweep_check_used(sweep, error);
@@ -447,7 +341,7 @@ struct sweep *sweep_parse(const char *text, size_t length, const char *file_name
         hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", file_name);
         return NULL;
     }
-    *sweep = (struct sweep){.seed = -1, .length = length};
+    *sweep = (struct sweep){.seed = -1, .length = length, .seeds = 1, .parallel = SWEEP_PARALLEL};
     bson_init(&sweep->fields);
     bson_init(&sweep->metric);
     sweep->file_name = strdup(file_name);
@@ -493,8 +387,11 @@ void sweep_free(struct sweep *sweep)
 {
     if (!sweep)
         return;
-    for (size_t i = 0; i < sweep->parameter_count; i++)
+    for (size_t i = 0; i < sweep->parameter_count; i++) {
         free(sweep->parameters[i].path);
+        free(sweep->parameters[i].ends);
+    }
+    sweep_free_draw(sweep);
     free(sweep->parameters);
     yaml_tree_free(sweep->tree);
     bson_destroy(&sweep->fields);

@@ -20,6 +20,8 @@ struct sweep_parameter *sweep_parameter_find(const struct sweep *sweep, const ch
 /* The digits of i in the mixed base of the counts, the last parameter the lowest. */
 const struct yaml_tree_node *sweep_value(const struct sweep *sweep, const struct sweep_parameter *parameter, int64_t i)
 {
+    if (parameter->range || (sweep->method != SEARCH_GRID && parameter->count > 1))
+        return sweep_drawn_value(sweep, parameter, i);
     for (size_t j = sweep->parameter_count; j-- > 0;) {
         int64_t count = (int64_t)sweep->parameters[j].count;
         if (&sweep->parameters[j] == parameter)
@@ -44,11 +46,27 @@ bool sweep_append_scalar(bson_t *document, const char *key, const struct yaml_tr
     }
 }
 
-/* {values: […]} */
+/* {distribution, min, max | mu, sigma, q} */
+static bool append_range(bson_t *document, const char *key, const struct sweep_parameter *parameter)
+{
+    const struct search_dimension *dimension = &parameter->dimension;
+    bool limits = dimension->scale <= SEARCH_LOG;
+    bson_t inner;
+    return BSON_APPEND_DOCUMENT_BEGIN(document, key, &inner) &&
+           BSON_APPEND_UTF8(&inner, "distribution", parameter->distribution) &&
+           BSON_APPEND_DOUBLE(&inner, limits ? "min" : "mu", limits ? dimension->low : dimension->mu) &&
+           BSON_APPEND_DOUBLE(&inner, limits ? "max" : "sigma", limits ? dimension->high : dimension->sigma) &&
+           (dimension->quantum == 0 || BSON_APPEND_DOUBLE(&inner, "q", dimension->quantum)) &&
+           bson_append_document_end(document, &inner);
+}
+
+/* {values: […]}, and probabilities where there are */
 static bool append_values(bson_t *document, const char *key, const struct sweep_parameter *parameter)
 {
     bson_t inner, list;
     char index[24];
+    if (parameter->range)
+        return append_range(document, key, parameter);
     bool done = BSON_APPEND_DOCUMENT_BEGIN(document, key, &inner);
     if (!done)
         return false;
@@ -57,7 +75,16 @@ static bool append_values(bson_t *document, const char *key, const struct sweep_
         snprintf(index, sizeof index, "%zu", i);
         done = sweep_append_scalar(&list, index, parameter->values[i]);
     }
-    return done && bson_append_array_end(&inner, &list) && bson_append_document_end(document, &inner);
+    done = done && bson_append_array_end(&inner, &list);
+    if (done && parameter->ends) {
+        done = BSON_APPEND_ARRAY_BEGIN(&inner, "probabilities", &list);
+        for (size_t i = 0; done && i < parameter->count; i++) {
+            snprintf(index, sizeof index, "%zu", i);
+            done = BSON_APPEND_DOUBLE(&list, index, parameter->ends[i] - (i ? parameter->ends[i - 1] : 0));
+        }
+        done = done && bson_append_array_end(&inner, &list);
+    }
+    return done && bson_append_document_end(document, &inner);
 }
 
 /* Parameters [begin, end) agree in the first `prefix` characters of their paths; nested ones stand together. i < 0:
@@ -109,6 +136,20 @@ int sweep_append_values(const struct sweep *sweep, bson_t *document, const char 
 
 /* ---- ${parameter} ---- */
 
+/* Those of ${name.#}: prefix is "name." of this length. How many. */
+static size_t mark_copies(struct sweep *sweep, const char *prefix, size_t length)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sweep->parameter_count; i++) {
+        struct sweep_parameter *parameter = &sweep->parameters[i];
+        if (strncmp(parameter->path, prefix, length) || strspn(parameter->path + length, "0123456789") != strlen(parameter->path + length))
+            continue;
+        parameter->used = true;
+        count++;
+    }
+    return count;
+}
+
 int sweep_mark_text(struct sweep *sweep, const char *text, int line, bson_error_t *error)
 {
     char where[300];
@@ -121,6 +162,11 @@ int sweep_mark_text(struct sweep *sweep, const char *text, int line, bson_error_
         if (!closing)
             return hub_error(error, HUB_ERROR_INVALID, "%s: '${' has no '}'", where);
         struct sweep_parameter *parameter = sweep_parameter_find(sweep, name, (size_t)(closing - name));
+        if (!parameter && closing - name > 2 && !strncmp(closing - 2, ".#", 2) &&
+            mark_copies(sweep, name, (size_t)(closing - name) - 1)) {
+            text = closing + 1;
+            continue;
+        }
         if (!parameter) {
             char given[65];
             const char *nearest = NULL;
@@ -208,31 +254,39 @@ void sweep_describe_point(const struct sweep *sweep, int64_t i, char *text, size
     text[0] = '\0';
     for (size_t j = 0; j < sweep->parameter_count && used + 1 < size; j++) {
         const struct sweep_parameter *parameter = &sweep->parameters[j];
-        if (parameter->count > 1)
+        if (parameter->range || parameter->count > 1)
             used += (size_t)snprintf(text + used, size - used, "%s%s = %.40s", used ? ", " : "", parameter->path,
                                      text_of(sweep_value(sweep, parameter, i), buffer, sizeof buffer));
     }
 }
 
-char *sweep_fill_text(const struct sweep *sweep, const char *text, int64_t i)
+char *sweep_fill_text(const struct sweep *sweep, const char *text, int64_t i, bson_error_t *error)
 {
-    char *filled = NULL, buffer[40];
+    char *filled = NULL, *repeated, buffer[40];
     size_t length = 0;
-    FILE *out = open_memstream(&filled, &length);
-    if (!out)
+    if (!(repeated = sweep_repeat_text(sweep, text, i, error)))
         return NULL;
+    if (sweep_check_copies(sweep, repeated, error)) {
+        free(repeated);
+        return NULL;
+    }
+    text = repeated;
+    FILE *out = open_memstream(&filled, &length);
     /* What is longer than an architecture may be is refused when it is parsed: no need to write more of it. */
-    for (const char *next; (next = strstr(text, "${")) && ftello(out) <= ARCHITECTURE_TEXT_BYTES;
+    for (const char *next; out && (next = strstr(text, "${")) && ftello(out) <= ARCHITECTURE_TEXT_BYTES;
          text = strchr(next, '}') + 1) {
         const char *name = next + 2;
         const struct sweep_parameter *parameter = sweep_parameter_find(sweep, name, (size_t)(strchr(name, '}') - name));
         fprintf(out, "%.*s%s", (int)(next - text), text,
                 text_of(sweep_value(sweep, parameter, i), buffer, sizeof buffer));
     }
-    fputs(text, out);
-    bool failed = ferror(out);
-    if (fclose(out) || failed) {
+    if (out)
+        fputs(text, out);
+    bool failed = !out || ferror(out);
+    free(repeated);
+    if ((out && fclose(out)) || failed) {
         free(filled);
+        hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to fill in a text", sweep->file_name);
         return NULL;
     }
     return filled;
@@ -251,8 +305,10 @@ static int append_text(const struct sweep *sweep, bson_t *document, const char *
         const struct sweep_parameter *parameter = sweep_parameter_find(sweep, text + 2, (size_t)(closing - text) - 2);
         done = sweep_append_scalar(document, key, sweep_value(sweep, parameter, i));
     } else {
-        char *filled = sweep_fill_text(sweep, text, i);
-        done = filled && BSON_APPEND_UTF8(document, key, filled);
+        char *filled = sweep_fill_text(sweep, text, i, error);
+        if (!filled)
+            return -1;
+        done = BSON_APPEND_UTF8(document, key, filled);
         free(filled);
     }
     return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to fill in a text", sweep->file_name);

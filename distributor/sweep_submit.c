@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "distributor/sweep_impl.h"
+#include "distributor/sweep_submit_impl.h"
 
-#include "distributor/acceptance.h"
 #include "distributor/hyper_parameters.h"
 #include "distributor/task_query.h"
 #include "hub/query.h"
@@ -13,18 +12,6 @@
 #include <string.h>
 
 #define CHUNK 1000 /* tasks in one task_create_many */
-
-struct submitting {
-    struct hub *hub;
-    struct sweep *sweep;
-    const bson_t *fields; /* the caller's; NULL: none */
-    bson_t base;        /* what every task has: the file's fields and the caller's, without those made per point */
-    bson_t given;       /* the caller's hyper_parameters */
-    char *architecture; /* the caller's text, with ${…}; NULL: the file's, or a graph in base */
-    bool graph;         /* the caller's architecture is a graph: in base */
-    struct acceptance *acceptance;
-    const char *sweep_id;
-};
 
 static int no_memory(const struct submitting *submitting, bson_error_t *error)
 {
@@ -96,14 +83,31 @@ static int append_architecture(const struct submitting *submitting, int64_t i, b
         text = sweep->architecture->text;
     if (!text)
         return sweep_append_filled(sweep, task, "architecture", sweep->architecture, i, error);
-    char *filled = sweep_fill_text(sweep, text, i);
-    bool done = filled && BSON_APPEND_UTF8(task, "architecture", filled);
+    char *filled = sweep_fill_text(sweep, text, i, error);
+    if (!filled)
+        return -1;
+    bool done = BSON_APPEND_UTF8(task, "architecture", filled);
     free(filled);
     return done ? 0 : no_memory(submitting, error);
 }
 
+/* The same point of the same sweep is the same task. Points of a grid are known by what they are, so that more values leave
+ * the tasks that are there; points that are drawn by their number. */
+static bool append_id(const struct submitting *submitting, int64_t i, int64_t seed, const bson_t *point, bson_t *task)
+{
+    char digest[65], id[HUB_ID_SIZE], number[24], which[24];
+    snprintf(number, sizeof number, "%lld", (long long)i);
+    snprintf(which, sizeof which, "%lld", (long long)seed);
+    hub_sha256(bson_get_data(point), point->len, digest);
+    const bool grid = submitting->sweep->method == SEARCH_GRID;
+    const char *parts[] = {"task", hub_project(submitting->hub), submitting->sweep_id, grid ? digest : number, "seed", which};
+    hub_digest_id(parts, seed ? 6 : 4, id);
+    return BSON_APPEND_UTF8(task, "_id", id) && BSON_APPEND_UTF8(task, "sweep", submitting->sweep_id) &&
+           BSON_APPEND_INT64(task, "point_number", i);
+}
+
 /* Fields of the task of point i, before acceptance. */
-static int make_task(const struct submitting *submitting, int64_t i, bson_t *task, bson_error_t *error)
+static int make_task(const struct submitting *submitting, int64_t i, int64_t seed, bson_t *task, bson_error_t *error)
 {
     const struct sweep *sweep = submitting->sweep;
     bson_t point, hyper;
@@ -112,13 +116,8 @@ static int make_task(const struct submitting *submitting, int64_t i, bson_t *tas
     if (sweep_point(sweep, i, &point, error))
         goto out;
     bool done = true;
-    if (submitting->sweep_id) { /* _id: the same point of the same sweep is the same task */
-        char digest[65], id[HUB_ID_SIZE];
-        hub_sha256(bson_get_data(&point), point.len, digest);
-        const char *parts[] = {"task", hub_project(submitting->hub), submitting->sweep_id, digest};
-        hub_digest_id(parts, sizeof parts / sizeof *parts, id);
-        done = BSON_APPEND_UTF8(task, "_id", id) && BSON_APPEND_UTF8(task, "sweep", submitting->sweep_id);
-    }
+    if (submitting->sweep_id)
+        done = append_id(submitting, i, seed, &point, task);
     done = done && BSON_APPEND_DOCUMENT(task, "point", &point);
     if (!bson_empty(&sweep->metric)) /* so that its model knows its objective */
         done = done && BSON_APPEND_DOCUMENT(task, "metric", &sweep->metric);
@@ -127,8 +126,8 @@ static int make_task(const struct submitting *submitting, int64_t i, bson_t *tas
         if (!sweep->parameters[j].label && hyper_parameters_known(sweep->parameters[j].path))
             done = sweep_append_scalar(&hyper, sweep->parameters[j].path, sweep_value(sweep, &sweep->parameters[j], i));
     done = done && bson_concat(&hyper, &submitting->given);
-    if (done && sweep->seed >= 0)
-        done = BSON_APPEND_INT64(&hyper, "seed", sweep->seed);
+    if (done && (sweep->seed >= 0 || sweep->seeds > 1))
+        done = BSON_APPEND_INT64(&hyper, "seed", (sweep->seed < 0 ? 0 : sweep->seed) + seed);
     done = done && bson_append_document_end(task, &hyper);
     if (!done) {
         no_memory(submitting, error);
@@ -170,12 +169,11 @@ static void locate(const struct submitting *submitting, int64_t i, const char *f
               *point ? ": " : "", why.message);
 }
 
-/* The checked task of point i. */
-static int accept_point(const struct submitting *submitting, int64_t i, bson_t *checked, bson_error_t *error)
+int submitting_accept(const struct submitting *submitting, int64_t i, int64_t seed, bson_t *checked, bson_error_t *error)
 {
     bson_t task;
     const char *field;
-    if (make_task(submitting, i, &task, error)) {
+    if (make_task(submitting, i, seed, &task, error)) {
         bson_destroy(&task);
         bson_init(checked);
         return -1;
@@ -185,6 +183,17 @@ static int accept_point(const struct submitting *submitting, int64_t i, bson_t *
         locate(submitting, i, field, error);
     bson_destroy(&task);
     return result;
+}
+
+/* What decides which points a search that learns proposes. */
+static bool append_search(const struct sweep *sweep, bson_t *specification)
+{
+    if (!search_learns(sweep->method))
+        return true;
+    return BSON_APPEND_INT64(specification, "parallel", sweep->parallel) &&
+           (!sweep->population || BSON_APPEND_INT64(specification, "population", sweep->population)) &&
+           (!sweep->startup || BSON_APPEND_INT64(specification, "startup", sweep->startup)) &&
+           (sweep->seeds == 1 || BSON_APPEND_INT64(specification, "seeds", sweep->seeds));
 }
 
 /* What decides what its tasks compute and keep: not how they are queued, described or how many of them are wanted. */
@@ -202,7 +211,8 @@ static int append_specification(const struct submitting *submitting, bson_t *fie
         return -1;
     if (!BSON_APPEND_DOCUMENT_BEGIN(fields, "specification", &specification))
         return no_memory(submitting, error);
-    bool done = BSON_APPEND_UTF8(&specification, "method", "grid");
+    bool done = BSON_APPEND_UTF8(&specification, "method", search_method_name(sweep->method)) &&
+                append_search(sweep, &specification);
     for (size_t i = 0; done && i < sizeof keys / sizeof *keys; i++)
         if (bson_iter_init_find(&at, &submitting->base, keys[i])) {
             if (task_query_is(keys[i]) && task_query_append(&specification, keys[i], &at, error))
@@ -252,6 +262,12 @@ static int save_record(const struct submitting *submitting, int64_t submitted, c
             done = bson_append_iter(&fields, keys[i], -1, &at);
     done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) &&
            BSON_APPEND_INT64(&fields, "points", sweep->points) && BSON_APPEND_INT64(&fields, "submitted", submitted);
+    if (done && search_learns(sweep->method)) { /* whoever proposes reads it again */
+        char *given = submitting->fields ? bson_as_canonical_extended_json(submitting->fields, NULL) : NULL;
+        done = BSON_APPEND_UTF8(&fields, "file", sweep->file_name) && (!given || BSON_APPEND_UTF8(&fields, "given", given)) &&
+               BSON_APPEND_BOOL(&fields, "open", true) && BSON_APPEND_INT64(&fields, "proposed", 0);
+        bson_free(given);
+    }
     if (!bson_empty(&sweep->metric))
         done = done && BSON_APPEND_DOCUMENT(&fields, "metric", &sweep->metric);
     if (!done) {
@@ -297,7 +313,7 @@ static int64_t find_seq(const struct submitting *submitting, int64_t above, int 
     return seq;
 }
 
-/* Points [begin, end) as tasks; how many of them were new. */
+/* The tasks [begin, end), `seeds` to a point; how many of them were new. */
 static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, int64_t end, bson_error_t *error)
 {
     int64_t made = 0, result = -1;
@@ -309,7 +325,8 @@ static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, 
     }
     for (; begin + made < end; made++) {
         list[made] = &tasks[made];
-        if (accept_point(submitting, begin + made, &tasks[made], error)) {
+        int64_t seeds = submitting->sweep->seeds, which = begin + made;
+        if (submitting_accept(submitting, which / seeds, which % seeds, &tasks[made], error)) {
             made++;
             goto out;
         }
@@ -335,9 +352,9 @@ static int check_all(struct submitting *submitting, bson_error_t *error)
     if (!bson_has_field(&submitting->base, "dataset"))
         return hub_error(error, HUB_ERROR_INVALID, "%s: no dataset; give one, or 'dataset: NAME' in the file",
                          sweep->file_name);
-    for (int64_t i = 0; i < sweep->points; i++) {
+    for (int64_t i = 0; i < sweep->points && !search_learns(sweep->method); i++) {
         bson_t checked;
-        int refused = accept_point(submitting, i, &checked, error);
+        int refused = submitting_accept(submitting, i, 0, &checked, error);
         bson_destroy(&checked);
         if (refused)
             return -1;
@@ -355,7 +372,7 @@ static int compare_first(const struct submitting *submitting, char *text, size_t
     size_t used = 0;
     int found = -1;
     struct store_cursor *cursor = NULL;
-    if (accept_point(submitting, 0, &now, error) || !bson_iter_init_find(&mine, &now, "_id"))
+    if (submitting_accept(submitting, 0, 0, &now, error) || !bson_iter_init_find(&mine, &now, "_id"))
         goto out;
     bson_append_iter(&filter, "_id", -1, &mine);
     cursor = task_find(submitting->hub, &filter, NULL, error);
@@ -371,8 +388,21 @@ out:
     return found < 0 ? -1 : 0;
 }
 
+/* The sweep may have been there, with a smaller run_cap. */
+static int note_again(const struct submitting *submitting, bson_error_t *error)
+{
+    bson_t fields = BSON_INITIALIZER;
+    bool done = BSON_APPEND_INT64(&fields, "points", submitting->sweep->points) &&
+                BSON_APPEND_UTF8(&fields, "text", submitting->sweep->text) && BSON_APPEND_BOOL(&fields, "open", true);
+    int result = done ? sweep_record_note(submitting->hub, submitting->sweep_id, &fields, error)
+                      : no_memory(submitting, error);
+    bson_destroy(&fields);
+    return result < 0 ? -1 : 0;
+}
+
 static int submit_all(struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
 {
+    int64_t tasks = submitting->sweep->points * submitting->sweep->seeds;
     submission->points = submitting->sweep->points;
     if (save_record(submitting, 0, submission->sweep_id, error))
         return -1;
@@ -382,8 +412,13 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
     int64_t before = find_seq(submitting, 0, -1, error);
     if (before < 0)
         return -1;
-    for (int64_t i = 0; i < submission->points; i += CHUNK) {
-        int64_t end = submission->points - i < CHUNK ? submission->points : i + CHUNK;
+    if (search_learns(submitting->sweep->method)) {
+        if (note_again(submitting, error) || sweep_propose_first(submitting->hub, submission->sweep_id, &submission->submitted, error))
+            return -1;
+        tasks = 0;
+    }
+    for (int64_t i = 0; i < tasks; i += CHUNK) {
+        int64_t end = tasks - i < CHUNK ? tasks : i + CHUNK;
         int64_t made = submit_chunk(submitting, i, end, error);
         if (made < 0)
             return -1;
@@ -392,45 +427,56 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
     }
     if (save_record(submitting, submission->submitted + submission->skipped, submission->sweep_id, error))
         return -1;
-    if (!submission->submitted)
+    if (!submission->submitted && !search_learns(submitting->sweep->method))
         return compare_first(submitting, submission->differs, sizeof submission->differs, error);
     submission->first_seq = find_seq(submitting, before, 1, error);
     submission->last_seq = find_seq(submitting, before, -1, error);
     return submission->first_seq < 0 || submission->last_seq < 0 ? -1 : 0;
 }
 
+int submitting_init(struct submitting *submitting, struct hub *hub, const struct sweep *sweep, const bson_t *fields,
+                    bson_error_t *error)
+{
+    *submitting = (struct submitting){.hub = hub, .fields = fields, .with_marks = *sweep};
+    submitting->sweep = &submitting->with_marks;
+    bson_init(&submitting->base);
+    bson_init(&submitting->given);
+    submitting->with_marks.parameters = NULL;
+    if (sweep->parameter_count) {
+        submitting->with_marks.parameters = malloc(sweep->parameter_count * sizeof *sweep->parameters);
+        if (!submitting->with_marks.parameters)
+            return no_memory(submitting, error);
+        memcpy(submitting->with_marks.parameters, sweep->parameters, sweep->parameter_count * sizeof *sweep->parameters);
+    }
+    if (merge(submitting, fields, error))
+        return -1;
+    submitting->acceptance = acceptance_new(hub, NULL, error);
+    return submitting->acceptance ? 0 : -1;
+}
+
+void submitting_destroy(struct submitting *submitting)
+{
+    acceptance_free(submitting->acceptance);
+    free(submitting->with_marks.parameters);
+    free(submitting->architecture);
+    bson_destroy(&submitting->base);
+    bson_destroy(&submitting->given);
+}
+
 int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, struct sweep_submission *submission,
                  bson_error_t *error)
 {
     bson_error_t ignored;
-    struct sweep with_marks = *sweep; /* an architecture given now marks parameters as used: in a copy of them */
-    struct submitting submitting = {.hub = hub, .sweep = &with_marks, .fields = fields};
+    struct submitting *submitting = aligned_alloc(_Alignof(struct submitting), sizeof *submitting);
     int result = -1;
 
     error = error ? error : &ignored;
     *submission = (struct sweep_submission){0};
-    bson_init(&submitting.base);
-    bson_init(&submitting.given);
-    with_marks.parameters = NULL;
-    if (sweep->parameter_count) {
-        with_marks.parameters = malloc(sweep->parameter_count * sizeof *sweep->parameters);
-        if (!with_marks.parameters) {
-            no_memory(&submitting, error);
-            goto out;
-        }
-        memcpy(with_marks.parameters, sweep->parameters, sweep->parameter_count * sizeof *sweep->parameters);
-    }
-    if (merge(&submitting, fields, error))
-        goto out;
-    submitting.acceptance = acceptance_new(hub, NULL, error);
-    if (!submitting.acceptance || check_all(&submitting, error))
-        goto out;
-    result = submit_all(&submitting, submission, error);
-out:
-    acceptance_free(submitting.acceptance);
-    free(with_marks.parameters);
-    free(submitting.architecture);
-    bson_destroy(&submitting.base);
-    bson_destroy(&submitting.given);
+    if (!submitting)
+        return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to submit it", sweep->file_name);
+    if (!submitting_init(submitting, hub, sweep, fields, error) && !check_all(submitting, error))
+        result = submit_all(submitting, submission, error);
+    submitting_destroy(submitting);
+    free(submitting);
     return result;
 }

@@ -89,6 +89,30 @@ struct store_cursor *sweep_record_find(struct hub *hub, const bson_t *filter, bs
     return cursor;
 }
 
+int sweep_record_note(struct hub *hub, const char *id, const bson_t *fields, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set = BSON_INITIALIZER, most = BSON_INITIALIZER;
+    bson_iter_t at;
+    BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    for (bool more = bson_iter_init(&at, fields) && bson_iter_next(&at); more; more = bson_iter_next(&at)) {
+        const char *key = bson_iter_key(&at);
+        bson_append_iter(strcmp(key, "proposed") == 0 || strcmp(key, "submitted") == 0 ? &most : &set, key, -1, &at);
+    }
+    if (!bson_empty(&set)) {
+        BSON_APPEND_DOCUMENT(&update, "$set", &set);
+    }
+    if (!bson_empty(&most)) {
+        BSON_APPEND_DOCUMENT(&update, "$max", &most);
+    }
+    int64_t result = store_update(hub_store(hub), SWEEPS, &filter, &update, error);
+    bson_destroy(&set);
+    bson_destroy(&most);
+    bson_destroy(&update);
+    bson_destroy(&filter);
+    return result < 0 ? -1 : result > 0;
+}
+
 int sweep_record_resolve(struct hub *hub, const char *text, bson_t *record, bson_error_t *error)
 {
     bson_t sort = BSON_INITIALIZER;

@@ -120,7 +120,7 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
         "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k, "
-        "on_nonfinite, rollback_factor, max_rollbacks");
+        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
@@ -156,12 +156,13 @@ Test(sweep, what_nobody_reads_is_refused)
 
 Test(sweep, values_are_checked)
 {
-    refused("method: bayes\n", "sweep.yaml:1: method 'bayes' is not known; this version knows: grid");
-    refused("method: [grid]\n", "sweep.yaml:1: method must be a string; this version knows: grid");
+    refused("method: hyperopt\n", "sweep.yaml:1: method 'hyperopt' is not known; known are grid, random, sobol, tpe, cma_es, "
+                                  "evolution");
+    refused("method: [grid]\n", "sweep.yaml:1: method must be a string; known are grid, random, sobol, tpe, cma_es, evolution");
     refused("parameters:\n  learning_rate: {min: 0, max: 1}\n",
-            "sweep.yaml:2: parameter 'learning_rate' has 'min', and method grid needs value or values");
+            "sweep.yaml:2: parameter 'learning_rate' has a range, and method grid needs value or values");
     refused("parameters:\n  epochs: {value: 1, values: [2]}\n",
-            "sweep.yaml:2: parameter 'epochs' needs one of value, values, parameters");
+            "sweep.yaml:2: parameter 'epochs' needs one of value, values, parameters, or min and max");
     refused("parameters:\n  epochs: {values: 3}\n", "sweep.yaml:2: values of parameter 'epochs' must be a list, not an "
                                                     "integer");
     refused("parameters:\n  epochs: []\n", "sweep.yaml:2: parameter 'epochs' has no values");

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/sweep_search.h"
+
+#include "distributor/sweep_submit_impl.h"
+#include "hub/sweep_record.h"
+#include "hub/task.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ATTEMPTS = 32, CHUNK = 500 };
+
+/* What is known of a point beside its place and value. */
+struct observed {
+    int64_t seq; /* of its first task; 0: not seen yet */
+    int64_t ended, valued;
+    double sum;
+    bool settled; /* all its tasks have ended: it is not looked at again */
+};
+
+struct sweep_search {
+    char id[HUB_ID_SIZE];
+    struct sweep *sweep;
+    bson_t *given;
+    struct submitting *submitting;
+    struct search *search;
+    char metric[200];  /* "result.metrics.NAME" */
+    double sign;       /* -1: the metric is to be maximised */
+    struct search_result *results; /* (capacity) */
+    struct observed *observed;     /* (capacity) */
+    int64_t capacity;
+    int64_t proposed;  /* points that were made */
+    int64_t settled;   /* all below are */
+    int64_t best;      /* -1: none */
+    int64_t last_seq;
+    bool complete;     /* every task of it was read once */
+    bool closed;
+};
+
+static int no_memory(const struct sweep_search *search, bson_error_t *error)
+{
+    return hub_error(error, HUB_ERROR_MEMORY, "no memory for the search of sweep %s", search->id);
+}
+
+static bool find(const bson_t *document, const char *path, bson_iter_t *at)
+{
+    bson_iter_t all;
+    return bson_iter_init(&all, document) && bson_iter_find_descendant(&all, path, at);
+}
+
+static const char *text_of(const bson_t *document, const char *path)
+{
+    bson_iter_t at;
+    return find(document, path, &at) && BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL) : NULL;
+}
+
+static int64_t number_of(const bson_t *document, const char *path, int64_t otherwise)
+{
+    bson_iter_t at;
+    return find(document, path, &at) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_int64(&at) : otherwise;
+}
+
+/* ---- opening ---- */
+
+static int read_record(struct sweep_search *search, const bson_t *record, bson_error_t *error)
+{
+    const char *text = text_of(record, "text"), *file = text_of(record, "file"), *given = text_of(record, "given");
+    const char *id = text_of(record, "_id");
+    bson_iter_t at;
+    if (!text || !file || !id || strlen(id) >= HUB_ID_SIZE)
+        return hub_error(error, HUB_ERROR_INVALID, "sweep %s: its record has no text and file to go on from", id ? id : "");
+    snprintf(search->id, sizeof search->id, "%s", id);
+    search->proposed = number_of(record, "proposed", 0);
+    search->closed = find(record, "open", &at) && BSON_ITER_HOLDS_BOOL(&at) && !bson_iter_bool(&at);
+    if (given && !(search->given = bson_new_from_json((const uint8_t *)given, -1, error)))
+        return -1;
+    search->sweep = sweep_parse(text, strlen(text), file, error);
+    if (!search->sweep)
+        return -1;
+    if (!search_learns(search->sweep->method))
+        return hub_error(error, HUB_ERROR_INVALID, "sweep %s: its points are all made when it is submitted", search->id);
+    snprintf(search->metric, sizeof search->metric, "result.metrics.%s", text_of(&search->sweep->metric, "name"));
+    search->sign = strcmp(text_of(&search->sweep->metric, "goal"), "maximize") ? 1 : -1;
+    return 0;
+}
+
+struct sweep_search *sweep_search_open(struct hub *hub, const char *sweep_id, bson_error_t *error)
+{
+    bson_t record = BSON_INITIALIZER;
+    struct search_options options;
+    bool opened = false;
+    struct sweep_search *search = calloc(1, sizeof *search);
+    if (!search) {
+        hub_error(error, HUB_ERROR_MEMORY, "no memory for the search of sweep %s", sweep_id);
+        return NULL;
+    }
+    search->best = -1;
+    bson_destroy(&record);
+    int found = sweep_record_resolve(hub, sweep_id, &record, error);
+    if (found == 0)
+        hub_error(error, HUB_ERROR_NOT_FOUND, "no sweep %s", sweep_id);
+    if (found <= 0 || read_record(search, &record, error))
+        goto out;
+    sweep_search_options(search->sweep, &options);
+    search->search = search_new(&options);
+    search->submitting = aligned_alloc(_Alignof(struct submitting), sizeof *search->submitting);
+    if (!search->search || !search->submitting) {
+        free(search->submitting);
+        search->submitting = NULL;
+        no_memory(search, error);
+        goto out;
+    }
+    opened = !submitting_init(search->submitting, hub, search->sweep, search->given, error);
+    search->submitting->sweep_id = search->id;
+out:
+    bson_destroy(&record);
+    if (!opened) {
+        sweep_search_close(search);
+        return NULL;
+    }
+    return search;
+}
+
+void sweep_search_close(struct sweep_search *search)
+{
+    if (!search)
+        return;
+    for (int64_t i = 0; i < search->capacity; i++)
+        free(search->results[i].units);
+    free(search->results);
+    free(search->observed);
+    search_free(search->search);
+    if (search->submitting)
+        submitting_destroy(search->submitting);
+    free(search->submitting);
+    sweep_free(search->sweep);
+    bson_destroy(search->given);
+    free(search);
+}
+
+bool sweep_search_is_closed(const struct sweep_search *search)
+{
+    return search->closed;
+}
+
+/* ---- results ---- */
+
+static int make_room(struct sweep_search *search, int64_t number, bson_error_t *error)
+{
+    int64_t capacity = search->capacity ? search->capacity : 64;
+    while (capacity <= number)
+        capacity *= 2;
+    if (capacity == search->capacity)
+        return 0;
+    struct search_result *results = realloc(search->results, (size_t)capacity * sizeof *results);
+    search->results = results ? results : search->results;
+    struct observed *observed = realloc(search->observed, (size_t)capacity * sizeof *observed);
+    search->observed = observed ? observed : search->observed;
+    if (!results || !observed)
+        return no_memory(search, error);
+    size_t more = (size_t)(capacity - search->capacity);
+    memset(results + search->capacity, 0, more * sizeof *results);
+    memset(observed + search->capacity, 0, more * sizeof *observed);
+    search->capacity = capacity;
+    return 0;
+}
+
+static bool has_ended(const char *state)
+{
+    static const char *const ends[] = {"done", "stopped", "failed", "dead", "cancelled"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (!strcmp(state, ends[i]))
+            return true;
+    return false;
+}
+
+static int keep_place(struct sweep_search *search, int64_t number, const double *units, bson_error_t *error)
+{
+    size_t size = search->sweep->space.count * sizeof *units;
+    if (search->results[number].units)
+        return 0;
+    if (!(search->results[number].units = malloc(size)))
+        return no_memory(search, error);
+    memcpy(search->results[number].units, units, size);
+    return 0;
+}
+
+static int take_task(struct sweep_search *search, const bson_t *task, double *units, bson_error_t *error)
+{
+    bson_iter_t at;
+    bson_t point;
+    int64_t number = number_of(task, "point_number", -1), seq = number_of(task, "seq", 0);
+    const char *state = text_of(task, "state");
+    if (number < 0 || number >= SWEEP_POINTS || !state || !find(task, "point", &at) || !BSON_ITER_HOLDS_DOCUMENT(&at))
+        return 0;
+    if (make_room(search, number, error))
+        return -1;
+    search->last_seq = seq > search->last_seq ? seq : search->last_seq;
+    search->proposed = number >= search->proposed ? number + 1 : search->proposed;
+    struct observed *observed = &search->observed[number];
+    if (observed->settled)
+        return 0;
+    uint32_t length;
+    const uint8_t *data;
+    bson_iter_document(&at, &length, &data);
+    if (bson_init_static(&point, data, length) && sweep_place_of(search->sweep, &point, units) &&
+        keep_place(search, number, units, error))
+        return -1;
+    observed->seq = observed->seq && observed->seq < seq ? observed->seq : seq;
+    if (!has_ended(state))
+        return 0;
+    observed->ended++;
+    if (find(task, search->metric, &at) && BSON_ITER_HOLDS_NUMBER(&at) && isfinite(bson_iter_as_double(&at))) {
+        observed->valued++;
+        observed->sum += search->sign * bson_iter_as_double(&at);
+    }
+    return 0;
+}
+
+/* All tasks from this seq on; their counts begin anew. */
+static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, bson_error_t *error)
+{
+    double *units = malloc((search->sweep->space.count + 1) * sizeof *units);
+    bson_t *filter = BCON_NEW("sweep", BCON_UTF8(search->id), "seq", "{", "$gte", BCON_INT64(seq), "}");
+    bson_t *projection = BCON_NEW("seq", BCON_INT32(1), "state", BCON_INT32(1), "point", BCON_INT32(1), "point_number",
+                                  BCON_INT32(1), search->metric, BCON_INT32(1));
+    struct store_find_options options = {.projection = projection};
+    const bson_t *task;
+    int more = -1;
+    for (int64_t i = search->settled; i < search->proposed && i < search->capacity; i++) {
+        struct observed *observed = &search->observed[i];
+        if (!observed->settled)
+            *observed = (struct observed){.seq = observed->seq};
+    }
+    struct store_cursor *cursor = units ? task_find(hub, filter, &options, error) : NULL;
+    while (cursor && (more = store_cursor_next(cursor, &task, error)) > 0)
+        if (take_task(search, task, units, error)) {
+            more = -1;
+            break;
+        }
+    if (!units)
+        no_memory(search, error);
+    store_cursor_close(cursor);
+    bson_destroy(filter);
+    bson_destroy(projection);
+    free(units);
+    return more < 0 ? -1 : 0;
+}
+
+/* What all points that are not settled have come to. Whether one of them was never seen. */
+static bool settle(struct sweep_search *search)
+{
+    bool missing = false;
+    for (int64_t i = search->settled; i < search->proposed; i++) {
+        struct observed *observed = &search->observed[i];
+        struct search_result *result = &search->results[i];
+        if (!observed->settled && observed->ended >= search->sweep->seeds) {
+            observed->settled = result->ended = true;
+            result->has_value = observed->valued > 0;
+            result->value = result->has_value ? observed->sum / (double)observed->valued : INFINITY;
+            if (result->has_value && (search->best < 0 || result->value < search->results[search->best].value))
+                search->best = i;
+        }
+        missing = missing || (!observed->settled && !observed->seq);
+    }
+    while (search->settled < search->proposed && search->observed[search->settled].settled)
+        search->settled++;
+    return missing;
+}
+
+/* A point that is not there though it was made has been deleted: it has ended without a value. */
+static void give_up_missing(struct sweep_search *search)
+{
+    for (int64_t i = search->settled; i < search->proposed; i++)
+        if (!search->observed[i].seq)
+            search->observed[i].settled = search->results[i].ended = true;
+    settle(search);
+}
+
+static int read_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+{
+    int64_t from = search->last_seq + 1;
+    if (search->proposed && make_room(search, search->proposed, error))
+        return -1;
+    for (int64_t i = search->settled; i < search->proposed; i++)
+        if (!search->observed[i].settled && search->observed[i].seq && search->observed[i].seq < from)
+            from = search->observed[i].seq;
+    if (read_from(search, hub, search->complete ? from : 0, error))
+        return -1;
+    bool missing = settle(search);
+    if (missing && search->complete) { /* made by another, while the first ones of it were being read */
+        if (read_from(search, hub, 0, error))
+            return -1;
+        missing = settle(search);
+    }
+    search->complete = true;
+    if (missing)
+        give_up_missing(search);
+    return 0;
+}
+
+/* ---- proposals ---- */
+
+/* The tasks of a point, one for each seed; a place that is refused is drawn again. *place is (space.count). */
+static int make_point(struct sweep_search *search, int64_t number, double *place, bson_t *tasks, bson_error_t *error)
+{
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        if (search_propose(search->search, search->results, number, attempt, place))
+            return no_memory(search, error);
+        sweep_place(search->sweep, number, place);
+        int64_t made = 0;
+        int refused = 0;
+        while (!refused && made < search->sweep->seeds)
+            refused = submitting_accept(search->submitting, number, made, &tasks[made], error), made++;
+        if (!refused)
+            return 0;
+        while (made > 0)
+            bson_destroy(&tasks[--made]);
+        if (hub_error_code(error) != HUB_ERROR_INVALID)
+            return -1;
+    }
+    return -1;
+}
+
+static int64_t insert(struct sweep_search *search, struct hub *hub, bson_t *tasks, int64_t count, bson_error_t *error)
+{
+    const bson_t **list = calloc((size_t)count + 1, sizeof *list);
+    int64_t made = -1;
+    for (int64_t i = 0; list && i < count; i++)
+        list[i] = &tasks[i];
+    if (!list)
+        no_memory(search, error);
+    else if (!acceptance_save_architectures(search->submitting->acceptance, error))
+        made = task_create_many(hub, list, (size_t)count, error);
+    for (int64_t i = 0; i < count; i++)
+        bson_destroy(&tasks[i]);
+    free(list);
+    return made;
+}
+
+static bool may_propose(const struct sweep_search *search, int64_t number)
+{
+    return number < search->sweep->points && search_horizon(search->search, number) <= search->settled;
+}
+
+/* A chunk of points from search->proposed on; how many tasks. */
+static int64_t propose_some(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
+{
+    int64_t seeds = search->sweep->seeds, limit = CHUNK / seeds + 1, count = 0, first = search->proposed;
+    bson_t *tasks = aligned_alloc(_Alignof(bson_t), (size_t)(limit * seeds) * sizeof *tasks);
+    double *place = malloc((search->sweep->space.count + 1) * sizeof *place);
+    int refused = tasks && place ? 0 : no_memory(search, error);
+    limit = limit < most ? limit : most;
+    while (!refused && count < limit && may_propose(search, first + count)) {
+        int64_t number = first + count;
+        refused = make_room(search, number, error) ||
+                  make_point(search, number, place, &tasks[count * seeds], error);
+        /* What counts is the place of the values, which may be rounded: it is what the next reader sees. */
+        for (size_t i = 0; !refused && i < search->sweep->space.count; i++) {
+            const struct search_dimension *dimension = &search->sweep->space.dimensions[i];
+            place[i] = search_unit(dimension, search_value(dimension, place[i]));
+        }
+        refused = refused || keep_place(search, number, place, error);
+        count += !refused;
+    }
+    free(place);
+    int64_t made = count ? insert(search, hub, tasks, count * seeds, error) : 0;
+    free(tasks);
+    if (made >= 0)
+        search->proposed = first + count;
+    return refused ? -1 : made;
+}
+
+static int note(struct sweep_search *search, struct hub *hub, const char *reason, bson_error_t *error)
+{
+    bson_t fields = BSON_INITIALIZER, best;
+    BSON_APPEND_INT64(&fields, "proposed", search->proposed);
+    BSON_APPEND_INT64(&fields, "submitted", search->proposed * search->sweep->seeds);
+    BSON_APPEND_INT64(&fields, "ended", search->settled);
+    if (search->best >= 0) {
+        BSON_APPEND_DOCUMENT_BEGIN(&fields, "best", &best);
+        BSON_APPEND_INT64(&best, "point", search->best);
+        BSON_APPEND_DOUBLE(&best, "value", search->sign * search->results[search->best].value);
+        bson_append_document_end(&fields, &best);
+    }
+    if (reason) {
+        BSON_APPEND_BOOL(&fields, "open", false);
+        BSON_APPEND_UTF8(&fields, "reason", reason);
+    }
+    int result = sweep_record_note(hub, search->id, &fields, error);
+    bson_destroy(&fields);
+    search->closed = search->closed || (reason && result >= 0);
+    return result < 0 ? -1 : 0;
+}
+
+int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
+{
+    int64_t made = 0, before = search->proposed, settled = search->settled;
+    search->submitting->hub = hub;
+    if (search->closed)
+        return 0;
+    if (read_results(search, hub, error))
+        return -1;
+    most = most > 0 ? most : INT64_MAX;
+    for (bool more = true; more && search->proposed - before < most && may_propose(search, search->proposed);) {
+        int64_t first = search->proposed, some = propose_some(search, hub, most - (first - before), error);
+        if (some < 0) { /* points that nothing accepts end the search: it would come to them again */
+            bson_error_t why = *error, ignored;
+            if (hub_error_code(&why) == HUB_ERROR_INVALID)
+                note(search, hub, why.message, &ignored);
+            return -1;
+        }
+        made += some;
+        more = search->proposed > first;
+    }
+    bool through = search->proposed >= search->sweep->points && search->settled >= search->sweep->points;
+    if (search->proposed == before && search->settled == settled && !through)
+        return made;
+    return note(search, hub, through ? "all its points have ended" : NULL, error) ? -1 : made;
+}
+
+int sweep_propose_first(struct hub *hub, const char *sweep_id, int64_t *made, bson_error_t *error)
+{
+    struct sweep_search *search = sweep_search_open(hub, sweep_id, error);
+    *made = search ? sweep_search_step(search, hub, 0, error) : -1;
+    sweep_search_close(search);
+    return *made < 0 ? -1 : 0;
+}
