@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "hub/task.h"
+#include "distributor/tender.h"
 
 #include <string.h>
 
@@ -124,6 +125,9 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
     return batch && summary->failed + summary->crashed > 0 ? CLI_FAILED : CLI_DONE;
 }
 
+/* Never freed: a keeper that hangs in a hub is left behind with its thread, and this with it. */
+static struct tender *tender;
+
 static int run_with(struct cli *cli, struct runner_options *runner, struct runner_summary *summary)
 {
     bson_error_t error;
@@ -143,6 +147,11 @@ static int run_with(struct cli *cli, struct runner_options *runner, struct runne
     cli->hub = NULL;
     runner->uri = cli->uri;
     runner->project = cli->project;
+    tender = tender != NULL ? tender : tender_new();
+    if (tender != NULL) {
+        runner->tend = tender_tend;
+        runner->tend_data = tender;
+    }
     struct display *display = display_new(cli, cli_flag(cli, "quiet"));
     int result = runner_run(runner, display_event, display_tick, display, summary, &error);
     display_free(display);

@@ -20,8 +20,8 @@ struct sweep_parameter *sweep_parameter_find(const struct sweep *sweep, const ch
 /* The digits of i in the mixed base of the counts, the last parameter the lowest. */
 const struct yaml_tree_node *sweep_value(const struct sweep *sweep, const struct sweep_parameter *parameter, int64_t i)
 {
-    if (parameter->range || (sweep->method != SEARCH_GRID && parameter->count > 1))
-        return sweep_drawn_value(sweep, parameter, i);
+    if (sweep->method != SEARCH_GRID)
+        return parameter->range || parameter->count > 1 ? sweep_drawn_value(sweep, parameter, i) : parameter->values[0];
     for (size_t j = sweep->parameter_count; j-- > 0;) {
         int64_t count = (int64_t)sweep->parameters[j].count;
         if (&sweep->parameters[j] == parameter)

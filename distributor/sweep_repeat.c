@@ -130,6 +130,18 @@ static int expand(struct repeating *repeating, const char *text, int depth)
     return result;
 }
 
+/* One space between pieces, none around them. */
+static void tidy(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; from++)
+        if (*from != ' ' || (to > text && to[-1] != ' '))
+            *to++ = *from;
+    if (to > text && to[-1] == ' ')
+        to--;
+    *to = '\0';
+}
+
 char *sweep_repeat_text(const struct sweep *sweep, const char *text, int64_t i, bson_error_t *error)
 {
     char *repeated = NULL;
@@ -143,6 +155,9 @@ char *sweep_repeat_text(const struct sweep *sweep, const char *text, int64_t i, 
         free(repeated);
         return NULL;
     }
+    const char *times;
+    if (next_block(text, &times))
+        tidy(repeated);
     return repeated;
 }
 

@@ -174,6 +174,8 @@ int submitting_accept(const struct submitting *submitting, int64_t i, int64_t se
     bson_t task;
     const char *field;
     if (make_task(submitting, i, seed, &task, error)) {
+        if (hub_error_code(error) == HUB_ERROR_INVALID && !strncmp(error->message, "architecture: ", 14))
+            locate(submitting, i, "architecture", error); /* a repeated piece of it */
         bson_destroy(&task);
         bson_init(checked);
         return -1;

@@ -160,7 +160,7 @@ static void *run(void *data)
         bool quit = keeper->quit, asked = is_asked(keeper);
         int64_t look_ms = asked ? keeper->pace.next_ms : INT64_MAX, beat_ms = beat_due(keeper);
         pthread_mutex_unlock(&keeper->mutex);
-        int64_t now = clock_boot_ms();
+        int64_t now = clock_boot_ms(), tend_ms = keeper_tend_due(keeper);
         if (quit)
             break;
         if (asked)
@@ -171,13 +171,16 @@ static void *run(void *data)
             keeper_look(keeper);
         else if (now >= beat_ms)
             beat(keeper);
+        else if (now >= tend_ms)
+            keeper_tend(keeper, false);
         else if (now >= keeper->promote_ms)
             promote(keeper);
         else if (now >= keeper->sweep_ms)
             sweep(keeper);
         else
             sleep_until(keeper, earlier(earlier(earlier(ending_ms, look_ms), keeper_refresh_due(keeper)),
-                                        earlier(beat_ms, earlier(keeper->promote_ms, keeper->sweep_ms))), asked);
+                                        earlier(earlier(beat_ms, tend_ms),
+                                                earlier(keeper->promote_ms, keeper->sweep_ms))), asked);
     }
     store_watch_close(keeper->watch);
     keeper->watch = NULL;
@@ -227,6 +230,8 @@ static bool prepare(struct keeper *keeper, const struct keeper_options *options)
         keeper->id = bson_iter_utf8(&id, NULL);
     keeper->sweeper = task_sweeper_new(options->lease_ms);
     keeper->beat_ms = now;
+    keeper->tend = options->tend;
+    keeper->tend_ms = now + clock_jitter(1000);
     /* Soon, but not before workers that find work at once are at it. */
     keeper->sweep_ms = now + clock_jitter(500);
     keeper->promote_ms = now + clock_jitter(500);

@@ -10,12 +10,19 @@
 
 struct keeper;
 
+/* runner_options.tend and its data. */
+struct keeper_tend {
+    int64_t (*tend)(void *data, struct hub *hub, bool now, bson_error_t *error);
+    void *data;
+};
+
 struct keeper_options {
     const bson_t *record; /* the runner record as it was saved, with its _id */
     const struct task_serves *serves;
     const struct task_source *sources;
     size_t source_count;
     int64_t lease_ms;
+    struct keeper_tend tend;
 };
 
 /* Owns hub from here on, on error too. The rest is copied. */
@@ -43,6 +50,9 @@ void keeper_release(struct keeper *keeper, const struct task_fence *fence);
 /* A worker's process is gone: whatever is running under a claim of its, told of or not, is ended likewise (message
  * NULL: given back). A claim that was on its way when the worker died may show later, so it is looked for again. */
 void keeper_bury(struct keeper *keeper, const char *worker, const char *message, const char *output);
+
+/* A task has ended on one of the workers. */
+void keeper_ended(struct keeper *keeper);
 
 struct keeper_question {
     uint32_t number;    /* of the list of sources */

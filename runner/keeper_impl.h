@@ -37,6 +37,9 @@ struct keeper {
     int wake_event; /* the thread polls it */
     bool away;      /* the last word from the hub was an error */
     int64_t sweep_ms, beat_ms, promote_ms;
+    struct keeper_tend tend;
+    int64_t tend_ms, tended_ms; /* when next, by the one that promotes; when last */
+    char tend_said[KEEPER_MESSAGE_BYTES];
 
     /* what it serves; the thread's own */
     struct task_serves serves;
@@ -52,6 +55,7 @@ struct keeper {
 
     /* with the mutex */
     bool quit, ended;
+    bool task_ended; /* since it was tended to */
     struct ending *endings;
     bson_t *changes;
     bool changed; /* the last changes say something new */
@@ -72,6 +76,10 @@ int64_t keeper_heard(struct keeper *keeper, int64_t result, const bson_error_t *
 /* keeper_endings.c: those that are due; when the next one is, or INT64_MAX. last: those that wait as well. */
 int64_t keeper_write_endings(struct keeper *keeper, bool last);
 void keeper_free_endings(struct keeper *keeper);
+
+/* keeper_tend.c: how many tasks were made; and when it is due. */
+int64_t keeper_tend(struct keeper *keeper, bool now);
+int64_t keeper_tend_due(struct keeper *keeper);
 
 /* keeper_look.c */
 bool keeper_serve(struct keeper *keeper, const struct keeper_options *options);

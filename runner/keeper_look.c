@@ -138,6 +138,10 @@ static int nothing_left(struct keeper *keeper, bson_error_t *error)
         keeper->empties = 0;
         return left < 0 ? -1 : 0;
     }
+    if (keeper_tend(keeper, true) > 0) {
+        keeper->empties = 0;
+        return 0;
+    }
     if (++keeper->empties < 2 && strcmp(store_engine(hub_store(keeper->hub)), "sqlite")) {
         pthread_mutex_lock(&keeper->mutex);
         pace_hurry(&keeper->pace, clock_boot_ms());

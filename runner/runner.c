@@ -358,7 +358,8 @@ int runner_run(const struct runner_options *options,
                                                         .serves = &serving.serves,
                                                         .sources = runner.sources,
                                                         .source_count = runner.source_count,
-                                                        .lease_ms = lease_ms},
+                                                        .lease_ms = lease_ms,
+                                                        .tend = {options->tend, options->tend_data}},
                                error);
     hub = NULL;
     if (!runner.keeper)

@@ -28,6 +28,11 @@ struct runner_options {
     int64_t lease_ms;           /* 0: TASK_LEASE_MS */
     const char *program;        /* exec'd for a worker as: program run-task --worker-process FD … ; NULL: /proc/self/exe */
     const char *spool;          /* folder for local files; NULL: under XDG_RUNTIME_DIR or /tmp */
+    /* NULL, or what is to be done now and then with the hub, in its project: when a task has ended here, every two seconds by
+     * the runner that promotes for all, and with `now` before one leaves because nothing is left. Called in a thread of the
+     * runner's, one call at a time. How many tasks it made, or -1. */
+    int64_t (*tend)(void *data, struct hub *hub, bool now, bson_error_t *error);
+    void *tend_data;
 };
 
 enum runner_event_kind {

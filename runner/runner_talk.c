@@ -242,6 +242,7 @@ static void take_end(struct runner *runner, struct pool_worker *worker, const ch
         runner->summary->lost++;
     else if (state && (!strcmp(state, "done") || !strcmp(state, "stopped")))
         runner->summary->done++;
+    keeper_ended(runner->keeper);
 }
 
 static void take_fatal(struct runner *runner, struct pool_worker *worker, const bson_t *message)

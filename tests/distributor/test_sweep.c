@@ -246,3 +246,58 @@ Test(sweep, every_prefix_of_a_file_is_taken_or_refused)
         cr_expect(taken > 0);
     }
 }
+
+Test(sweep, ranges_are_read_with_wandbs_keys)
+{
+    struct sweep *sweep = accepted("method: random\nrun_cap: 200\nseed: 1\n"
+                                   "parameters:\n"
+                                   "  hidden: {min: 4, max: 9}\n"
+                                   "  batch_size: {distribution: q_log_uniform_values, min: 16, max: 256, q: 16}\n"
+                                   "  learning_rate: {distribution: log_uniform, min: -9, max: -1}\n"
+                                   "  optimizer: {values: [adam, sgd], probabilities: [0.9, 0.1]}\n"
+                                   "  epochs: 3\n"
+                                   "  mark: {mu: 3, sigma: 0.5, distribution: normal, label: true}\n"
+                                   "architecture: \"dense:${hidden} dense:10\"\n");
+    int adam = 0;
+    cr_expect_eq(sweep_points(sweep), 200);
+    for (int64_t i = 0; i < 200; i++) {
+        bson_t point;
+        bson_iter_t at;
+        cr_assert_eq(sweep_point(sweep, i, &point, NULL), 0);
+        cr_assert(bson_iter_init_find(&at, &point, "hidden") && BSON_ITER_HOLDS_INT32(&at));
+        cr_expect(bson_iter_int32(&at) >= 4 && bson_iter_int32(&at) <= 9);
+        cr_assert(bson_iter_init_find(&at, &point, "batch_size") && BSON_ITER_HOLDS_INT32(&at));
+        cr_expect(bson_iter_int32(&at) >= 16 && bson_iter_int32(&at) <= 256 && bson_iter_int32(&at) % 16 == 0);
+        cr_assert(bson_iter_init_find(&at, &point, "learning_rate") && BSON_ITER_HOLDS_DOUBLE(&at));
+        cr_expect(bson_iter_double(&at) >= 0.000123 && bson_iter_double(&at) <= 0.3679);
+        cr_assert(bson_iter_init_find(&at, &point, "optimizer"));
+        adam += !strcmp(bson_iter_utf8(&at, NULL), "adam");
+        bson_destroy(&point);
+    }
+    cr_expect(adam > 165 && adam < 195, "%d of 200", adam);
+    sweep_free(sweep);
+}
+
+Test(sweep, what_is_wrong_with_a_range_is_said_with_its_line)
+{
+#define RANGE(text) "method: random\nrun_cap: 3\nparameters:\n  learning_rate: " text "\n"
+    refused(RANGE("{min: 1}"), "sweep.yaml:4: parameter 'learning_rate' needs min and max");
+    refused(RANGE("{min: 1, max: 1}"), "sweep.yaml:4: max of parameter 'learning_rate' must be above its min");
+    refused(RANGE("{min: a, max: 1}"), "sweep.yaml:4: min of parameter 'learning_rate' must be a number");
+    refused(RANGE("{min: 0, max: 1, distribution: log_uniform_values}"),
+            "sweep.yaml:4: parameter 'learning_rate' is log_uniform_values: min must be above 0");
+    refused(RANGE("{min: 0, max: 1, mu: 3}"), "sweep.yaml:4: parameter 'learning_rate' is normal: it has no min");
+    refused(RANGE("{min: 0.1, max: 0.2, q: 1}"),
+            "sweep.yaml:4: parameter 'learning_rate': no multiple of q lies between min and max");
+    refused(RANGE("{values: [1, 2], min: 1}"), "sweep.yaml:4: parameter 'learning_rate' has values; it has no min");
+    refused(RANGE("{values: [1, 2], probabilities: [0.5, 0.4]}"),
+            "sweep.yaml:4: probabilities of parameter 'learning_rate' come to 0.9, not 1");
+    refused("method: random\nparameters: {epochs: {min: 1, max: 3}}\n",
+            "sweep.yaml: method random needs run_cap: how many points it may try");
+    refused("method: tpe\nrun_cap: 4\nparameters: {epochs: {min: 1, max: 3}}\n",
+            "sweep.yaml: method tpe needs a metric {name: …, goal: maximize | minimize}");
+    refused("method: random\nrun_cap: 4\nparameters: {epochs: 1}\n",
+            "sweep.yaml: method random needs a parameter with several values, or with min and max");
+    refused("method: tpe\nrun_cap: 4\nmetric: {name: loss}\nresult_keys: [accuracy]\nparameters: {epochs: {min: 1, max: 3}}\n",
+            "sweep.yaml:4: result_keys leaves out loss, which method tpe chooses by");
+}

@@ -345,3 +345,41 @@ Test(sweep_submit, ten_thousand_tasks_take_seconds)
     cr_expect_eq(fixture_count("tasks"), 10000);
     cr_expect_lt(end.tv_sec - begin.tv_sec, 60); /* 1.4 s on two idle cores; sanitizers and busy machines are slower */
 }
+
+static void nets_are(const char *text, const char *const *expected, size_t count)
+{
+    struct sweep_submission submission;
+    cr_assert_eq(submit(text, NULL, &submission), 0, "%s", fixture_error.message);
+    cr_expect_eq(submission.submitted, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        bson_t *filter = BCON_NEW("architecture", BCON_UTF8(expected[i]));
+        cr_expect_eq(store_count(hub_store(fixture_hub), "tasks", filter, &fixture_error), 1, "no net '%s'", expected[i]);
+        bson_destroy(filter);
+    }
+}
+
+Test(sweep_submit, pieces_of_a_net_are_repeated)
+{
+    static const char *const nets[] = {"dense:3", "dense:8 relu dense:3", "dense:8 relu dense:8 relu dense:3"};
+    nets_are("dataset: small\nparameters: {layers: [0, 1, 2], epochs: 1, width: {value: 8, repeat: 2}}\n"
+             "architecture: \"${layers} * [dense:${width.#} relu] dense:3\"\n", nets, 3);
+}
+
+Test(sweep_submit, pieces_of_a_net_are_repeated_within_each_other)
+{
+    static const char *const nets[] = {"dense:4 dense:5 dense:5 dense:3", "dense:4 dense:5 dense:5 dense:4 dense:5 dense:5 dense:3"};
+    nets_are("dataset: small\nparameters: {times: [1, 2], epochs: 1}\n"
+             "architecture: \"${times}*[dense:4 2 * [dense:5]] dense:3\"\n", nets, 2);
+}
+
+Test(sweep_submit, what_is_wrong_with_a_repeated_piece_is_said)
+{
+#define PIECE(parameters, net) "dataset: small\nparameters: {epochs: 1" parameters "}\narchitecture: \"" net "\"\n"
+    refused(PIECE("", "300 * [dense:4] dense:3"), HUB_ERROR_INVALID,
+            "s.yaml:3: architecture: how often a piece in [ ] is repeated must be an integer in [0, 256]");
+    refused(PIECE(", n: [relu, tanh]", "${n} * [dense:4] dense:3"), HUB_ERROR_INVALID,
+            "s.yaml:3: with n = relu: architecture: how often a piece in [ ] is repeated must be an integer in [0, 256]");
+    refused(PIECE("", "2 * [dense:4 dense:3"), HUB_ERROR_INVALID, "s.yaml:3: architecture: a [ has no ]");
+    refused(PIECE(", w: {values: [4, 5], repeat: 1}", "2 * [dense:${w.#}] dense:3"), HUB_ERROR_INVALID,
+            "s.yaml:3: with w.1 = 4: architecture: ${w.2} names no parameter: a piece is repeated more often than the parameter's repeat says");
+}

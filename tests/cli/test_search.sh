@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Searches that go on from their results while runners run: no server, any number of runners, the same points.
+set -eu
+. "$(dirname "$0")/support.sh"
+
+mkdir data
+python3 "$here/make_idx.py" data 120
+expect 0 -- save-dataset tiny --idx data
+
+# search NAME METHOD
+search() {
+    cat >"$1.yaml" <<YAML
+name: $1
+method: $2
+dataset: tiny
+metric: {name: loss, goal: minimize}
+run_cap: 18
+parallel: 4
+seed: 3
+parameters:
+  layers: {min: 0, max: 2}
+  width: {min: 4, max: 32, repeat: 2}
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.3}
+  epochs: 1
+architecture: "\${layers} * [dense:\${width.#}:relu] dense:4"
+YAML
+}
+points() {
+    "$tl_hub" find-task --name "$1" --sort point_number --limit 100 -o json >"$1.json"
+    python3 - "$1.json" <<'PY'
+import json, sys
+tasks = json.load(open(sys.argv[1]))
+assert [t["point_number"] for t in tasks] == list(range(len(tasks))), [t["point_number"] for t in tasks]
+for task in tasks:
+    print(json.dumps(task["point"]), task["architecture"])
+PY
+}
+for method in tpe cma_es evolution; do
+    search "one-$method" "$method"
+    search "four-$method" "$method"
+    expect 0 -- create-task --sweep "one-$method.yaml"
+    expect 0 -- run-task --workers 1 --until-empty --quiet
+    expect 0 -- create-task --sweep "four-$method.yaml"
+    expect 0 -- run-task --workers 4 --until-empty --quiet
+    points "one-$method" >one.txt
+    points "four-$method" >four.txt
+    [ "$(wc -l <one.txt)" -eq 18 ] || fail "$method: $(wc -l <one.txt) points, not 18"
+    cmp one.txt four.txt || fail "$method: four workers had other points than one"
+done
+grep -q '} dense:[0-9]*:relu dense:[0-9]*:relu dense:4$' one.txt || fail "no net of two layers"
+finish
