@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/output.h"
+#include "cli/save_csv.h"
 #include "distributor/idx.h"
 #include "distributor/tensor_file.h"
 
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 
 static const struct cli_option options[] = {
+    {"csv", 0, CLI_TEXT, "FILE", "a table as text, plain or .gz: what follows --label is for it"},
     {"idx", 0, CLI_TEXT, "DIR", "a folder of IDX files, as MNIST's, plain or .gz"},
     {"safetensors", 0, CLI_TEXT, "FILE", "a safetensors file with tensors x and y, or train.x, train.y, test.x, …"},
     {"validation", 0, CLI_TEXT, "N", "training rows to keep apart for validation: a number, or a share such as 0.1"},
@@ -84,7 +86,7 @@ static void draw_progress(const char *what, int64_t done, int64_t total, void *d
     bar_draw(data, what, total > 0 ? (double)done / (double)total : 0);
 }
 
-static int say_saved(struct cli *cli, const bson_t *dataset, int saved)
+int save_say_saved(struct cli *cli, const bson_t *dataset, int saved)
 {
     bson_iter_t splits, inner;
     bson_string_t *rows = bson_string_new(NULL);
@@ -130,6 +132,25 @@ static int save(struct cli *cli, int64_t validation, double share, const bson_t 
     return saved;
 }
 
+static int check_source(struct cli *cli)
+{
+    static const char *const sources[] = {"csv", "idx", "safetensors"};
+    int given = 0;
+
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        given += cli_text(cli, sources[i]) != NULL;
+    }
+    if (given != 1) {
+        return cli_usage(cli, "where is the data? Give one of --csv FILE, --idx DIR and --safetensors FILE");
+    }
+    for (const struct cli_option *option = save_csv_options; cli_text(cli, "csv") == NULL && option->name != NULL; option++) {
+        if (save_csv_given(cli, option)) {
+            return cli_usage(cli, "--%s goes with --csv", option->name);
+        }
+    }
+    return CLI_DONE;
+}
+
 static int run(struct cli *cli)
 {
     const char *directory = cli_text(cli, "idx"), *name = cli->arguments[0];
@@ -138,9 +159,10 @@ static int run(struct cli *cli)
     bson_t fields = BSON_INITIALIZER, dataset = BSON_INITIALIZER;
     bson_error_t error;
 
-    int code = (directory == NULL) == (cli_text(cli, "safetensors") == NULL)
-                   ? cli_usage(cli, "where is the data? Give --idx DIR or --safetensors FILE")
-                   : take_validation(cli, directory, &validation, &share);
+    int code = check_source(cli);
+    if (code == CLI_DONE) {
+        code = take_validation(cli, directory, &validation, &share);
+    }
     if (code == CLI_DONE && (*name == '\0' || !bson_utf8_validate(name, strlen(name), false))) {
         code = cli_usage(cli, "the name of a dataset must be UTF-8 and not empty");
     }
@@ -150,14 +172,19 @@ static int run(struct cli *cli)
     if (code == CLI_DONE) {
         code = fields_append_settings(cli, "set", &fields);
     }
+    if (code == CLI_DONE && cli_text(cli, "csv") != NULL) {
+        code = save_csv(cli, validation, share, &fields);
+        goto out;
+    }
     if (code == CLI_DONE) {
         code = cli_open(cli, HUB_OPEN_CREATE);
     }
     if (code == CLI_DONE) {
         bson_destroy(&dataset);
         int saved = save(cli, validation, share, &fields, &dataset, &error);
-        code = saved < 0 ? cli_fail(&error) : say_saved(cli, &dataset, saved);
+        code = saved < 0 ? cli_fail(&error) : save_say_saved(cli, &dataset, saved);
     }
+out:
     bson_destroy(&fields);
     bson_destroy(&dataset);
     return code;
@@ -169,14 +196,18 @@ const struct cli_command cmd_save_dataset = {
     .arguments = "NAME",
     .least = 1,
     .most = 1,
-    .groups = {options, fields_options},
+    .groups = {options, save_csv_options, fields_options},
     .details =
+        "--csv: types, delimiter and header are found, and what is found can be overruled. Numbers are scaled to 0 … 1 by\n"
+        "the training rows; predict does the same to raw rows. A label that is text or a few integers is a class, another\n"
+        "number a value. docs/datasets.md has all of it.\n"
         "--idx: the folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and\n"
         "t10k-labels-idx1-ubyte, or the same with .gz. Files that are damaged are refused before anything is saved.\n"
         "--safetensors: x is U8 (read as value / 255) or F32, y integers (classes) or F32 (values), or there is none.\n"
         "Without validation rows of its own, --validation keeps some of the training rows apart.\n"
         "Saving the same data again adds what tags it has not. A missing SQLite hub is made.",
-    .examples = "  tl_hub save-dataset fashion --idx /usr/share/datasets/fashion-mnist --validation 5000\n"
+    .examples = "  tl_hub save-dataset flowers --csv flowers.csv --label species --stratify --validation 0.1\n"
+                "  tl_hub save-dataset fashion --idx /usr/share/datasets/fashion-mnist --validation 5000\n"
                 "  tl_hub save-dataset prices --safetensors prices.safetensors --validation 0.1\n"
                 "  tl_hub save-dataset digits --idx mnist --validation 0.1 --tag small --set source=nist",
     .run = run,

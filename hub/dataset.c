@@ -243,7 +243,7 @@ int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_
 /* Over the shape fields as canonical JSON and each part's split, rows and digest, in order. */
 static bson_string_t *begin_digest(const bson_t *dataset)
 {
-    static const char *const shape[] = {"input_shape", "label", "classes", "outputs", "features"};
+    static const char *const shape[] = {"input_shape", "label", "classes", "outputs", "features", "preprocess"};
     bson_t fields = BSON_INITIALIZER;
     bson_iter_t iter;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {

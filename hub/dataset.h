@@ -7,7 +7,8 @@
  * splits: {train: rows, validation: rows, test: rows}, parts: [{blob_id, split, rows, bytes, sha256}], created_at, … any
  * further keys}. Each part is a safetensors file with tensors "x" [rows, …input_shape] (U8 or F32) and "y" [rows] (I64
  * classes) or [rows, outputs] (F32), of at most 32 MB. A U8 feature means value × scale + offset.
- * digest: SHA-256 over the parts' (split, rows, sha256) and the shape fields, so equal data has an equal digest.
+ * What came from a table also has preprocess (distributor/preprocess.h) and class_counts {SPLIT: [rows of each class]}.
+ * digest: SHA-256 over the parts' (split, rows, sha256), the shape fields and preprocess, so equal data has an equal digest.
  *
  * What a task made (kind infer) has `task`, and the claim's id as its _id: task_finish publishes it. When it is deleted
  * a tombstone stays for a while, the manifest with deleted: true, which no reader here is shown. */

@@ -27,8 +27,10 @@ struct predict {
     struct labelled *labelled;
     struct forecast *forecast; /* NULL: the model's samples are rows */
     float *out;            /* (batch size, outputs) */
-    uint8_t *x;            /* (batch size, features) of bytes */
+    uint8_t *x;            /* (batch size, features) of bytes, … */
+    float *values;         /* … or of floats */
     int32_t *y;
+    float *targets;        /* (batch size, outputs of the rows' labels) */
 };
 
 int64_t predict_class(const float *probabilities, int64_t classes)
@@ -80,8 +82,9 @@ static int describe(struct predict *predict, bson_error_t *error)
     }
     predict->rows.shape.rank = bytes->rank;
     memcpy(predict->rows.shape.dims, bytes->dims, (size_t)bytes->rank * sizeof bytes->dims[0]);
-    predict->rows.labelled = bytes->classes > 0;
+    predict->rows.labelled = bytes->classes > 0 || bytes->outputs > 0;
     predict->rows.classes = bytes->classes;
+    predict->rows.outputs = bytes->outputs;
     predict->summary->about.rows = bytes->rows;
     return 0;
 }
@@ -128,6 +131,20 @@ static int make_forecast(struct predict *predict, bson_error_t *error)
     return 0;
 }
 
+static bool make_rows(struct predict *predict, int64_t size)
+{
+    const struct predict_bytes *bytes = predict->options->bytes;
+    const size_t features = (size_t)shape_size(&predict->rows.shape);
+    if (bytes->read_values) {
+        predict->values = calloc((size_t)size, features * sizeof *predict->values);
+        predict->targets = calloc((size_t)size, (size_t)(bytes->outputs + 1) * sizeof *predict->targets);
+    } else {
+        predict->x = calloc((size_t)size, features);
+    }
+    predict->y = calloc((size_t)size, sizeof *predict->y);
+    return (bytes->read_values ? predict->values && predict->targets : predict->x != NULL) && predict->y;
+}
+
 static int prepare(struct predict *predict, bson_error_t *error)
 {
     const struct predict_options *options = predict->options;
@@ -148,11 +165,9 @@ static int prepare(struct predict *predict, bson_error_t *error)
     about->compared = predictor_compares(predict->predictor);
     find_names(predict);
     predict->out = calloc((size_t)size, (size_t)about->outputs * sizeof *predict->out);
-    if (options->bytes) {
-        predict->x = calloc((size_t)size, (size_t)shape_size(&predict->rows.shape));
-        predict->y = calloc((size_t)size, sizeof *predict->y);
-    }
-    if (!predict->out || (options->bytes && (!predict->x || !predict->y)))
+    if (options->bytes && !make_rows(predict, size))
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)size);
+    if (!predict->out)
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for a batch of %lld rows", (long long)size);
     return 0;
 }
@@ -249,7 +264,9 @@ static int open_save(struct predict *predict, bson_error_t *error)
     bson_t fields = BSON_INITIALIZER;
     bson_iter_t at;
     double scale = options->bytes ? options->bytes->scale : 1, offset = options->bytes ? options->bytes->offset : 0;
-    const char *dtype = options->bytes ? "U8" : document_string(options->dataset, "features.dtype");
+    const char *dtype = options->bytes && options->bytes->read_values ? "F32"
+                        : options->bytes                               ? "U8"
+                                                                       : document_string(options->dataset, "features.dtype");
     if (!options->bytes) {
         document_number(options->dataset, "features.scale", &scale);
         document_number(options->dataset, "features.offset", &offset);
@@ -387,11 +404,16 @@ static int over_bytes(struct predict *predict, bson_error_t *error)
                             .stored_rows = count,
                             .stored_features = shape_size(&predict->rows.shape),
                             .classes = bytes->classes,
+                            .outputs = bytes->outputs,
                             .x_u8 = predict->x,
+                            .x_f32 = predict->values,
                             .y_class = bytes->classes > 0 ? predict->y : NULL,
+                            .y_value = bytes->outputs > 0 ? predict->targets : NULL,
                             .scale = (float)bytes->scale,
                             .offset = (float)bytes->offset};
-        result = bytes->read(bytes->context, predict->x, predict->y, count, error);
+        result = bytes->read_values
+                     ? bytes->read_values(bytes->context, predict->values, predict->y, predict->targets, count, error)
+                     : bytes->read(bytes->context, predict->x, predict->y, count, error);
         result = result ? result : take_block(predict, &data, error);
     }
     return result;
@@ -427,6 +449,8 @@ out:
     bson_destroy(&predict.training);
     free(predict.out);
     free(predict.x);
+    free(predict.values);
+    free(predict.targets);
     free(predict.y);
     return result;
 }

@@ -12,7 +12,7 @@
 #define PREDICT_ROWS 256 /* of a batch, unless told otherwise */
 #define PREDICT_RANK 6
 
-/* Rows of bytes that come from somewhere else than the hub. */
+/* Rows that come from somewhere else than the hub: of bytes, or, with read_values, of floats. */
 struct predict_bytes {
     const char *name;            /* for tags and messages */
     int rank;
@@ -23,6 +23,9 @@ struct predict_bytes {
     /* The next `count` rows, and, where there are labels, theirs. 0 or -1. */
     int (*read)(void *context, uint8_t *x, int32_t *labels, int64_t count, bson_error_t *error);
     void *context;
+    int32_t outputs;             /* values a label has, of read_values; 0: none */
+    /* The next `count` rows as floats (count, features), with their labels or targets (count, outputs). 0 or -1. */
+    int (*read_values)(void *context, float *x, int32_t *labels, float *targets, int64_t count, bson_error_t *error);
 };
 
 /* What is known before the first row. */

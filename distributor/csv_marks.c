@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/csv_marks.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define BLOCK 64
+
+/* A bit for each of 64 bytes. */
+struct masks {
+    uint64_t quotes, delimiters, lines;
+};
+
+#if defined(__x86_64__)
+static uint64_t equal_64(const __m128i bytes[4], char c)
+{
+    const __m128i wanted = _mm_set1_epi8(c);
+    uint64_t mask = 0;
+    for (int i = 0; i < 4; i++)
+        mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes[i], wanted)) << 16 * i;
+    return mask;
+}
+
+static struct masks compare(const char *text, char delimiter)
+{
+    __m128i bytes[4];
+    for (int i = 0; i < 4; i++)
+        bytes[i] = _mm_loadu_si128((const __m128i *)(const void *)(text + 16 * i));
+    return (struct masks){.quotes = equal_64(bytes, '"'), .delimiters = equal_64(bytes, delimiter),
+                          .lines = equal_64(bytes, '\n')};
+}
+#else
+static struct masks compare(const char *text, char delimiter)
+{
+    struct masks masks = {0};
+    for (int i = 0; i < BLOCK; i++) {
+        masks.quotes |= (uint64_t)(text[i] == '"') << i;
+        masks.delimiters |= (uint64_t)(text[i] == delimiter) << i;
+        masks.lines |= (uint64_t)(text[i] == '\n') << i;
+    }
+    return masks;
+}
+#endif
+
+/* Bit i: the parity of bits 0 … i. */
+static uint64_t parity_before(uint64_t bits)
+{
+    for (int shift = 1; shift < 64; shift *= 2)
+        bits ^= bits << shift;
+    return bits;
+}
+
+/* What goes from one block to the next. */
+struct carry {
+    uint64_t inside;       /* all ones: the block begins within quotes */
+    uint64_t may_open;     /* 1: a quote as the first byte may open a field, or be one that is doubled */
+    uint64_t closed;       /* 1: the byte before was a closing quote */
+};
+
+/* Quotes may open only where a field begins or right after a quote (which is doubled then); only a delimiter, a line end or
+ * a quote may follow one that closes. The bits of what is against that. */
+static uint64_t find_wrong(const struct masks *masks, uint64_t ends, uint64_t inside, uint64_t returns, struct carry *carry)
+{
+    const uint64_t opening = masks->quotes & inside, closing = masks->quotes & ~inside;
+    const uint64_t starts = ends | closing;
+    const uint64_t wrong_open = opening & ~(starts << 1 | carry->may_open);
+    const uint64_t wrong_close = (closing << 1 | carry->closed) & ~(ends | masks->quotes | returns);
+    carry->may_open = starts >> 63;
+    carry->closed = closing >> 63;
+    return wrong_open | wrong_close;
+}
+
+static uint64_t find_returns(const char *text)
+{
+    uint64_t mask = 0;
+    for (int i = 0; i < BLOCK; i++)
+        mask |= (uint64_t)(text[i] == '\r') << i;
+    return mask;
+}
+
+/* Eight at a time, whether there are so many or not: entries behind the count are written over. */
+static void put_ends(struct csv_marks *marks, uint64_t ends, uint32_t base)
+{
+    uint32_t *out = marks->ends + marks->count;
+    const size_t count = (size_t)__builtin_popcountll(ends);
+    for (size_t done = 0; done < count; done += 8)
+        for (size_t i = done; i < done + 8; i++) {
+            out[i] = base + (ends ? (uint32_t)__builtin_ctzll(ends) : 0);
+            ends &= ends - 1;
+        }
+    marks->count += count;
+}
+
+static void put_records(struct csv_marks *marks, uint64_t lines, uint64_t ends)
+{
+    for (; lines; lines &= lines - 1) {
+        const uint64_t up_to = (lines & (0 - lines)) | ((lines & (0 - lines)) - 1);
+        marks->records[marks->record_count++] = (uint32_t)(marks->count + (size_t)__builtin_popcountll(ends & up_to));
+    }
+}
+
+void csv_marks(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+{
+    struct carry carry = {.may_open = 1};
+    marks->count = marks->record_count = 0;
+    marks->lines = 0;
+    marks->opened = marks->wrong = SIZE_MAX;
+    size_t last_open = SIZE_MAX;
+    for (size_t at = 0; at < length; at += BLOCK) {
+        struct masks masks = compare(text + at, delimiter);
+        const uint64_t real = length - at < BLOCK ? (UINT64_C(1) << (length - at)) - 1 : ~UINT64_C(0);
+        uint64_t ends = (masks.delimiters | masks.lines) & real;
+        masks.quotes &= real;
+        masks.lines &= real;
+        marks->lines += __builtin_popcountll(masks.lines);
+        if (masks.quotes | carry.inside | carry.closed) {
+            const uint64_t inside = parity_before(masks.quotes) ^ carry.inside;
+            ends &= ~inside;
+            masks.lines &= ~inside;
+            const uint64_t wrong = find_wrong(&masks, ends, inside, find_returns(text + at), &carry) & real;
+            if (wrong && marks->wrong == SIZE_MAX)
+                marks->wrong = at + (size_t)__builtin_ctzll(wrong);
+            if (masks.quotes & inside)
+                last_open = at + 63 - (size_t)__builtin_clzll(masks.quotes & inside);
+            carry.inside = 0 - (inside >> 63);
+        } else {
+            carry.may_open = ends >> 63;
+        }
+        put_records(marks, masks.lines, ends);
+        put_ends(marks, ends, (uint32_t)at);
+    }
+    if (carry.inside)
+        marks->opened = last_open;
+}
