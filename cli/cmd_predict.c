@@ -5,6 +5,8 @@
 #include "cli/output.h"
 #include "cli/prediction_print.h"
 #include "cli/select_model.h"
+#include "distributor/csv_rows.h"
+#include "distributor/csv_scan.h"
 #include "distributor/idx_file.h"
 #include "runner/predict.h"
 
@@ -18,8 +20,9 @@
 static const struct cli_option options[] = {
     {"model", 'm', CLI_TEXT, "MODEL", "by id, name, condition ('accuracy>0.9 and tags=cnn') or query as JSON"},
     {"sort", 's', CLI_TEXT, "KEYS", "of several models the first in this order (default: the newest)"},
-    {"input", 'i', CLI_TEXT, "INPUT", "an IDX file (plain or .gz), or DATASET:SPLIT"},
+    {"input", 'i', CLI_TEXT, "INPUT", "a CSV or IDX file (plain or .gz), or DATASET:SPLIT"},
     {"labels", 0, CLI_TEXT, "FILE", "an IDX file with what the classes of the input file are"},
+    {"skip-lines", 0, CLI_COUNT, "N", "lines of a CSV file before the first record"},
     {"top", 0, CLI_COUNT, "K", "the K most probable classes instead of every probability"},
     {"no-probabilities", 0, CLI_FLAG, NULL, "only the class"},
     {"save-dataset", 0, CLI_TEXT, "NAME", "put the rows with the predictions as labels into the hub"},
@@ -37,6 +40,7 @@ struct input {
     char *split;                  /* of the dataset; NULL: the input is a file */
     struct idx_file *images, *labels;
     uint8_t *label_bytes;         /* (BATCH) */
+    struct csv_rows *table;
     struct predict_bytes bytes;
 };
 
@@ -133,6 +137,59 @@ static int open_file(struct cli *cli, struct input *input, const char *path)
     return labels != NULL ? open_labels(cli, input, labels) : CLI_DONE;
 }
 
+static int read_table(void *context, float *x, int32_t *labels, float *targets, int64_t count, bson_error_t *error)
+{
+    struct input *input = context;
+    return csv_rows_read(input->table, x, labels, targets, count, error);
+}
+
+/* Raw rows become values as those that the model was trained on did. */
+static int open_table(struct cli *cli, struct input *input, const char *path, const bson_t *model)
+{
+    bson_t training;
+    bson_error_t error;
+    const char *slash = strrchr(path, '/'), *name = output_text(model, "name");
+    int code = CLI_DONE;
+
+    if (cli_text(cli, "labels") != NULL) {
+        return cli_usage(cli, "--labels: goes with an IDX file; a table has its labels in a column");
+    }
+    int found = predict_find_training(cli->hub, model, &training, &error);
+    if (found < 0) {
+        code = cli_fail(&error);
+    } else if (found == 0) {
+        code = cli_say(CLI_NOTHING, "--input %s: the dataset that model %s was trained on is gone, and with it how rows become "
+                       "values", path, name != NULL ? name : "");
+    } else {
+        input->table = csv_rows_open(path, &training, cli_integer(cli, "skip-lines", 0), &error);
+        code = input->table != NULL ? CLI_DONE : cli_fail(&error);
+    }
+    bson_destroy(&training);
+    if (code != CLI_DONE) {
+        return code;
+    }
+    input->bytes = (struct predict_bytes){.name = slash != NULL ? slash + 1 : path,
+                                          .rank = csv_rows_rank(input->table),
+                                          .rows = csv_rows_count(input->table),
+                                          .classes = csv_rows_classes(input->table),
+                                          .outputs = csv_rows_outputs(input->table),
+                                          .scale = 1,
+                                          .read_values = read_table,
+                                          .context = input};
+    for (int i = 0; i < input->bytes.rank; i++) {
+        input->bytes.dims[i] = csv_rows_dimension(input->table, i);
+    }
+    return CLI_DONE;
+}
+
+static void note_unknown(const struct input *input)
+{
+    int64_t unknown = input->table != NULL ? csv_rows_unknown(input->table) : 0;
+    if (unknown > 0) {
+        cli_note("%lld values are categories that the model's dataset does not have: they count as missing", (long long)unknown);
+    }
+}
+
 /* As the training data were scaled, where that can still be known. */
 static int take_scale(struct cli *cli, struct input *input, const bson_t *model)
 {
@@ -173,6 +230,7 @@ static void close_input(struct input *input)
     bson_free(input->split);
     idx_file_close(input->images);
     idx_file_close(input->labels);
+    csv_rows_close(input->table);
     bson_free(input->label_bytes);
 }
 
@@ -279,6 +337,7 @@ static int predict(struct cli *cli, struct input *input, const bson_t *model, co
         code = cli_fail(&error);
     }
     if (code == CLI_DONE) {
+        note_unknown(input);
         say_score(&summary);
     }
     if (code == CLI_DONE && summary.writer != NULL) {
@@ -333,7 +392,8 @@ static int run(struct cli *cli)
     if (code == CLI_DONE) {
         code = fields_append_common(cli, &fields);
     }
-    if (code == CLI_DONE && file) {
+    bool table = file && csv_scan_is_text(path, NULL) > 0;
+    if (code == CLI_DONE && file && !table) {
         code = open_file(cli, &input, path);
     }
     if (code == CLI_DONE) {
@@ -341,7 +401,9 @@ static int run(struct cli *cli)
         code = select_model(cli, cli_text(cli, "model"), &model);
     }
     if (code == CLI_DONE) {
-        code = file ? take_scale(cli, &input, &model) : find_dataset(cli, &input, path);
+        code = table  ? open_table(cli, &input, path, &model)
+               : file ? take_scale(cli, &input, &model)
+                      : find_dataset(cli, &input, path);
     }
     if (code == CLI_DONE) {
         code = predict(cli, &input, &model, &fields);
@@ -364,11 +426,13 @@ const struct cli_command cmd_predict = {
         "A forecast gives a value for every row that has a window before it, and for rows after the last: as far as its\n"
         "horizon from the rows that there are, with --steps beyond that from what it forecast before. Values are in the\n"
         "units of the data. --save-dataset then saves the forecasts as a series of their own.\n"
-        "Bytes of a file are scaled as the model's training data were.\n"
+        "Bytes of an IDX file are scaled as the model's training data were. Of a CSV file the columns are found by name and\n"
+        "become values as those of the model's dataset did; the label's may be missing.\n"
         "--save-dataset makes a dataset of the rows with the predictions as labels: the most probable classes, or the\n"
         "values. Its tags name the model and where the rows come from.\n"
         "For many rows, or on another machine: tl_hub create-task --kind infer.",
     .examples = "  tl_hub predict --model first --input fashion:test --top 1\n"
+                "  tl_hub predict --model flowers --input flowers.csv -o csv\n"
                 "  tl_hub predict --where tags=fashion --sort accuracy:desc --input mnist/t10k-images-idx3-ubyte -o csv\n"
                 "  tl_hub predict --model first --input fashion:test --save-dataset pseudo --save-split train --quiet",
     .run = run,

@@ -17,6 +17,10 @@ parameters:
 architecture: "dense:${hidden}:relu dense:10"
 YAML
 expect 0 -- save-dataset fashion --idx mnist --validation 20 --tag images
+printf 'length,width,species\n' >flowers.csv
+for i in 1 2 3 4 5 6 7 8 9 10; do printf '%d,%d,%s\n' $i $((i % 3)) $((i % 2)); done >>flowers.csv
+expect 0 -- save-dataset flowers --csv flowers.csv --label species
+expect 0 -- create-task --name flowers --dataset flowers --architecture dense:2 --set epochs=1
 expect 0 -- create-task --dataset fashion --sweep sweep.yaml
 expect 0 -- create-task --name first --dataset fashion --architecture 'dense:100:relu dense:10' --set epochs=1 --tag fashion
 expect 0 -- create-task --name gan --dataset fashion --set recipe=gan --set epochs=1 --architecture '{"inputs":
