@@ -32,6 +32,8 @@ const struct cli_command *const cli_commands[] = {
     &cmd_find_log,
     &cmd_save_log,
     &cmd_delete_log,
+    &cmd_report,
+    &cmd_compare,
     &cmd_status,
     &cmd_watch,
     &cmd_doctor,

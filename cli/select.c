@@ -214,6 +214,7 @@ static bool read_ranges(const char *text, bson_t *condition)
     bson_t list, one, seq;
     uint32_t count = 0;
     bool good = true;
+    int64_t least = INT64_MAX, most = 0;
 
     BSON_APPEND_ARRAY_BEGIN(condition, "$or", &list);
     for (const char *at = text; good;) {
@@ -237,12 +238,18 @@ static bool read_ranges(const char *text, bson_t *condition)
         BSON_APPEND_INT64(&seq, "$lte", high);
         bson_append_document_end(&one, &seq);
         bson_append_document_end(&list, &one);
+        least = low < least ? low : least;
+        most = high > most ? high : most;
         if (*end == '\0') {
             break;
         }
         at = end + 1;
     }
     bson_append_array_end(condition, &list);
+    BSON_APPEND_DOCUMENT_BEGIN(condition, "seq", &seq); /* an index serves this, and no $or */
+    BSON_APPEND_INT64(&seq, "$gte", least);
+    BSON_APPEND_INT64(&seq, "$lte", most);
+    bson_append_document_end(condition, &seq);
     return good;
 }
 
