@@ -8,7 +8,7 @@
  *                                             not shared: what the clock would say on idle cores (OMP_WAIT_POLICY=passive)
  *        bench_train --memory NAME            bytes: what a run adds to the process beside what its net needs
  *        bench_train --gemm                   GFLOP/s of the libraries' sgemm and of the own kernels
- * RATE is "-" for a net of layers that this program has not. Pin it to one core: bench/train does. */
+ * BENCH_PRECISION=bfloat16 trains in that. RATE is "-" for a net of layers that this program has not. Pin it to one core: bench/train does. */
 #include "bench/clock.h"
 #include "bench/train_gemm.h"
 #include "kernels/net.h"
@@ -97,6 +97,10 @@ static int job_init(struct job *job, const struct work *work, const struct devic
         struct net_options net_options = {.architecture = architecture, .outputs = 10, .loss = "cross_entropy",
                                           .batch_size = work->batch, .device = device, .seed = (uint64_t)i};
         net_options.input_shapes[0] = work->input;
+        if (getenv("BENCH_PRECISION") != NULL &&
+            device_precision_find(getenv("BENCH_PRECISION"), &net_options.precision, error) < 0) {
+            goto out;
+        }
         job->nets[i] = net_new(&net_options, error);
         job->optimizers[i] = job->nets[i] == NULL ? NULL
                              : optimizer_new(&options, net_trained_floats(job->nets[i]), error);

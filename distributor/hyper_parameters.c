@@ -2,6 +2,7 @@
 #include "distributor/hyper_parameters.h"
 
 #include "distributor/refusal.h"
+#include "kernels/device.h"
 #include "kernels/loss.h"
 #include "kernels/optimizer.h"
 #include "kernels/sampling.h"
@@ -28,7 +29,7 @@ static const struct integer integers[] = {
 static const size_t integer_count = sizeof integers / sizeof *integers;
 
 static const char *const others[] = {
-    "recipe", "optimizer", "loss",        "schedule",    "learning_rate", "momentum", "nesterov",          "beta1",
+    "recipe", "precision", "optimizer", "loss",        "schedule",    "learning_rate", "momentum", "nesterov",          "beta1",
     "beta2",         "alpha",       "epsilon",     "weight_decay",  "clip_norm", "clip_value",       "huber_delta",
     "step_epochs",   "gamma",       "min_learning_rate", "warmup_epochs", "warmup_steps"};
 static const size_t other_count = sizeof others / sizeof *others;
@@ -46,7 +47,7 @@ bool hyper_parameters_known(const char *name)
 
 const char *hyper_parameters_names(void)
 {
-    return "epochs, batch_size, seed, recipe, window, horizon, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
+    return "epochs, batch_size, seed, recipe, window, horizon, precision, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
            "epsilon, weight_decay, clip_norm, clip_value, huber_delta, step_epochs, gamma, min_learning_rate, "
            "warmup_epochs, warmup_steps";
 }
@@ -198,6 +199,16 @@ static int check_number(struct chosen *chosen, bson_iter_t *at, bson_error_t *er
     }
 }
 
+/* Hyper-parameters that are names; choose checks them. */
+static bool is_name(const char *name)
+{
+    static const char *const names[] = {"optimizer", "loss", "schedule", "recipe", "precision"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i]))
+            return true;
+    return false;
+}
+
 static int check_one(const bson_t *given, bson_iter_t *at, struct chosen *chosen, bson_t *complete,
                      bson_error_t *error)
 {
@@ -213,7 +224,7 @@ static int check_one(const bson_t *given, bson_iter_t *at, struct chosen *chosen
         return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.%s: unknown hyper-parameter; %s%s", name,
                          nearest ? "did you mean " : "known are ", nearest ? nearest : hyper_parameters_names());
     }
-    if (strcmp(name, "optimizer") && strcmp(name, "loss") && strcmp(name, "schedule") && strcmp(name, "recipe") && check_number(chosen, at, error))
+    if (!is_name(name) && check_number(chosen, at, error))
         return -1;
     return bson_append_iter(complete, name, -1, at)
                ? 0
@@ -254,6 +265,13 @@ static int choose(const bson_t *given, const char *label, int64_t classes, struc
         return -1;
     if (schedule_init(&chosen->schedule, schedule, &why))
         return refuse(error, &why, "schedule");
+    *field = "precision";
+    enum device_precision precision;
+    const char *rounding = text_of(given, "precision", "float32", &there, error);
+    if (!rounding)
+        return -1;
+    if (device_precision_find(rounding, &precision, &why))
+        return refuse(error, &why, "precision");
     *field = "recipe";
     const char *recipe = text_of(given, "recipe", "supervised", &there, error);
     if (!recipe)

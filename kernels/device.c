@@ -133,6 +133,32 @@ const char *device_name(const struct device *device)
     return device->operations->name;
 }
 
+static const char *const precisions[] = {[PRECISION_FLOAT32] = "float32", [PRECISION_BFLOAT16] = "bfloat16"};
+
+int device_precision_find(const char *name, enum device_precision *precision, struct kernel_error *error)
+{
+    for (size_t i = 0; name != NULL && i < sizeof precisions / sizeof precisions[0]; i++) {
+        if (strcmp(name, precisions[i]) == 0) {
+            *precision = (enum device_precision)i;
+            return 0;
+        }
+    }
+    *precision = PRECISION_FLOAT32;
+    return kernel_error_set(error, KERNEL_ERROR_INVALID, "precision: \"%.40s\" is not known: use float32 or bfloat16",
+                            name != NULL ? name : "");
+}
+
+const char *device_precision_name(enum device_precision precision)
+{
+    return precisions[precision];
+}
+
+const char *device_bfloat16(const struct device *device)
+{
+    return device->operations->bfloat16 != NULL ? device->operations->bfloat16(device)
+                                                : "emulated: operands rounded, products in float32";
+}
+
 char *device_describe(struct device *device, struct kernel_error *error)
 {
     char *text = device->operations->describe(device);

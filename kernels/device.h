@@ -40,6 +40,11 @@ enum device_operation {
     DEVICE_GEMM, DEVICE_DENSE, DEVICE_ACTIVATION, DEVICE_DROPOUT, DEVICE_LOSS, DEVICE_OPTIMIZER
 };
 
+/* What the products of dense, convolutional and recurrent layers are made of. bfloat16: their operands (inputs, weights,
+ * hidden states, gradients of sums) are rounded to it (bf16.h) and the sums are float32's; all else, the weights that are
+ * trained among it, is float32 as ever. */
+enum device_precision { PRECISION_FLOAT32, PRECISION_BFLOAT16 };
+
 struct device;
 struct layer;
 struct layer_code;
@@ -77,7 +82,7 @@ struct device_operations {
     /* One line a fact, "key: value\n…", for doctor. A new string (free) or NULL. */
     char *(*describe)(struct device *device);
 
-    /* c = op(a) op(b) + beta c; op(a) is (m, k), op(b) (k, n), c (m, n); op is the transpose where told so. */
+    /* In device->precision, as the dense operations. c = op(a) op(b) + beta c; op(a) is (m, k), op(b) (k, n), c (m, n); op is the transpose where told so. */
     int (*gemm)(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                 const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
                 int64_t c_stride, struct kernel_error *error);
@@ -136,10 +141,12 @@ struct device_operations {
      * 1. */
     int (*binary_cross_entropy)(const struct device *device, const struct tensor *z, const struct tensor *t,
                                 struct tensor *dz, double *loss_sum, struct kernel_error *error);
+    /* Optional: in a few words, how products in bfloat16 are made here, for records. */
+    const char *(*bfloat16)(const struct device *device);
 };
 
 /* The module's one symbol, "tl_device_cpu": NULL where version is not the one that it was built for. */
-#define DEVICE_MODULE_VERSION 3
+#define DEVICE_MODULE_VERSION 4
 typedef const struct device_operations *device_module_function(int version);
 
 extern const struct device_operations device_ref_operations;
@@ -148,6 +155,7 @@ struct device {
     const struct device_operations *operations;
     int threads;
     void *state;
+    enum device_precision precision; /* float32 after device_open; a net has a copy of the handle with its own */
 };
 
 /* "ref" or "cpu" with 1 … 1024 threads (0: 1). NULL on error: KERNEL_ERROR_UNSUPPORTED where there is no such device
@@ -155,6 +163,11 @@ struct device {
 struct device *device_open(const char *name, int threads, struct kernel_error *error);
 void device_close(struct device *device);
 const char *device_name(const struct device *device);
+/* "float32" or "bfloat16": -1 with KERNEL_ERROR_INVALID naming both where it is neither. */
+int device_precision_find(const char *name, enum device_precision *precision, struct kernel_error *error);
+const char *device_precision_name(enum device_precision precision);
+/* How the device makes products in bfloat16: "emulated: operands rounded, products in float32", say. */
+const char *device_bfloat16(const struct device *device);
 /* The names that device_open knows, NULL-terminated. */
 const char *const *device_names(void);
 /* What doctor shows: lines "key: value" on CPU features, GEMM candidates with their measured GFLOP/s, the choice and

@@ -22,6 +22,7 @@ struct state {
     const struct cpu_kernels *kernels;
     const struct cpu_gemm *gemm;
     const char *reason;
+    struct cpu_bf16 *bf16;
     float *scratch; /* (OWN_KERNEL_FLOATS + rows of padding), for transposed weights */
     size_t scratch_floats;
 };
@@ -47,7 +48,7 @@ static bool has_avx512(void)
 
 static int choose_kernels(struct state *state, struct kernel_error *error)
 {
-    const char *wish = getenv("TL_HUB_KERNELS"); /* for tests: plain, avx2, avx512 */
+    const char *wish = getenv("TL_HUB_KERNELS"); /* for tests: plain, avx2, avx512, wide */
     state->kernels = &cpu_kernels_plain;
 #if defined(__x86_64__)
     if (has_avx2()) {
@@ -61,6 +62,11 @@ static int choose_kernels(struct state *state, struct kernel_error *error)
     if (wish != NULL && strcmp(wish, "plain") == 0) {
         state->kernels = &cpu_kernels_plain;
     }
+#if defined(TL_HUB_WIDE_KERNELS)
+    if (wish != NULL && strcmp(wish, "wide") == 0) {
+        state->kernels = &cpu_kernels_wide;
+    }
+#endif
     if (wish != NULL && strcmp(wish, state->kernels->name) != 0) {
         return kernel_error_set(error, KERNEL_ERROR_UNSUPPORTED, "TL_HUB_KERNELS: this CPU cannot run \"%.20s\": use "
                                 "plain or %s", wish, state->kernels->name);
@@ -107,9 +113,13 @@ static int open_device(struct device *device, struct kernel_error *error)
     }
     state->scratch_floats = OWN_KERNEL_FLOATS * 2;
     state->scratch = aligned_alloc(64, state->scratch_floats * sizeof *state->scratch);
-    if (state->scratch == NULL) {
+    state->bf16 = cpu_bf16_new(state->gemm, state->kernels, error);
+    if (state->scratch == NULL || state->bf16 == NULL) {
+        bool settings = state->scratch != NULL;
+        cpu_bf16_free(state->bf16);
+        free(state->scratch);
         free(state);
-        return kernel_error_set(error, KERNEL_ERROR_MEMORY, "device cpu: out of memory");
+        return settings ? -1 : kernel_error_set(error, KERNEL_ERROR_MEMORY, "device cpu: out of memory");
     }
     cpu_gemm_openblas.set_threads(state->gemm == &cpu_gemm_openblas ? device->threads : 1);
     device->state = state;
@@ -119,6 +129,7 @@ static int open_device(struct device *device, struct kernel_error *error)
 static void close_device(struct device *device)
 {
     struct state *state = device->state;
+    cpu_bf16_free(state->bf16);
     free(state->scratch);
     free(state);
 }
@@ -152,6 +163,7 @@ static char *describe(struct device *device)
         fprintf(out, "gemm %s: %.0f GFLOP/s on one thread (%s)\n", candidates[i]->name, rates[i], about);
     }
     fprintf(out, "gemm chosen: %s, because %s\n", state->gemm->name, state->reason);
+    fprintf(out, "bfloat16: %s\n", cpu_bf16_describe(state->bf16));
     double mine = state->gemm == candidates[0] ? rates[0] : rates[1];
     double other = state->gemm == candidates[0] ? rates[1] : rates[0];
     if (other > 1.25 * mine) {
@@ -184,6 +196,10 @@ static int gemm(const struct device *device, bool transpose_a, bool transpose_b,
                 int64_t c_stride, struct kernel_error *error)
 {
     const struct state *state = device->state;
+    if (device->precision == PRECISION_BFLOAT16) {
+        return cpu_bf16_gemm(state->bf16, device->threads, transpose_a, transpose_b, m, n, k, a, a_stride, b, b_stride,
+                             beta, c, c_stride, error);
+    }
     if (state->gemm == &cpu_gemm_dnnl) {
         state->gemm->set_threads(device->threads); /* a setting of the calling thread */
     }
@@ -272,16 +288,17 @@ static void dropout_part(void *context, int64_t first, int64_t count)
 }
 
 /* Whether a dense layer is small enough for the own kernels. */
-static bool is_small(const struct tensor *w)
+/* In bfloat16 all products are device_cpu_bf16.c's. */
+static bool is_small(const struct device *device, const struct tensor *w)
 {
-    return w->rows * w->stride <= OWN_KERNEL_FLOATS;
+    return device->precision == PRECISION_FLOAT32 && w->rows * w->stride <= OWN_KERNEL_FLOATS;
 }
 
 static int dense_forward(const struct device *device, const struct tensor *x, const struct tensor *w,
                          const float *bias, enum activation activation, struct tensor *y, struct kernel_error *error)
 {
     const struct state *state = device->state;
-    if (is_small(w)) {
+    if (is_small(device, w)) {
         state->kernels->dense_forward(x, w, bias, activation, y);
         return 0;
     }
@@ -302,7 +319,7 @@ static int dense_backward(const struct device *device, const struct tensor *x, c
     struct pass pass = {.kernels = state->kernels, .activation = activation, .dbias = dbias, .y = y, .out = dy};
     cpu_in_parallel(threads_for(device, dy->rows * dy->stride), tensor_stride(dy->columns), TENSOR_ALIGN,
                     bias_gradient_part, &pass);
-    if (is_small(w)) {
+    if (is_small(device, w)) {
         state->kernels->dense_weights(x, dy, dw);
     } else if (gemm(device, true, false, w->rows, w->columns, dy->rows, x->data, x->stride, dy->data, dy->stride, 0.0f,
                     dw->data, dw->stride, error) < 0) {
@@ -311,7 +328,7 @@ static int dense_backward(const struct device *device, const struct tensor *x, c
     if (dx == NULL) {
         return 0;
     }
-    if (is_small(w) && (size_t)(w->columns * tensor_stride(w->rows)) <= state->scratch_floats) {
+    if (is_small(device, w) && (size_t)(w->columns * tensor_stride(w->rows)) <= state->scratch_floats) {
         state->kernels->dense_inputs(dy, w, state->scratch, dx);
         return 0;
     }
@@ -451,6 +468,11 @@ static int clip(const struct device *device, float scale, float limit, size_t co
     return 0;
 }
 
+static const char *bfloat16(const struct device *device)
+{
+    return cpu_bf16_describe(((const struct state *)device->state)->bf16);
+}
+
 static const struct device_operations operations = {
     .name = "cpu",
     .open = open_device,
@@ -473,6 +495,7 @@ static const struct device_operations operations = {
     .squared_norm = squared_norm,
     .clip = clip,
     .binary_cross_entropy = binary_cross_entropy,
+    .bfloat16 = bfloat16,
 };
 
 __attribute__((visibility("default"))) const struct device_operations *tl_device_cpu(int version);

@@ -43,12 +43,17 @@ struct cpu_kernels {
                     float *square, float *momentum);
     double (*squared_norm)(size_t count, const float *values);
     void (*clip)(float scale, float limit, size_t count, float *values);
+    /* out = in rounded to bfloat16 (bf16.h); in place is allowed. */
+    void (*round_bf16)(size_t count, const float *in, float *out);
     const struct cpu_conv_kernels *conv;
     struct cpu_recurrent_kernels recurrent;
     struct cpu_pool_kernels pool;
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;
+#if defined(TL_HUB_WIDE_KERNELS)
+extern const struct cpu_kernels cpu_kernels_wide; /* 16 lanes on any CPU, for tests */
+#endif
 #if defined(__x86_64__)
 extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct cpu_kernels cpu_kernels_avx512;
@@ -68,6 +73,32 @@ struct cpu_gemm {
 };
 
 extern const struct cpu_gemm cpu_gemm_dnnl;     /* device_cpu_dnnl.c: the only file with dnnl.h */
+/* Products by a oneDNN primitive, of operands in bfloat16 (uint16_t, sums in float) or, to test how it is called, in float.
+ * Kept from call to call by sizes and strides. */
+struct cpu_matmul;
+struct cpu_matmul_sizes {
+    bool bfloat16, transpose_a, transpose_b;
+    int64_t m, n, k, a_stride, b_stride, c_stride;
+};
+struct cpu_matmul *cpu_matmul_new(void); /* NULL: cannot be had */
+void cpu_matmul_free(struct cpu_matmul *matmul);
+/* c = op(a) op(b) as device_operations.gemm. 0, or the library's status where it has no such primitive here. */
+int cpu_matmul_run(struct cpu_matmul *matmul, const struct cpu_matmul_sizes *sizes, int threads, const void *a,
+                   const void *b, float *c);
+
+/* Products in bfloat16 (device_cpu_bf16.c). */
+struct cpu_bf16;
+/* What TL_HUB_BF16 (emulated, dnnl, dnnl_float32) asks for, else by the CPU; NULL on error. gemm: the one for emulation. */
+struct cpu_bf16 *cpu_bf16_new(const struct cpu_gemm *gemm, const struct cpu_kernels *kernels,
+                              struct kernel_error *error);
+void cpu_bf16_free(struct cpu_bf16 *bf16);
+/* In words, for doctor and records: "native: …" or "emulated: …". Tries the native way on a small product the first time. */
+const char *cpu_bf16_describe(struct cpu_bf16 *bf16);
+/* As device_operations.gemm. */
+int cpu_bf16_gemm(struct cpu_bf16 *bf16, int threads, bool transpose_a, bool transpose_b, int64_t m, int64_t n,
+                  int64_t k, const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
+                  int64_t c_stride, struct kernel_error *error);
+
 extern const struct cpu_gemm cpu_gemm_openblas; /* device_cpu_openblas.c: the only file with cblas.h */
 
 /* Calls part for up to `threads` ranges that make up 0 … total - 1, each beginning at a multiple of unit, at the same

@@ -26,6 +26,8 @@ struct state {
     struct conv_plan plan;
     const struct cpu_conv_kernels *kernels;
     float *packed;            /* weights of the way forward, then of the way back */
+    float *rounded;           /* in bfloat16, else NULL: the weights as the products take them */
+    void (*round)(size_t count, const float *in, float *out); /* of operands in bfloat16, else NULL */
     size_t gradient_floats;
     int threads;
     struct scratch *scratches;
@@ -114,6 +116,7 @@ static void destroy(struct layer *layer)
     }
     free(state->scratches);
     free(state->packed);
+    free(state->rounded);
     free(state);
     layer->state = NULL;
 }
@@ -150,6 +153,13 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
     state->scratches = calloc((size_t)state->threads, sizeof *state->scratches);
     if (state->packed == NULL || state->scratches == NULL) {
         goto memory;
+    }
+    if (build->device->precision == PRECISION_BFLOAT16) {
+        state->round = cpu_kernels_of(build->device)->round_bf16;
+        state->rounded = allocate(layer, (size_t)(layer->parameters[0].rows * layer->parameters[0].stride));
+        if (state->rounded == NULL) {
+            goto memory;
+        }
     }
     for (int i = 0; i < state->threads; i++) {
         if (build_scratch(layer, state, build->training, &state->scratches[i]) < 0) {
@@ -280,6 +290,26 @@ static void add_gradient(const struct state *state, const struct scratch *scratc
     }
 }
 
+/* --- operands in bfloat16 ------------------------------------------------------------------------------------------ */
+
+static void round_image(const struct state *state, const struct conv_image *image, float *data)
+{
+    if (state->round != NULL) {
+        state->round((size_t)conv_image_floats(image), data, data);
+    }
+}
+
+static const float *operand_weights(const struct layer *layer)
+{
+    const struct state *state = layer->state;
+    const struct tensor *weights = &layer->parameters[0];
+    if (state->round == NULL) {
+        return weights->data;
+    }
+    state->round((size_t)(weights->rows * weights->stride), weights->data, state->rounded);
+    return state->rounded;
+}
+
 /* --- passes -------------------------------------------------------------------------------------------------------- */
 
 /* Calls run for every block; threads have blocks that follow each other. */
@@ -304,6 +334,7 @@ static void forward_block(struct layer *layer, struct scratch *scratch, int64_t 
     const struct conv_plan *plan = &state->plan;
     float *in = plan->of.transposed ? scratch->small : scratch->large;
     state->kernels->to_lanes(layer->inputs[0], NULL, ACTIVATION_NONE, first, rows, &plan->forward.from, in);
+    round_image(state, &plan->forward.from, in);
     run_way(state->kernels, &plan->forward, scratch, state->packed, in, layer->parameters[1].data);
     state->kernels->from_lanes(&plan->forward.to, scratch->plain, plan->of.activation, first, rows, &layer->output);
 }
@@ -315,10 +346,12 @@ static void backward_block(struct layer *layer, struct scratch *scratch, int64_t
     const bool transposed = plan->of.transposed;
     float *x = transposed ? scratch->small : scratch->large, *dz = transposed ? scratch->large : scratch->small;
     const struct conv_image *output = transposed ? &plan->large : &plan->small;
-    state->kernels->to_lanes(layer->inputs[0], NULL, ACTIVATION_NONE, first, rows,
-                             transposed ? &plan->small : &plan->large, x);
+    const struct conv_image *input = transposed ? &plan->small : &plan->large;
+    state->kernels->to_lanes(layer->inputs[0], NULL, ACTIVATION_NONE, first, rows, input, x);
+    round_image(state, input, x);
     state->kernels->to_lanes(&layer->output_gradient, &layer->output, plan->of.activation, first, rows, output, dz);
     state->kernels->plane_sums(output, dz, scratch->bias);
+    round_image(state, output, dz);
     add_gradient(state, scratch, layer->parameters[0].stride);
     if (layer->input_gradients[0] != NULL) {
         run_way(state->kernels, &plan->backward, scratch, state->packed + plan->forward.packed_floats, dz, NULL);
@@ -331,7 +364,7 @@ static int forward(struct layer *layer, const struct layer_pass *pass, struct ke
 {
     (void)error;
     const struct state *state = layer->state;
-    conv_pack(&state->plan.forward, state->kernels->filters, layer->parameters[0].data, state->packed);
+    conv_pack(&state->plan.forward, state->kernels->filters, operand_weights(layer), state->packed);
     run_blocks(layer, pass->rows, forward_block);
     return 0;
 }
@@ -365,7 +398,7 @@ static int backward(struct layer *layer, const struct layer_pass *pass, struct k
 {
     (void)error;
     const struct state *state = layer->state;
-    conv_pack(&state->plan.backward, state->kernels->filters, layer->parameters[0].data,
+    conv_pack(&state->plan.backward, state->kernels->filters, operand_weights(layer),
               state->packed + state->plan.forward.packed_floats);
     for (int i = 0; i < state->threads; i++) {
         memset(state->scratches[i].gradient, 0, state->gradient_floats * sizeof(float));

@@ -15,6 +15,8 @@ struct state {
     float *bias;          /* (blocks, 4, LANES) */
     float *dh, *dx;       /* (batch size, width) of hidden states and of the inputs */
     float *carried;       /* (blocks, batch size, LANES) */
+    /* In bfloat16, else NULL: a step's operands, rounded, as far apart as what they are made from, and the weights. */
+    float *x_operand, *h_operand, *weights[2];
 };
 
 enum { KEPT_LSTM = 6, KEPT_GRU = 4 }; /* as the layer types' own code: gates and memory */
@@ -40,9 +42,30 @@ static void destroy(struct layer *layer)
         free(state->dh);
         free(state->dx);
         free(state->carried);
+        free(state->x_operand);
+        free(state->h_operand);
+        free(state->weights[0]);
+        free(state->weights[1]);
         free(state);
         layer->state = NULL;
     }
+}
+
+/* Rows of x are those of the layer's input, or of hidden states, whichever are longer. */
+static bool build_operands(struct layer *layer, int64_t batch_size)
+{
+    struct state *state = layer->state;
+    const int64_t units = recurrent_units(layer->description), columns = tensor_stride(units);
+    const int64_t features = layer->input_shapes[0].dims[1];
+    state->x_operand = allocate(layer, batch_size * most(features, columns));
+    state->h_operand = allocate(layer, batch_size * columns);
+    for (int i = 0; i < 2; i++) {
+        const struct tensor *first = &layer->parameters[i];
+        const int64_t rows = recurrent_layers(layer->description) > 1 ? most(first->rows, units) : first->rows;
+        state->weights[i] = allocate(layer, rows * first->stride);
+    }
+    return state->x_operand != NULL && state->h_operand != NULL && state->weights[0] != NULL &&
+           state->weights[1] != NULL;
 }
 
 static int build(struct layer *layer, const struct layer_build *build, struct kernel_error *error)
@@ -67,7 +90,8 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
     state->dx = allocate(layer, rows * tensor_stride(inputs));
     state->carried = allocate(layer, rows * state->blocks * lanes);
     if (state->packed == NULL || state->bias == NULL || state->dh == NULL || state->dx == NULL ||
-        state->carried == NULL) {
+        state->carried == NULL ||
+        (build->device->precision == PRECISION_BFLOAT16 && !build_operands(layer, build->batch_size))) {
         return kernel_error_set(error, KERNEL_ERROR_MEMORY, "out of memory");
     }
     return 0;
@@ -81,6 +105,7 @@ struct stack {
     int64_t time, lanes;
     int threads;
     int64_t x_time;        /* from a step's x to the next one's */
+    void (*round)(size_t count, const float *in, float *out); /* of operands in bfloat16; NULL: they are as they are */
     struct cpu_recurrent_step first; /* of step 0: others are further in the same blocks */
 };
 
@@ -95,6 +120,7 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
     return (struct stack){
         .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes,
         .threads = pass->device->threads,
+        .round = pass->device->precision == PRECISION_BFLOAT16 ? kernels->round_bf16 : NULL,
         .parameters = (struct tensor *)layer->parameters + l * RECURRENT_PARAMETERS,
         .gradients = (struct tensor *)layer->gradients + l * RECURRENT_PARAMETERS,
         .x_time = l > 0 ? pass->rows * columns : features,
@@ -114,7 +140,48 @@ static struct cpu_recurrent_step step_at(const struct stack *stack, int64_t t)
     step.memory += t * values * 2;
     step.h_before = t > 0 ? step.h - step.rows * step.h_row : NULL;
     step.memory_before = t > 0 ? step.memory - values * 2 : NULL;
+    step.h_operand = step.h_before;
     return step;
+}
+
+/* Puts rounded copies of rows from … to - 1 in the place of the operands x and h, where products are in bfloat16. */
+static void round_operands(const struct stack *stack, struct cpu_recurrent_step *step, int64_t from, int64_t to)
+{
+    struct state *state = stack->state;
+    for (int64_t row = from; stack->round != NULL && row < to; row++) {
+        stack->round((size_t)step->inputs, step->x + row * step->x_row, state->x_operand + row * step->inputs);
+        if (step->h_before != NULL) {
+            stack->round((size_t)step->units, step->h_before + row * step->h_row,
+                         state->h_operand + row * step->h_row);
+        }
+    }
+    if (stack->round != NULL) {
+        step->x = state->x_operand;
+        step->x_row = step->inputs;
+        step->h_operand = step->h_before != NULL ? state->h_operand : NULL;
+    }
+}
+
+/* The gradients of the sums, likewise, in their place. */
+static void round_gates(const struct stack *stack, const struct cpu_recurrent_step *step, int64_t from, int64_t to)
+{
+    const int64_t sums = CPU_CELL_SUMS * stack->lanes;
+    for (int64_t block = 0; stack->round != NULL && block < step->blocks; block++) {
+        float *gates = step->gates + (block * step->rows + from) * sums;
+        stack->round((size_t)((to - from) * sums), gates, gates);
+    }
+}
+
+/* weight_ih, weight_hh as the products take them. */
+static void operand_weights(const struct stack *stack, struct tensor weights[2])
+{
+    for (int i = 0; i < 2; i++) {
+        weights[i] = stack->parameters[i];
+        if (stack->round != NULL) {
+            stack->round((size_t)(weights[i].rows * weights[i].stride), weights[i].data, stack->state->weights[i]);
+            weights[i].data = stack->state->weights[i];
+        }
+    }
 }
 
 /* Where the share of this thread of the team begins; that of the next one is its end. */
@@ -128,12 +195,15 @@ static void forward_layer(const struct stack *stack)
     const struct cpu_recurrent_step *first = &stack->first;
     const struct tensor *w = stack->parameters;
     const struct cpu_recurrent_weights weights = {.weights = stack->state->packed, .bias = stack->state->bias};
-    stack->kernels->pack(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], &w[RECURRENT_WEIGHT_HH],
+    struct tensor operands[2];
+    operand_weights(stack, operands);
+    stack->kernels->pack(first->cell, first->units, &operands[RECURRENT_WEIGHT_IH], &operands[RECURRENT_WEIGHT_HH],
                          w[RECURRENT_BIAS_IH].data, w[RECURRENT_BIAS_HH].data, stack->state->packed,
                          stack->state->bias);
 #pragma omp parallel num_threads(stack->threads) if (stack->threads > 1)
     for (int64_t t = 0; t < stack->time; t++) {
         struct cpu_recurrent_step step = step_at(stack, t);
+        round_operands(stack, &step, share(first->rows, 0), share(first->rows, 1));
         stack->kernels->forward(&step, &weights, share(first->rows, 0), share(first->rows, 1));
     }
 }
@@ -196,7 +266,7 @@ static void backward_weights(const struct stack *stack, const struct cpu_recurre
     const int64_t from = share(step->blocks, 0), to = share(step->blocks, 1);
     stack->kernels->weights(step, false, step->x, step->x_row, step->inputs, adds, &dw[RECURRENT_WEIGHT_IH],
                             dw[RECURRENT_BIAS_IH].data, from, to);
-    stack->kernels->weights(step, true, step->h_before, step->h_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
+    stack->kernels->weights(step, true, step->h_operand, step->h_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
                             dw[RECURRENT_BIAS_HH].data, from, to);
 }
 
@@ -215,6 +285,8 @@ static void backward_steps(const struct stack *stack, const struct route *route,
                       : t == stack->time - 1 ? route->dy
                                              : NULL;
         stack->kernels->gates(&step, &gradient, from, to);
+        round_gates(stack, &step, from, to);
+        round_operands(stack, &step, from, to);
 #pragma omp barrier
         backward_weights(stack, &step, t < stack->time - 1);
         if (t > 0) {
@@ -227,6 +299,9 @@ static void backward_steps(const struct stack *stack, const struct route *route,
                        (size_t)step.inputs * sizeof(float));
             }
         }
+        if (stack->round != NULL) { /* the next step's rounded operands go where this one's are */
+#pragma omp barrier
+        }
     }
 }
 
@@ -234,7 +309,9 @@ static void backward_layer(const struct stack *stack, const struct route *route)
 {
     struct state *state = stack->state;
     const struct cpu_recurrent_step *first = &stack->first;
-    const struct tensor *w = stack->parameters, *hh = &stack->gradients[RECURRENT_WEIGHT_HH];
+    const struct tensor *hh = &stack->gradients[RECURRENT_WEIGHT_HH];
+    struct tensor w[2];
+    operand_weights(stack, w);
     const int64_t width = tensor_stride(first->units), x_width = tensor_stride(first->inputs);
     float *w_hh = state->packed, *w_ih = w_hh + width * first->blocks * stack->lanes * CPU_CELL_GATES(first->cell);
     stack->kernels->transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_HH], width, w_hh);

@@ -21,6 +21,7 @@ struct cpu_recurrent_step {
     const float *x;             /* (rows, inputs), rows x_row apart */
     int64_t x_row;
     const float *h_before;      /* (rows, units), rows h_row apart, as h; NULL before the first step */
+    const float *h_operand;     /* h_before as the products take it: itself, or rounded, rows as far apart */
     float *h;
     int64_t h_row;
     float *gates;               /* (blocks, rows, 4, LANES): lstm i, f, g, o; gru r, z, n, h_n; then their gradients */

@@ -5,6 +5,7 @@
  *   TILE_ROWS x TILE_VECTORS  accumulators of the products, so that they and the operands fit the registers.
  *   CONV_FILTERS x CONV_PIXELS  likewise of the convolutions.
  * Plain C with the compiler's vector types; products are contracted to fused multiply-adds where there are such. */
+#include "kernels/bf16.h"
 #include "kernels/device_cpu.h"
 
 #include <math.h>
@@ -502,6 +503,27 @@ static void activation_backward(enum activation activation, const struct tensor 
     }
 }
 
+/* bf16.h's on a vector. */
+INLINE vector round_vector(vector x)
+{
+    typedef uint32_t bits_vector __attribute__((vector_size(4 * LANES), may_alias));
+    const bits_vector bits = (bits_vector)x;
+    const integers finite = (integers)bits & 0x7fffffff;
+    const bits_vector rounded = bits + 0x7fff + (bits >> 16 & 1), quiet = bits | 0x400000;
+    return (vector)((integers)select_vector(finite > 0x7f800000, (vector)quiet, (vector)rounded) & (int32_t)0xffff0000);
+}
+
+static void round_bf16(size_t count, const float *in, float *out)
+{
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        store(out + i, round_vector(load(in + i)));
+    }
+    for (; i < count; i++) {
+        out[i] = bf16_round(in[i]);
+    }
+}
+
 /* The 64-bit products of eight words with one, as their high and low words. */
 INLINE void multiply_words(words x, uint32_t factor, words *high, words *low)
 {
@@ -609,6 +631,7 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .rmsprop = rmsprop,
     .squared_norm = squared_norm,
     .clip = clip,
+    .round_bf16 = round_bf16,
     .conv = &conv_kernels,
     .pool = {.forward = max_pool_forward, .backward = max_pool_backward},
 };

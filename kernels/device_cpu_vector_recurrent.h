@@ -132,7 +132,7 @@ INLINE void cell_tile(const struct cpu_recurrent_step *step, const struct cpu_re
         from = step->inputs;
     }
     if (to > from) {
-        product.a = step->h_before + row * step->h_row + from - step->inputs;
+        product.a = step->h_operand + row * step->h_row + from - step->inputs;
         product.a_row = step->h_row;
         product.depth = to - from;
         cell_multiply(sum, rows, cell, true, false, &product);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The oracle: every operation as its formula, in plain loops, with sums in double. */
+#include "kernels/bf16.h"
 #include "kernels/device.h"
-
 #include "kernels/random.h"
 
 #include <math.h>
@@ -20,19 +20,24 @@ static char *describe(struct device *device)
     return strdup("device: ref\nkernels: plain loops, sums in double (the oracle; slow)\n");
 }
 
+/* An operand of a product, in the device's precision. */
+static double operand(const struct device *device, float x)
+{
+    return (double)(device->precision == PRECISION_BFLOAT16 ? bf16_round(x) : x);
+}
+
 static int gemm(const struct device *device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
                 const float *a, int64_t a_stride, const float *b, int64_t b_stride, float beta, float *c,
                 int64_t c_stride, struct kernel_error *error)
 {
-    (void)device;
     (void)error;
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
             double sum = 0.0;
             for (int64_t l = 0; l < k; l++) {
-                double x = transpose_a ? a[l * a_stride + i] : a[i * a_stride + l];
-                double y = transpose_b ? b[j * b_stride + l] : b[l * b_stride + j];
-                sum += x * y;
+                float x = transpose_a ? a[l * a_stride + i] : a[i * a_stride + l];
+                float y = transpose_b ? b[j * b_stride + l] : b[l * b_stride + j];
+                sum += operand(device, x) * operand(device, y);
             }
             float *out = &c[i * c_stride + j];
             *out = (float)(beta == 0.0f ? sum : sum + (double)beta * (double)*out);
@@ -101,13 +106,12 @@ static int activation_backward(const struct device *device, enum activation acti
 static int dense_forward(const struct device *device, const struct tensor *x, const struct tensor *w,
                          const float *bias, enum activation activation, struct tensor *y, struct kernel_error *error)
 {
-    (void)device;
     (void)error;
     for (int64_t r = 0; r < x->rows; r++) {
         for (int64_t o = 0; o < w->columns; o++) {
             double sum = (double)bias[o];
             for (int64_t i = 0; i < w->rows; i++) {
-                sum += (double)x->data[r * x->stride + i] * (double)w->data[i * w->stride + o];
+                sum += operand(device, x->data[r * x->stride + i]) * operand(device, w->data[i * w->stride + o]);
             }
             y->data[r * y->stride + o] = (float)activate(activation, sum);
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolutions in plain loops: three passes between the large and the small side, and the bias and activation of
  * whichever is the output. */
+#include "kernels/bf16.h"
 #include "kernels/layer_conv.h"
 
 #include <string.h>
@@ -60,7 +61,14 @@ struct sample {
     const struct conv_geometry *of;
     float *large, *small;
     const struct tensor *weights;
+    enum device_precision precision;
 };
+
+/* An operand of a product. */
+static double operand(enum device_precision precision, float x)
+{
+    return (double)(precision == PRECISION_BFLOAT16 ? bf16_round(x) : x);
+}
 
 /* The weights of filter k and the channel that is number c of its group: (kernel_height, kernel_width). */
 static const float *weights_of(const struct sample *sample, int64_t k, int64_t c)
@@ -81,7 +89,8 @@ static double small_value(const struct sample *sample, int64_t k, int64_t oy, in
             for (int64_t kx = 0; kx < of->kernel_width && y >= 0 && y < of->height; kx++) {
                 int64_t x = ox * of->stride_width + kx - of->padding_width;
                 if (x >= 0 && x < of->width) {
-                    sum += (double)w[ky * of->kernel_width + kx] * (double)large[y * of->width + x];
+                    sum += operand(sample->precision, w[ky * of->kernel_width + kx]) *
+                           operand(sample->precision, large[y * of->width + x]);
                 }
             }
         }
@@ -104,7 +113,8 @@ static double large_value(const struct sample *sample, int64_t c, int64_t y, int
             for (int64_t kx = 0; kx < of->kernel_width; kx++) {
                 int64_t across = x + of->padding_width - kx, ox = across / of->stride_width;
                 if (across >= 0 && across % of->stride_width == 0 && ox < of->out_width) {
-                    sum += (double)w[ky * of->kernel_width + kx] * (double)small[oy * of->out_width + ox];
+                    sum += operand(sample->precision, w[ky * of->kernel_width + kx]) *
+                           operand(sample->precision, small[oy * of->out_width + ox]);
                 }
             }
         }
@@ -148,7 +158,7 @@ int conv_forward(struct layer *layer, const struct layer_pass *pass, struct kern
     for (int64_t r = 0; r < pass->rows; r++) {
         float *in = x->data + r * x->stride, *out = layer->output.data + r * layer->output.stride;
         const struct sample sample = {.of = &of, .large = of.transposed ? out : in, .small = of.transposed ? in : out,
-                                      .weights = &layer->parameters[0]};
+                                      .weights = &layer->parameters[0], .precision = pass->device->precision};
         (of.transposed ? set_large : set_small)(&sample, layer->parameters[1].data);
     }
     return pass->device->operations->activation_forward(pass->device, of.activation, &layer->output, &layer->output,
@@ -156,8 +166,8 @@ int conv_forward(struct layer *layer, const struct layer_pass *pass, struct kern
 }
 
 /* dw for one filter, channel of its group and place in the kernel: the sum over all samples and pixels. */
-static double weight_gradient(const struct conv_geometry *of, const struct tensor *large, const struct tensor *small,
-                              int64_t k, int64_t c, int64_t ky, int64_t kx)
+static double weight_gradient(const struct conv_geometry *of, enum device_precision precision,
+                              const struct tensor *large, const struct tensor *small, int64_t k, int64_t c, int64_t ky, int64_t kx)
 {
     double sum = 0.0;
     for (int64_t r = 0; r < large->rows; r++) {
@@ -168,7 +178,8 @@ static double weight_gradient(const struct conv_geometry *of, const struct tenso
             for (int64_t ox = 0; ox < of->out_width && y >= 0 && y < of->height; ox++) {
                 int64_t x = ox * of->stride_width + kx - of->padding_width;
                 if (x >= 0 && x < of->width) {
-                    sum += (double)plane[y * of->width + x] * (double)dz[oy * of->out_width + ox];
+                    sum += operand(precision, plane[y * of->width + x]) *
+                           operand(precision, dz[oy * of->out_width + ox]);
                 }
             }
         }
@@ -176,8 +187,8 @@ static double weight_gradient(const struct conv_geometry *of, const struct tenso
     return sum;
 }
 
-static void set_weight_gradients(const struct conv_geometry *of, const struct tensor *large,
-                                 const struct tensor *small, struct tensor *gradients)
+static void set_weight_gradients(const struct conv_geometry *of, enum device_precision precision,
+                                 const struct tensor *large, const struct tensor *small, struct tensor *gradients)
 {
     int64_t group = of->channels / of->groups, filters = of->filters / of->groups;
     for (int64_t k = 0; k < of->filters; k++) {
@@ -185,7 +196,7 @@ static void set_weight_gradients(const struct conv_geometry *of, const struct te
         for (int64_t c = 0; c < group; c++) {
             for (int64_t ky = 0; ky < of->kernel_height; ky++) {
                 for (int64_t kx = 0; kx < of->kernel_width; kx++) {
-                    *out++ = (float)weight_gradient(of, large, small, k, k / filters * group + c, ky, kx);
+                    *out++ = (float)weight_gradient(of, precision, large, small, k, k / filters * group + c, ky, kx);
                 }
             }
         }
@@ -216,11 +227,12 @@ int conv_backward(struct layer *layer, const struct layer_pass *pass, struct ker
         return -1;
     }
     set_bias_gradients(dz, layer->parameters[1].columns, layer->gradients[1].data);
-    set_weight_gradients(&of, of.transposed ? dz : x, of.transposed ? x : dz, &layer->gradients[0]);
+    set_weight_gradients(&of, pass->device->precision, of.transposed ? dz : x, of.transposed ? x : dz,
+                         &layer->gradients[0]);
     for (int64_t r = 0; r < pass->rows && dx != NULL; r++) {
         float *in = dx->data + r * dx->stride, *out = dz->data + r * dz->stride;
         const struct sample sample = {.of = &of, .large = of.transposed ? out : in, .small = of.transposed ? in : out,
-                                      .weights = &layer->parameters[0]};
+                                      .weights = &layer->parameters[0], .precision = pass->device->precision};
         (of.transposed ? set_small : set_large)(&sample, NULL);
     }
     return 0;

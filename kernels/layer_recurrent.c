@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/layer_recurrent.h"
+#include "kernels/bf16.h"
 
 #include "kernels/layer_types.h"
 
@@ -123,6 +124,7 @@ struct stack {
     struct sequence x;
     struct sequence dx;              /* backward: where the gradient of x goes; data NULL: not wanted */
     float *h, *kept;
+    enum device_precision precision;
 };
 
 static void free_state(struct state *state)
@@ -182,7 +184,7 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
         .cell = cell_of(layer->description), .state = layer->state,
         .parameters = layer->parameters + l * RECURRENT_PARAMETERS, .time = layer->input_shapes[0].dims[0],
         .rows = pass->rows, .units = units, .columns = columns, .inputs = l == 0 ? features : units,
-        .h = parts->h[l], .kept = parts->kept[l], .x = inside, .dx = inside};
+        .h = parts->h[l], .kept = parts->kept[l], .x = inside, .dx = inside, .precision = pass->device->precision};
     if (l > 0) {
         stack.x.data = recurrent_seen(parts, pass, l);
         stack.dx.data = parts->gradient;
@@ -194,38 +196,46 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
     return stack;
 }
 
+/* An operand of a product. */
+static double operand(enum device_precision precision, double x)
+{
+    return precision == PRECISION_BFLOAT16 ? (double)bf16_round((float)x) : x;
+}
+
 /* sums = b + w^T x: w (inputs, count). */
-static void project(const struct tensor *w, const float *bias, const float *x, double *sums)
+static void project(enum device_precision precision, const struct tensor *w, const float *bias, const float *x, double *sums)
 {
     for (int64_t j = 0; j < w->columns; j++) {
         sums[j] = (double)bias[j];
     }
     for (int64_t i = 0; i < w->rows; i++) {
+        double value = operand(precision, (double)x[i]);
         for (int64_t j = 0; j < w->columns; j++) {
-            sums[j] += (double)x[i] * (double)w->data[i * w->stride + j];
+            sums[j] += value * operand(precision, (double)w->data[i * w->stride + j]);
         }
     }
 }
 
 /* Adds x sums^T to the gradient of w, and sums to that of its bias. */
-static void add_gradient(int64_t inputs, int64_t count, const float *x, const double *sums, double *dw, double *dbias)
+static void add_gradient(enum device_precision precision, int64_t inputs, int64_t count, const float *x, const double *sums, double *dw, double *dbias)
 {
     for (int64_t i = 0; i < inputs; i++) {
+        double value = operand(precision, (double)x[i]);
         for (int64_t j = 0; j < count; j++) {
-            dw[i * count + j] += (double)x[i] * sums[j];
+            dw[i * count + j] += value * operand(precision, sums[j]);
         }
     }
     for (int64_t j = 0; j < count; j++) {
-        dbias[j] += sums[j];
+        dbias[j] += operand(precision, sums[j]);
     }
 }
 
 /* (w sums)_i */
-static double back_project(const struct tensor *w, const double *sums, int64_t i)
+static double back_project(enum device_precision precision, const struct tensor *w, const double *sums, int64_t i)
 {
     double sum = 0.0;
     for (int64_t j = 0; j < w->columns; j++) {
-        sum += (double)w->data[i * w->stride + j] * sums[j];
+        sum += operand(precision, (double)w->data[i * w->stride + j]) * operand(precision, sums[j]);
     }
     return sum;
 }
@@ -249,8 +259,8 @@ static void forward_layer(const struct stack *stack)
         for (int64_t row = 0; row < stack->rows; row++) {
             struct recurrent_step step = step_at(stack, t, row);
             const float *x = stack->x.data + t * stack->x.time + row * stack->x.row;
-            project(&w[RECURRENT_WEIGHT_IH], w[RECURRENT_BIAS_IH].data, x, step.x_sums);
-            project(&w[RECURRENT_WEIGHT_HH], w[RECURRENT_BIAS_HH].data, step.h_before, step.h_sums);
+            project(stack->precision, &w[RECURRENT_WEIGHT_IH], w[RECURRENT_BIAS_IH].data, x, step.x_sums);
+            project(stack->precision, &w[RECURRENT_WEIGHT_HH], w[RECURRENT_BIAS_HH].data, step.h_before, step.h_sums);
             stack->cell->forward(&step);
         }
     }
@@ -287,16 +297,16 @@ static void backward_row(const struct stack *stack, int64_t row, const float *gr
             step.dh[u] += (double)own[u];
         }
         stack->cell->backward(&step);
-        add_gradient(stack->inputs, sums, stack->x.data + t * stack->x.time + row * stack->x.row, step.x_sums,
+        add_gradient(stack->precision, stack->inputs, sums, stack->x.data + t * stack->x.time + row * stack->x.row, step.x_sums,
                      state->gradients[RECURRENT_WEIGHT_IH], state->gradients[RECURRENT_BIAS_IH]);
-        add_gradient(units, sums, step.h_before, step.h_sums, state->gradients[RECURRENT_WEIGHT_HH],
+        add_gradient(stack->precision, units, sums, step.h_before, step.h_sums, state->gradients[RECURRENT_WEIGHT_HH],
                      state->gradients[RECURRENT_BIAS_HH]);
         for (int64_t u = 0; u < units; u++) {
-            step.dh[u] += back_project(&w[RECURRENT_WEIGHT_HH], step.h_sums, u);
+            step.dh[u] += back_project(stack->precision, &w[RECURRENT_WEIGHT_HH], step.h_sums, u);
         }
         for (int64_t i = 0; stack->dx.data != NULL && i < stack->inputs; i++) {
             stack->dx.data[t * stack->dx.time + row * stack->dx.row + i] =
-                (float)back_project(&w[RECURRENT_WEIGHT_IH], step.x_sums, i);
+                (float)back_project(stack->precision, &w[RECURRENT_WEIGHT_IH], step.x_sums, i);
         }
     }
 }

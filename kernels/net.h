@@ -29,6 +29,7 @@ struct net_options {
     int64_t batch_size;                                 /* the most rows of a batch: 1 … 2^20 */
     const struct device *device;                        /* borrowed for the net's life */
     uint64_t seed;                                      /* of the initial weights and the dropout masks */
+    enum device_precision precision;                    /* of the products; float32 is the default */
     bool trains;                                        /* without a loss: net_backward will be called */
     bool input_gradients;                               /* net_input_gradient is wanted */
 };

@@ -301,7 +301,9 @@ struct net *net_new(const struct net_options *options, struct kernel_error *erro
         kernel_error_set(error, KERNEL_ERROR_MEMORY, "net: out of memory");
         return NULL;
     }
-    net->device = options->device;
+    net->own_device = *options->device;
+    net->own_device.precision = options->precision;
+    net->device = &net->own_device;
     net->batch_size = options->batch_size;
     net->seed = options->seed;
     net->has_loss = options->loss != NULL;

@@ -32,7 +32,8 @@ struct net_parameter {
 struct net {
     struct architecture architecture;          /* a copy; layers are owned */
     struct architecture_size size;
-    const struct device *device;
+    struct device own_device;                  /* a copy of the handle, with the net's precision */
+    const struct device *device;               /* that copy */
     bool has_loss, has_gradients, has_input_gradients;
     enum loss_kind loss;
     double huber_delta;                        /* 0: the default */

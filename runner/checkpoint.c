@@ -23,6 +23,8 @@ static void identify_options(const struct recipe *recipe, bson_string_t *text)
         bson_string_append_printf(text, "|alpha %.17g", optimizer->alpha);
     if (optimizer->clip_norm > 0 || optimizer->clip_value > 0)
         bson_string_append_printf(text, "|clip %.17g %.17g", optimizer->clip_norm, optimizer->clip_value);
+    if (recipe->precision != PRECISION_FLOAT32)
+        bson_string_append_printf(text, "|%s", device_precision_name(recipe->precision));
     if (recipe->huber_delta > 0)
         bson_string_append_printf(text, "|delta %.17g", recipe->huber_delta);
     if (!schedule_is_constant(schedule))

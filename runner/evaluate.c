@@ -86,6 +86,7 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         document_integer_in(task, "threads", 0, 1024, 0, &threads, error) ||
         weights_find_model(worker->hub, task, "model", &evaluation->model, error) ||
         read_dataset(evaluation, error) || recipe_read_sampling(recipe, &evaluation->model, error) ||
+        recipe_read_precision(recipe, &evaluation->model, error) ||
         recipe_read_loss(recipe, &evaluation->model, error) ||
         recipe_read_metrics(recipe, task, error) ||
         recipe_read_architecture(recipe, worker->hub, &evaluation->model, error) ||
@@ -114,6 +115,7 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
                                   .outputs = outputs,
                                   .loss = recipe->loss,
                                   .huber_delta = recipe->huber_delta,
+                                  .precision = recipe->precision,
                                   .batch_size = data_batch_rows(&evaluation->data, rows),
                                   .device = device};
     if (recipe_input_shapes(recipe, options.input_shapes, error))

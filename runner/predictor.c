@@ -138,12 +138,14 @@ static int make_net(struct predictor *predictor, struct hub *hub, const bson_t *
     predictor->sampling = recipe.sampling;
     sample.shape = recipe.input;
     recipe.classes = predictor->classifies;
-    if (recipe_read_loss(&recipe, model, error) || recipe_read_architecture(&recipe, hub, model, error) ||
+    if (recipe_read_precision(&recipe, model, error) || recipe_read_loss(&recipe, model, error) ||
+        recipe_read_architecture(&recipe, hub, model, error) ||
         fit_shape(model, name, recipe.architecture, &sample, &shape, error))
         goto out;
     recipe.input = shape;
     struct net_options options = {.architecture = recipe.architecture,
                                   .loss = recipe.loss,
+                                  .precision = recipe.precision,
                                   .batch_size = batch_size,
                                   .device = device};
     if (recipe_input_shapes(&recipe, options.input_shapes, error))

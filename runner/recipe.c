@@ -36,6 +36,17 @@ int64_t recipe_outputs(const struct recipe *recipe)
     return recipe->classes && recipe->loss_kind == LOSS_BINARY_CROSS_ENTROPY ? 1 : recipe->outputs;
 }
 
+int recipe_read_precision(struct recipe *recipe, const bson_t *source, bson_error_t *error)
+{
+    struct kernel_error why = {0};
+    const char *name = document_string(source, "hyper_parameters.precision");
+    if (!document_has(source, "hyper_parameters.precision"))
+        return 0;
+    if (!name)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.precision: must be a name");
+    return device_precision_find(name, &recipe->precision, &why) ? work_kernel_error(error, &why, "hyper_parameters") : 0;
+}
+
 /* The optimiser and the schedule of its rate: their names first, for they decide which numbers there are. */
 static int read_optimizer(struct recipe *recipe, const bson_t *hyper_parameters, bson_error_t *error)
 {
@@ -99,7 +110,7 @@ int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bs
         document_integer_in(source, "seed", 0, INT64_MAX, 0, &recipe->seed, error) ||
         document_integer_in(source, "hyper_parameters.seed", 0, INT64_MAX, recipe->seed, &recipe->seed, error))
         goto out;
-    result = read_optimizer(recipe, &given, error);
+    result = recipe_read_precision(recipe, source, error) || read_optimizer(recipe, &given, error) ? -1 : 0;
 out:
     bson_destroy(&none);
     return result;

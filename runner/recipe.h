@@ -8,6 +8,7 @@
 
 #include "hub/hub.h"
 #include "kernels/architecture.h"
+#include "kernels/device.h"
 #include "kernels/metrics.h"
 #include "kernels/optimizer.h"
 #include "kernels/schedule.h"
@@ -33,6 +34,7 @@ struct recipe {
     const char *loss;         /* cross_entropy for classes, mse for values */
     enum loss_kind loss_kind;
     double huber_delta;       /* 0: the loss's default */
+    enum device_precision precision; /* of the products: float32 */
     struct optimizer_options optimizer; /* adam */
     struct schedule schedule; /* of the learning rate: constant */
     /* of the task */
@@ -59,6 +61,8 @@ void recipe_destroy(struct recipe *recipe);
 
 /* The parts. source is the task or model that the fields stand in; 0 or -1. */
 int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bson_error_t *error);
+/* The precision alone, of whatever will run the net. */
+int recipe_read_precision(struct recipe *recipe, const bson_t *source, bson_error_t *error);
 /* The newest version that source's dataset query finds; with a checkpoint, the one that it was written with. */
 int recipe_read_dataset(struct recipe *recipe, struct hub *hub, const bson_t *source, bson_error_t *error);
 /* After the dataset: the recipe, what it makes of a row, and so input, classes and outputs. */

@@ -230,6 +230,8 @@ int result_model(const struct work *work, const struct recipe *recipe, const str
            append_integer(model, "epochs", training->epochs) &&
            append_rollbacks(model, recipe, scores, training->rollback_records) &&
            BSON_APPEND_UTF8(model, "device", work->worker->device_name) &&
+           (recipe->precision != PRECISION_BFLOAT16 ||
+            BSON_APPEND_UTF8(model, "bfloat16", device_bfloat16(work->worker->device))) &&
            BSON_APPEND_UTF8(model, "program_version", TL_HUB_VERSION);
     return done ? 0 : hub_error(error, HUB_ERROR_MEMORY, "no memory for the model's document");
 }

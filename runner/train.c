@@ -138,6 +138,7 @@ static int build(struct training *training, bool initial, bson_error_t *error)
                                   .loss = gan ? NULL : recipe->loss,
                                   .trains = gan,
                                   .huber_delta = recipe->huber_delta,
+                                  .precision = recipe->precision,
                                   .batch_size = recipe->batch_size * (gan || recipe->pairs ? 2 : 1),
                                   .device = device,
                                   .seed = (uint64_t)recipe->seed};
@@ -226,6 +227,10 @@ static int prepare(struct training *training, enum work_stop *stop, bson_error_t
     bool resuming = document_has(training->work->task, "checkpoint");
     if (build(training, !resuming, error))
         return -1;
+    if (training->recipe.precision == PRECISION_BFLOAT16) {
+        snprintf(text, sizeof text, "precision bfloat16 is %s", device_bfloat16(training->device));
+        work_note(training->work, text);
+    }
     if (!resuming)
         return 1;
     int found = read_checkpoint(training, stop, error);

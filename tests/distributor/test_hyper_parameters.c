@@ -71,6 +71,7 @@ Test(hyper_parameters, of_schedules_and_losses_are_kept)
           "{ \"schedule\" : \"step\", \"step_epochs\" : 3, \"gamma\" : 0.5, \"clip_norm\" : 2, \"loss\" : \"huber\", "
           "\"huber_delta\" : 0.5, \"optimizer\" : \"rmsprop\", \"alpha\" : 0.75 }",
           NULL);
+    gives("{\"precision\": \"bfloat16\"}", "class", false, 0, "{ \"precision\" : \"bfloat16\" }", NULL);
     gives("{\"loss\": \"binary_cross_entropy\"}", "class", false, 0, "{ \"loss\" : \"binary_cross_entropy\" }", NULL);
     bson_error_t error = {0};
     bson_t complete, *given = bson_new_from_json((const uint8_t *)"{\"loss\": \"binary_cross_entropy\"}", -1, NULL);
@@ -89,6 +90,8 @@ Test(hyper_parameters, what_kernels_refuse_is_refused_here)
                                         "{\"optimizer\": \"sgd\", \"momentum\": 1}",
                                         "{\"optimizer\": \"sgd\", \"nesterov\": true}",
                                         "{\"optimizer\": \"adagrad\"}",
+                                        "{\"precision\": \"float16\"}",
+                                        "{\"precision\": 16}",
                                         "{\"optimizer\": \"sgd\", \"beta1\": 0.9}",
                                         "{\"optimizer\": \"adam\", \"momentum\": 0.9}",
                                         "{\"loss\": \"hinge\"}",

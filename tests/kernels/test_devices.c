@@ -13,7 +13,7 @@ struct pair {
     struct device *ref, *cpu;
 };
 
-static const char *const variants[] = {"plain", "avx2", "avx512"};
+static const char *const variants[] = {"plain", "avx2", "avx512", "wide"};
 #define VARIANTS (sizeof variants / sizeof variants[0])
 
 /* False where this CPU cannot run the variant. */

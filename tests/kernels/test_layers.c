@@ -107,7 +107,7 @@ static const struct entry entries[] = {
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])
 
-static const char *const variants[] = {"plain", "avx2", "avx512"};
+static const char *const variants[] = {"plain", "avx2", "avx512", "wide"};
 #define VARIANTS (sizeof variants / sizeof variants[0])
 
 /* A net of an entry with what goes into it: inputs (ROWS, size), and a gradient for each output. */

@@ -152,7 +152,7 @@ static void expect_close(const char *what, const float *a, const float *b, int64
 
 Test(loss, every_variant_of_cpu_is_as_ref)
 {
-    static const char *const variants[] = {"plain", "avx2", "avx512"};
+    static const char *const variants[] = {"plain", "avx2", "avx512", "wide"};
     static const int64_t columns[] = {1, 2, 7, 8, 17, 64, 200, 1031};
     struct device *ref = open_device("ref");
     for (size_t v = 0; v < 3; v++) {

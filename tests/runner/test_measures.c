@@ -258,3 +258,27 @@ Test(measures, a_run_that_goes_back_ends_with_a_lower_rate)
     for (size_t i = 0; i < 4; i++)
         bson_destroy(all[i]);
 }
+
+Test(measures, precision_is_of_the_training_and_of_what_measures_it)
+{
+    add("exact", "pair", "dense:8:relu dense:2", "'epochs': 3", "");
+    bson_destroy(run_and_find("exact"));
+    add("rounded", "pair", "dense:8:relu dense:2", "'epochs': 3, 'precision': 'bfloat16'", "");
+    bson_destroy(run_and_find("rounded"));
+    bson_t *exact = find_one("models", "{'name': 'exact'}"), *rounded = find_one("models", "{'name': 'rounded'}");
+    cr_expect(!document_has(exact, "bfloat16"));
+    const char *how = document_string(rounded, "bfloat16");
+    cr_assert_not_null(how);
+    cr_expect(!strncmp(how, "emulated: ", 10) || !strncmp(how, "native: ", 8), "%s", how);
+    cr_expect_str_eq(document_string(rounded, "hyper_parameters.precision"), "bfloat16");
+    cr_expect_neq(number(exact, "metrics.test_loss"), number(rounded, "metrics.test_loss"));
+
+    bson_t *again = json("{'name': 'again', 'kind': 'test', 'model': {'name': 'rounded'}}");
+    cr_assert_eq(task_create(hub, again, NULL, error), 1, "%s", error->message);
+    bson_destroy(again);
+    again = run_and_find("again");
+    cr_expect_eq(number(again, "result.metrics.loss"), number(rounded, "metrics.test_loss"), "it was measured in float32");
+    bson_destroy(again);
+    bson_destroy(exact);
+    bson_destroy(rounded);
+}
