@@ -57,6 +57,7 @@ static int read_model(struct sampler *sampler, bson_error_t *error)
         return hub_error(error, HUB_ERROR_INVALID, "model %s: its recipe is %s: only a gan makes rows of noise", name,
                          kind ? kind : sampling_name(SAMPLING_SUPERVISED));
     if (read_shape(sampler, name, error) || recipe_read_sampling(recipe, model, error) ||
+        recipe_read_precision(recipe, model, error) ||
         recipe_read_architecture(recipe, sampler->options->hub, model, error))
         return -1;
     sampler->about.shape = recipe->input;
@@ -87,7 +88,8 @@ static int build(struct sampler *sampler, int64_t batch_size, bson_error_t *erro
     const struct sample_options *options = sampler->options;
     struct net_options net = {.architecture = sampler->recipe.architecture,
                               .outputs = shape_size(&sampler->recipe.input),
-                              .batch_size = batch_size};
+                              .batch_size = batch_size,
+                              .precision = sampler->recipe.precision};
     sampler->device = device_open(options->device_name ? options->device_name : "cpu",
                                   options->threads > 0 ? options->threads : 1, &why);
     if (!sampler->device)
