@@ -150,6 +150,7 @@ static const struct {
     {STORE_INSERT, "uploads", false, "announce"},   {STORE_INSERT, "blobs.chunks", false, "chunk"},
     {STORE_INSERT, "blobs.files", false, "files"},  {STORE_UPDATE, "logs", false, "logs"},
     {STORE_UPDATE, "tasks", true, "commit"},        {STORE_UPDATE, "models", false, "model"},
+    {STORE_UPDATE, "datasets", false, "output"},
     {STORE_UPDATE, "tasks", false, "published"},    {STORE_DELETE, "uploads", false, "upload_done"},
 };
 

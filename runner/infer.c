@@ -20,6 +20,7 @@ struct inference {
     const char *split, *name, *save_split;
     int64_t rows;         /* of the split */
     enum work_stop *stop;
+    bool stopped;         /* asked to: with the rows that it has */
 };
 
 static int read_text(const bson_t *task, const char *field, const char *standard, const char **text, bson_error_t *error)
@@ -108,7 +109,8 @@ static int take_batch(void *context, const struct predict_batch *batch, bson_err
         heartbeat_progress(inference->work->worker->heartbeat, &details);
     }
     bson_destroy(&details);
-    return 0;
+    inference->stopped = *inference->stop == WORK_STOP;
+    return inference->stopped ? PREDICT_ENOUGH : 0;
 }
 
 static struct dataset_writer *open_save(void *context, const bson_t *fields, bson_error_t *error)
@@ -180,6 +182,7 @@ int infer_recipe(struct work *work, struct work_result *result, enum work_stop *
     if (prepare(&inference, &options, error) == 0)
         done = predict_run(&options, &summary, error);
     if (done > 0) {
+        result->stopped = inference.stopped;
         bson_destroy(&result->dataset);
         done = dataset_writer_manifest(summary.writer, &result->dataset, error) < 0 ||
                        fill(&inference, &summary, result, error) || add_log(&inference, &summary, error)

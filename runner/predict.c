@@ -320,7 +320,7 @@ static void score(struct predict *predict, const struct predict_batch *batch)
     }
 }
 
-/* 0, 1 told to stop, -1. */
+/* 0, 1 told to stop, PREDICT_ENOUGH, -1. */
 static int one_batch(struct predict *predict, const struct data *data, int64_t first, int64_t count, bson_error_t *error)
 {
     const struct predict_options *options = predict->options;
@@ -334,10 +334,10 @@ static int one_batch(struct predict *predict, const struct data *data, int64_t f
         return -1;
     score(predict, &batch);
     summary->rows += count;
-    int result = options->batch ? options->batch(options->context, &batch, error) : 0;
-    if (result == 0 && predict->labelled)
-        result = labelled_add(predict->labelled, data, first, count, predict->out, error);
-    return result;
+    int result = options->batch ? options->batch(options->context, &batch, error) : 0, kept = 0;
+    if ((result == 0 || result == PREDICT_ENOUGH) && predict->labelled)
+        kept = labelled_add(predict->labelled, data, first, count, predict->out, error);
+    return kept ? kept : result;
 }
 
 /* The rows of one block of data, batch by batch. */
@@ -430,6 +430,7 @@ int predict_run(const struct predict_options *options, struct predict_summary *s
     result = options->begin ? options->begin(options->context, &summary->about, error) : 0;
     if (result == 0)
         result = options->bytes ? over_bytes(&predict, error) : over_parts(&predict, error);
+    result = result == PREDICT_ENOUGH ? 0 : result;
     if (result == 0 && predict.forecast)
         result = forecast_run(predict.forecast, predict.predictor, predict.out, take_forecasts, &predict, error);
     if (result == 0 && predict.labelled)

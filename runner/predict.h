@@ -11,6 +11,7 @@
 
 #define PREDICT_ROWS 256 /* of a batch, unless told otherwise */
 #define PREDICT_RANK 6
+#define PREDICT_ENOUGH 2
 
 /* Rows that come from somewhere else than the hub: of bytes, or, with read_values, of floats. */
 struct predict_bytes {
@@ -57,7 +58,8 @@ struct predict_options {
     int threads;                    /* 0: 1 */
     int64_t batch_size;             /* 0: PREDICT_ROWS */
     int64_t steps;                  /* of a forecast (runner/forecast.h): after the last row; 0: as far as its horizon */
-    /* Called once and then for each batch; NULL allowed. 0, -1 with *error, 1: stop here, which predict_run returns as 0. */
+    /* Called once and then for each batch; NULL allowed. 0, -1 with *error, 1: stop here, which predict_run returns as 0; from
+     * batch also PREDICT_ENOUGH: this batch is the last, and what was made of the rows so far is whole. */
     int (*begin)(void *context, const struct predict_about *about, bson_error_t *error);
     int (*batch)(void *context, const struct predict_batch *batch, bson_error_t *error);
     void *context;

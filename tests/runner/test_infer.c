@@ -94,6 +94,33 @@ Test(infer, its_dataset_has_the_rows_and_the_predictions_as_labels)
     bson_destroy(model);
 }
 
+enum { LARGE_ROWS = 200000, LARGE_PARTS = 20 };
+
+/* More rows than are predicted in some seconds one by one; all parts are the same bytes. */
+static void enlarge(void)
+{
+    struct kernel_error why = {0};
+    bson_t *fields = json("{'name': 'large', 'input_shape': [8], 'label': 'class', 'classes': 3,"
+                          " 'features': {'dtype': 'U8', 'scale': 1.0, 'offset': 0.0}}"), dataset;
+    struct dataset_writer *writer = dataset_writer_open(hub, fields, error);
+    struct safetensors_tensor tensors[] = {
+        {.name = (char *)"x", .dtype = SAFETENSORS_U8, .rank = 2, .shape = {LARGE_ROWS, 8}},
+        {.name = (char *)"y", .dtype = SAFETENSORS_I64, .rank = 1, .shape = {LARGE_ROWS}}};
+    size_t length, bytes = LARGE_ROWS * (8 + sizeof(int64_t));
+    uint8_t *header = safetensors_header_new(tensors, 2, NULL, 0, &length, &why);
+    uint8_t *file = calloc(1, length + bytes);
+    cr_assert(writer && header && file);
+    memcpy(file, header, length);
+    for (int part = 0; part < LARGE_PARTS; part++)
+        cr_assert_geq(dataset_writer_part(writer, "test", LARGE_ROWS, file, length + bytes, error), 0, "%s", error->message);
+    cr_assert_eq(dataset_writer_finish(writer, &dataset, error), 1, "%s", error->message);
+    dataset_writer_close(writer);
+    bson_destroy(&dataset);
+    bson_destroy(fields);
+    free(header);
+    free(file);
+}
+
 /* Rows of two values whose labels are two values, in several parts of one split. */
 static void save_values(void)
 {
@@ -177,6 +204,36 @@ Test(infer, what_it_cannot_do_fails_and_says_why)
     cr_expect_eq(count("datasets", "{}"), 2);
     cr_expect_eq(count("uploads", "{}"), 0);
     bson_destroy(narrow);
+}
+
+/* The user asks while it predicts: the rows so far become the dataset, and those that wait for it go on. */
+Test(infer, told_to_stop_it_ends_with_the_rows_that_it_has)
+{
+    int status;
+    train_base();
+    enlarge();
+    bson_t *fields = json("{'name': 'inferred', 'kind': 'infer', 'dataset': 'large', 'model': 'base', 'save_dataset': 'out',"
+                          " 'hyper_parameters': {'batch_size': 1}}");
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    bson_destroy(fields);
+    pid_t pid = fork();
+    if (pid == 0) { /* the user, who waits for it to begin */
+        struct hub *own = hub_open(uri, NULL, HUB_OPEN_EXISTING, NULL);
+        bson_t *which = json("{'name': 'inferred', 'started': true}");
+        for (int i = 0; own && i < 6000 && task_stop(own, which, "enough", NULL) == 0; i++)
+            usleep(10000);
+        _exit(0);
+    }
+    run((struct runner_options){.workers = 1, .until_empty = true, .lease_ms = 2000}, NULL);
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    bson_t *task = find_one("tasks", "{'name': 'inferred'}"), *out = find_one("datasets", "{'name': 'out'}");
+    cr_expect_str_eq(document_string(task, "state"), "stopped");
+    cr_expect_gt(number(out, "splits.test"), 0);
+    cr_expect_lt(number(out, "splits.test"), LARGE_PARTS * (double)LARGE_ROWS);
+    cr_expect_eq(number(task, "result.metrics.rows"), number(out, "splits.test"));
+    bson_destroy(task);
+    bson_destroy(out);
 }
 
 #ifdef TL_HUB_FAULTS

@@ -125,9 +125,23 @@ class Checker:
                 self.say("I1", f"task {task}, run {run}: {len(ids)} models: {ids}")
             elif document and document.get("run") == run and at(document, "result.claim_id") != ids[0]:
                 self.say("I1", f"task {task}: the model {ids[0]} is not of the claim that finished it")
+        self.one_dataset()
         for task in self.tasks.values():
             if task["state"] in ENDED_WELL and at(task, "result.claim_id") is None:
                 self.say("I1", f"task {task['_id']} is {task['state']} without a result")
+
+    def one_dataset(self):
+        """What a task makes is under its claim's id, once for each of its finishes."""
+        finishes = {(w.task, w.claim) for w in self.writes if w.verb == "finish" and w.result == 1}
+        there = {dataset["_id"] for dataset in self.datasets}
+        for dataset in self.datasets:
+            task = self.tasks.get(dataset.get("task"))
+            if task and (task["_id"], dataset["_id"]) not in finishes and at(task, "result.claim_id") != dataset["_id"]:
+                self.say("I1", f"task {task['_id']}: the dataset {dataset['_id']} is of no claim that finished it")
+        for task in self.tasks.values():
+            made = at(task, "result.dataset_id")
+            if made and task.get("published") and not at(task, "result.deleted") and made not in there:
+                self.say("I1", f"task {task['_id']}: no dataset of its result {made}")
 
     def finish_stands(self, task, run, claim, document):
         if document is None:
@@ -173,6 +187,8 @@ class Checker:
             if model.get("blob_id") and not model.get("deleted"):
                 yield model["blob_id"], model.get("sha256"), f"model {model['_id']}"
         for dataset in self.datasets:
+            if dataset.get("deleted"):
+                continue
             for number, part in enumerate(dataset.get("parts", [])):
                 yield part["blob_id"], part.get("sha256"), f"dataset {dataset['name']}, part {number}"
 

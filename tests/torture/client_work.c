@@ -199,7 +199,7 @@ int client_work(struct hub *hub)
     struct work work = {.hub = hub, .lease_ms = number("lease", 2000)};
     int64_t wanted = number("tasks", INT64_MAX), end_ms = boottime_ms() + 1000 * number("seconds", 600), done = 0, lost = 0;
     int64_t worst_ms = 0, asked_ms, last_ms = 0;
-    struct task_claim_options claim = {.runner = "torture"};
+    struct task_claim_options claim = {.runner = "torture", .lease_ms = number("claim_lease", 0)};
     bool until_empty = number("until_empty", 0) != 0, leave_idle = number("leave_idle", 0) != 0;
     int64_t idle_ms = 0;
     int status = 0;

@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import random
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -30,6 +32,85 @@ def prepare(ground, tasks, epochs, name="run"):
     sweep.write_text(f"method: grid\nparameters:\n  seed: {{values: [{seeds}]}}\n  learning_rate: {{value: 0.01}}\n"
                      f"  batch_size: {{value: 32}}\n  epochs: {{value: {epochs}}}\narchitecture: \"dense:8:relu dense:4\"\n")
     tl_hub(ground, "create-task", "--dataset", "tiny", "--sweep", sweep, "--name", name)
+
+
+INFER_POINTS = ["claim.after", "started.after", "announce.before", "announce.after", "chunk.before", "chunk.after", "files.before",
+                "files.after", "verify.before", "batch.before", "commit.before", "commit.after", "output.before", "output.after",
+                "published.after", "finish.after"]
+ROWS = 150000  # predicted one by one: some seconds
+
+
+def write_idx(path, dims, data):
+    path.write_bytes(struct.pack(">HBB", 0, 8, len(dims)) + b"".join(struct.pack(">I", d) for d in dims) + data)
+
+
+def prepare_infer(ground, tasks, epochs=0, name="infer", rows=ROWS, batch=1):
+    """Tasks that predict: a model of four values a row, and a dataset with many rows in its test split."""
+    data = ground.folder / "rows"
+    if not data.exists():
+        data.mkdir()
+        few = random.Random(1).randbytes(400)
+        write_idx(data / "train-images-idx3-ubyte", (100, 2, 2), few)
+        write_idx(data / "train-labels-idx1-ubyte", (100,), bytes(v // 128 for v in few[::4]))
+        write_idx(data / "t10k-images-idx3-ubyte", (rows, 2, 2), few * (rows // 100))
+        write_idx(data / "t10k-labels-idx1-ubyte", (rows,), bytes(v // 128 for v in few[::4]) * (rows // 100))
+        tl_hub(ground, "save-dataset", "rows", "--idx", data)
+        tl_hub(ground, "create-task", "--name", "base", "--dataset", "rows", "--architecture", "dense:2", "--set", "epochs=1")
+        if ground.wait(runner(ground)) != 0:
+            raise Failed(f"no model: {ground.last_words()}")
+    for i in range(tasks):
+        tl_hub(ground, "create-task", "--kind", "infer", "--name", f"{name}-{i}", "--model", "base", "--dataset", "rows",
+               "--save-dataset", "predicted", "--set", f"batch_size={batch}")
+
+
+def all_predicted(ground):
+    """Each task's dataset is there once, under the claim that finished it, with every row."""
+    made = {d["_id"]: d for d in ground.read("datasets") if d["name"] == "predicted"}
+    for task in ground.read("tasks"):
+        if task["kind"] != "infer":
+            continue
+        dataset = made.pop(task["result"]["claim_id"], None)
+        if dataset is None or dataset["rows"] != task["result"]["metrics"]["rows"]:
+            raise Failed(f"task {task['name']}: its dataset is {dataset}")
+    if made:
+        raise Failed(f"datasets of no finish are shown: {sorted(made)}")
+
+
+def infer_worker_killed(ground, points):
+    """A worker that predicts dies at a point: the dataset appears once, and whole."""
+    prepare_infer(ground, 0, rows=2000)
+    passed = 0
+    for point in points:
+        prepare_infer(ground, 1, name=point.replace(".", "-"), batch=1 if point == "started.after" else 64)
+        process = runner(ground, ground.environment(f"{point}:kill", once=f"once-{point}"))
+        if ground.wait(process, 90) not in (0, 1):
+            raise Failed(f"{point}: the runner ended with {process.returncode}: {ground.last_words()}")
+        passed += (ground.folder / f"once-{point}").exists()
+    if passed < LEAST * len(points):
+        raise Failed(f"only {passed} of {len(points)} points were passed: nothing was shown of the others")
+    all_end(ground)
+    all_predicted(ground)
+    return passed, f"{passed} of {len(points)} points were passed"
+
+
+def infer_runner_killed(ground, times):
+    """The whole runner dies while it predicts."""
+    prepare_infer(ground, times)
+    for _ in range(times):
+        process = runner(ground, until_empty=False)
+        ground.until(lambda: any(s == "running" for s in ground.states().values()), 30, "it does not begin")
+        time.sleep(ground.random.uniform(0.0, 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        ground.wait(process)
+    all_end(ground)
+    all_predicted(ground)
+    return times, ""
+
+
+def infer_runner_stopped(ground, times):
+    runs, note = runner_stopped(ground, times, prepare_infer)
+    all_predicted(ground)
+    return runs, note
 
 
 def tl_hub(ground, *words):
@@ -88,7 +169,7 @@ def runner_killed(ground, times):
     return times, ""
 
 
-def runner_stopped(ground, times):
+def runner_stopped(ground, times, prepare=prepare):
     """The whole runner is stopped until another has done its tasks; woken, it gives up."""
     slowest = 0.0
     for i in range(times):
@@ -99,7 +180,7 @@ def runner_stopped(ground, times):
         ended = ground.wait(runner(ground), 240)
         if ended not in (0, 1):
             raise Failed(f"the successor ended with {ended}: {ground.last_words()}")
-        before = ground.read("tasks"), ground.read("models")
+        before = visible(ground)
         woken = time.clock_gettime(time.CLOCK_BOOTTIME)
         os.killpg(process.pid, signal.SIGCONT)
         workers = {words[1] for _, words in ground.events("did", "claim", 1)
@@ -112,13 +193,17 @@ def runner_stopped(ground, times):
                     for at, words in ground.events("did", verb, 0) if at > woken * 1e6} >= workers
         ground.until(given_up, 5, "the woken runner did not give up")
         slowest = max(slowest, time.clock_gettime(time.CLOCK_BOOTTIME) - woken)
-        if (ground.read("tasks"), ground.read("models")) != before:
+        if visible(ground) != before:
             raise Failed("what a woken runner wrote can be seen")
         process.terminate()
         if ground.wait(process, 30) not in (0, 1):
             raise Failed(f"the woken runner ended with {process.returncode}: {ground.last_words()}")
     all_end(ground)
     return times, f"gave up within {slowest:.2f} s"
+
+
+def visible(ground):
+    return [ground.read(collection) for collection in ("tasks", "models", "datasets")]
 
 
 def stop_without_lock(ground, process):
@@ -252,6 +337,11 @@ def runners(engine, short):
             ("stopped as a whole, then woken", times, True, lambda g: runner_stopped(g, times)),
             ("SIGTERM", times, True, lambda g: told_to_leave(g, times, False)),
             ("SIGTERM, then SIGKILL", times, True, lambda g: told_to_leave(g, times, True))][:4 if short else 5]
+    infer = ["chunk.after", "commit.before", "output.before"] if short else INFER_POINTS
+    jobs += [("infer: a worker is killed", len(infer), True, lambda g: infer_worker_killed(g, infer))]
+    if not short:
+        jobs += [("infer: killed as a whole", times, True, lambda g: infer_runner_killed(g, times)),
+                 ("infer: stopped as a whole, then woken", times, True, lambda g: infer_runner_stopped(g, times))]
     if engine == "mongodb" and not short:
         jobs += [("the hub is away for less than the lease", 2, True, lambda g: hub_away(g, 4, 30)),
                  ("the hub is away for twice the lease", 2, True, lambda g: hub_away(g, 8, 4)),

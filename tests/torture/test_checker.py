@@ -95,6 +95,16 @@ def model_of_another_claim(hub, histories):
     return hub, histories
 
 
+def dataset_of_another_claim(hub, histories):
+    hub["datasets"][0] |= {"_id": A, "task": "t"}
+    return hub, histories
+
+
+def dataset_never_there(hub, histories):
+    hub["tasks"][0]["result"]["dataset_id"] = B
+    return hub, histories
+
+
 def stale_beat(hub, histories):
     return hub, replaced(histories, f"did finish t {A} 0", f"did finish t {A} 0\n10000000 2 try beat t {A}\n10000010 2 did beat t {A} 1")
 
@@ -186,7 +196,8 @@ def taken_back_early(hub, histories):
 
 
 CASES = {
-    "I1": [stale_finish, finish_not_in_the_hub, second_model, model_of_another_claim, stale_beat, stale_release_of_a_woken],
+    "I1": [stale_finish, finish_not_in_the_hub, second_model, model_of_another_claim, dataset_of_another_claim,
+           dataset_never_there, stale_beat, stale_release_of_a_woken],
     "I2": [blob_gone, part_gone, chunk_gone, byte_changed],
     "I3": [claims_decrease, run_decreases, same_number_twice],
     "I4": [task_gone, task_from_nowhere, no_such_state],

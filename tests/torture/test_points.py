@@ -8,6 +8,7 @@ import sys
 
 import collecting
 import kills
+import runners
 import zombies
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def in_source():
 
 
 def in_matrix():
-    names = {point for point, *_ in kills.WORK} | {point for point, *_ in zombies.POINTS} | set(kills.LOSSES)
+    names = {point for point, *_ in kills.WORK} | {point for point, *_ in zombies.POINTS} | set(kills.LOSSES) | set(runners.INFER_POINTS)
     for _, _, points in kills.OTHERS:
         names |= set(points)
     text = pathlib.Path(collecting.__file__).read_text()

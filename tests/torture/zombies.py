@@ -217,6 +217,19 @@ def all_asleep(ground):
     return 3, ""
 
 
+def different_leases(ground):
+    """A runner with a long lease beats seldom, beside a sweeper with a short one: a task is given the lease of its claim."""
+    ground.run("submit")
+    worker = ground.client("work", "beat.before:delay:1:2500", tasks=1, beats=1, lease=30 * LEASE, claim_lease=30 * LEASE)
+    sweeper = ground.sweeper(LEASE)
+    if ground.wait(worker) != 0 or ground.events("did", "take-back", 1):
+        raise Failed("a task was taken back before its claim's lease was over")
+    ground.settle(LEASE, sweeper=sweeper)
+    ground.judge()
+    ground.all_done()
+    return 1, ""
+
+
 def stopped_with_the_lock(ground, each):
     """On SQLite one who is stopped inside a transaction holds the file: the others wait, and go on when it does."""
     for point in ["commit.before", "chunk.before", "files.after", "model.after", "transaction.before"] * each:
@@ -243,6 +256,7 @@ def zombies(engine, each):
     jobs.append(("a sweeper woken beside the living", 1, sweeper_woken_beside_the_living))
     jobs.append(("a sweeper woken beside a successor", 1, sweeper_woken_beside_a_successor))
     jobs.append(("all asleep, the sweeper wakes first", 3, all_asleep))
+    jobs.append(("different leases", 1, different_leases))
     if engine == "mongodb":
         jobs.append(("woken behind its commit", 3 * each, lambda g: woken_after_commit(g, each)))
         for point in ("model.after", "published.before", "publish.before"):
