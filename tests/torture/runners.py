@@ -37,7 +37,7 @@ def prepare(ground, tasks, epochs, name="run"):
 INFER_POINTS = ["claim.after", "started.after", "announce.before", "announce.after", "chunk.before", "chunk.after", "files.before",
                 "files.after", "verify.before", "batch.before", "commit.before", "commit.after", "output.before", "output.after",
                 "published.after", "finish.after"]
-ROWS = 150000  # predicted one by one: some seconds
+ROWS = 600000  # predicted one by one: some seconds
 
 
 def write_idx(path, dims, data):
