@@ -15,6 +15,7 @@ static const struct cli_option work_options[] = {
     {"name", 0, CLI_TEXT, "NAME", "the task's name"},
     {"kind", 0, CLI_TEXT, "KIND", "train (the default), validate, test or infer"},
     {"dataset", 0, CLI_TEXT, "DATASET", "the data: a name (the newest version), or a query as JSON"},
+    {"pipeline", 0, CLI_TEXT, "JSON", "of a dataset of rows: the stages that select and transform them, or @FILE"},
     {"architecture", 0, CLI_TEXT, "TEXT", "the net: short form, JSON, @FILE, or the name of a saved one"},
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "a hyper-parameter, such as learning_rate=0.001; may be given again"},
     {"model", 0, CLI_TEXT, "MODEL", "validate, test, infer: the model, by name, id or query as JSON"},
@@ -207,6 +208,18 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
     return CLI_DONE;
 }
 
+static int append_pipeline(struct cli *cli, bson_t *fields)
+{
+    char *pipeline;
+    size_t length;
+    int code = fields_read_pipeline(cli, "pipeline", &pipeline, &length);
+    if (code == CLI_DONE && pipeline != NULL) {
+        BSON_APPEND_UTF8(fields, "pipeline", pipeline);
+    }
+    bson_free(pipeline);
+    return code;
+}
+
 static int append_work_fields(struct cli *cli, bson_t *fields)
 {
     int code = fields_append_text(cli, "name", "name", cli_text(cli, "name"), fields);
@@ -215,6 +228,9 @@ static int append_work_fields(struct cli *cli, bson_t *fields)
     }
     if (code == CLI_DONE) {
         code = fields_append_query(cli, "dataset", "dataset", cli_text(cli, "dataset"), fields);
+    }
+    if (code == CLI_DONE) {
+        code = append_pipeline(cli, fields);
     }
     return code;
 }

@@ -6,6 +6,7 @@
 const struct cli_command *const cli_commands[] = {
     &cmd_init,
     &cmd_save_dataset,
+    &cmd_push_rows,
     &cmd_find_dataset,
     &cmd_delete_dataset,
     &cmd_save_architecture,

@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 
 extern const struct cli_command cmd_init;
-extern const struct cli_command cmd_save_dataset, cmd_find_dataset, cmd_delete_dataset;
+extern const struct cli_command cmd_save_dataset, cmd_push_rows, cmd_find_dataset, cmd_delete_dataset;
 extern const struct cli_command cmd_save_architecture, cmd_find_architecture, cmd_delete_architecture;
 extern const struct cli_command cmd_create_task, cmd_find_task, cmd_wait, cmd_set_task, cmd_cancel_task, cmd_stop_task, cmd_pause_task,
     cmd_resume_task, cmd_restart_task, cmd_delete_task, cmd_run_task;

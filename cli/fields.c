@@ -2,6 +2,7 @@
 #include "cli/fields.h"
 #include "cli/json.h"
 #include "cli/where.h"
+#include "hub/pipeline.h"
 
 #include <errno.h>
 #include <string.h>
@@ -123,6 +124,34 @@ int fields_read_file(const char *path, size_t limit, char **text, size_t *length
     *length = size;
     if (file != stdin) {
         fclose(file);
+    }
+    return code;
+}
+
+int fields_read_pipeline(struct cli *cli, const char *option, char **text, size_t *length)
+{
+    const char *given = cli_text(cli, option);
+    bson_t stages;
+    bson_error_t error;
+    int code = CLI_DONE;
+
+    *text = NULL;
+    *length = 0;
+    if (given == NULL) {
+        return CLI_DONE;
+    }
+    if (*given == '@') {
+        code = fields_read_file(given + 1, 100000, text, length);
+    } else {
+        *text = bson_strdup(given);
+        *length = strlen(given);
+    }
+    if (code == CLI_DONE && !bson_utf8_validate(*text, *length, false)) {
+        return cli_usage(cli, "--%s is not valid UTF-8", option);
+    }
+    if (code == CLI_DONE) {
+        code = pipeline_text_read(*text, &stages, &error) < 0 ? cli_usage(cli, "--%s: %s", option, error.message) : CLI_DONE;
+        bson_destroy(&stages);
     }
     return code;
 }

@@ -18,6 +18,8 @@ int fields_append_list(struct cli *cli, const char *option, const char *key, bso
 /* Appends {key: text}, or the object where text is JSON. Checks UTF-8. */
 int fields_append_query(struct cli *cli, const char *option, const char *key, const char *text, bson_t *document);
 int fields_append_text(struct cli *cli, const char *option, const char *key, const char *text, bson_t *document);
+/* A pipeline as JSON, or @FILE, checked: *text is new (bson_free), NULL where the option is not given. */
+int fields_read_pipeline(struct cli *cli, const char *option, char **text, size_t *length);
 /* The text of a file of at most limit bytes (bson_free), "-" being standard input: an exit code. */
 int fields_read_file(const char *path, size_t limit, char **text, size_t *length);
 

@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #define ARCHIVE_FORMAT 1
-#define ARCHIVE_COLLECTIONS 8 /* projects, architectures, sweeps, datasets, models, runners, tasks, logs */
+#define ARCHIVE_COLLECTIONS 9 /* projects, architectures, sweeps, datasets, rows, models, runners, tasks, logs */
 
 /* Names of the collections of an archive, in the order in which it holds them. */
 extern const char *const archive_collections[ARCHIVE_COLLECTIONS];

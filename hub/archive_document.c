@@ -8,7 +8,7 @@
 #define DEPTH 200
 
 const char *const archive_collections[ARCHIVE_COLLECTIONS] = {
-    "projects", "architectures", "sweeps", "datasets", "models", "runners", "tasks", "logs",
+    "projects", "architectures", "sweeps", "datasets", "rows", "models", "runners", "tasks", "logs",
 };
 
 int archive_collection_index(const char *collection)

@@ -537,6 +537,15 @@ static int export_all(struct exporter *exporter, struct archive_summary *summary
     }
     for (int i = 0; i < ARCHIVE_COLLECTIONS; i++) {
         bool tasks = strcmp(archive_collections[i], "tasks") == 0;
+        if (strcmp(archive_collections[i], "rows") == 0) { /* without any, who knows no rows can read the archive */
+            int64_t rows = count(exporter, "rows", NULL, error);
+            if (rows < 0) {
+                return -1;
+            }
+            if (rows == 0) {
+                continue;
+            }
+        }
         if (write_mark(exporter, ARCHIVE_COLLECTION, i, error) < 0 ||
             (tasks ? write_tasks(exporter, i, error) : write_collection(exporter, i, error)) < 0 ||
             write_mark(exporter, ARCHIVE_COLLECTION_END, i, error) < 0 ||

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/dataset.h"
 
+#include "hub/dataset_impl.h"
 #include "hub/dataset_label.h"
 #include "hub/fault.h"
 #include "hub/gc_impl.h"
 #include "hub/hub_impl.h"
+#include "hub/rows.h"
 #include "hub/schema.h"
 #include "hub/task_impl.h"
 #include "hub/tombstone.h"
@@ -243,10 +245,12 @@ int dataset_writer_part(struct dataset_writer *writer, const char *split, int64_
 /* Over the shape fields as canonical JSON and each part's split, rows and digest, in order. */
 static bson_string_t *begin_digest(const bson_t *dataset)
 {
-    static const char *const shape[] = {"input_shape", "label", "classes", "outputs", "features", "preprocess"};
+    static const char *const shape[] = {"input_shape", "label", "classes", "outputs", "features", "preprocess",
+                                        "storage", "columns", "label_field", "pipeline", "class_names"};
+    const size_t count = rows_is_source(dataset) ? 11 : 6; /* what rows are is all there is to a dataset of rows */
     bson_t fields = BSON_INITIALIZER;
     bson_iter_t iter;
-    for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (bson_iter_init_find(&iter, dataset, shape[i])) {
             bson_append_iter(&fields, shape[i], -1, &iter);
         }
@@ -367,9 +371,7 @@ static int stands(struct hub *hub, const bson_t *dataset, bson_error_t *error)
     return result;
 }
 
-/* The next version of the name: above every one that there is, and above every one that there was, so that "version 2"
- * in a model or a task never comes to mean other data. */
-static int next_version(struct hub *hub, const char *name, int64_t newest, int64_t *version, bson_error_t *error)
+int dataset_next_version(struct hub *hub, const char *name, int64_t newest, int64_t *version, bson_error_t *error)
 {
     char *counter = bson_strdup_printf("dataset:%s:%s", hub_project(hub), name);
     int64_t first, missing;
@@ -404,7 +406,7 @@ static int insert(struct dataset_writer *writer, const char *digest, bson_t *dat
             return result < 0 ? -1 : 0;
         }
         int64_t version = 0;
-        result = next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error);
+        result = dataset_next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error);
         bson_destroy(&newest);
         if (result < 0) {
             bson_destroy(&fields);
@@ -502,7 +504,7 @@ int dataset_writer_manifest(struct dataset_writer *writer, bson_t *manifest, bso
     }
     bson_destroy(&newest);
     if (read_newest(writer->hub, name, &newest, error) < 0 ||
-        next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error) < 0) {
+        dataset_next_version(writer->hub, name, hub_number(&newest, "version", 0), &version, error) < 0) {
         goto out;
     }
     compute_digest(writer, digest);
@@ -548,11 +550,31 @@ int dataset_find_one(struct hub *hub, const bson_t *filter, bson_t *dataset, bso
     return result;
 }
 
+/* With the last manifest of a name its rows go, and before it: when that is cut short, the manifest is there to do it again. */
+static int delete_rows(struct hub *hub, const bson_t *dataset, bson_error_t *error)
+{
+    const char *name = hub_text(dataset, "name");
+    if (!rows_is_source(dataset) || name == NULL) {
+        return 0;
+    }
+    bson_t filter = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    BSON_APPEND_UTF8(&filter, "name", name);
+    BSON_APPEND_UTF8(&filter, "storage", "rows");
+    int64_t manifests = store_count(hub_store(hub), DATASETS, &filter, error);
+    bson_destroy(&filter);
+    return manifests < 0 || (manifests <= 1 && rows_delete(hub, name, error) < 0) ? -1 : 0;
+}
+
 /* The manifest of a task's dataset stays as its tombstone: a roll-forward may still be on its way. */
 static int delete_one(struct hub *hub, const bson_t *dataset, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER;
     bson_iter_t iter;
+    if (delete_rows(hub, dataset, error) < 0) {
+        bson_destroy(&filter);
+        return -1;
+    }
     if (hub_text(dataset, "task") != NULL) {
         bson_destroy(&filter);
         return tombstone_bury(hub, DATASETS, dataset, false, error);
@@ -573,6 +595,8 @@ int64_t dataset_delete(struct hub *hub, const bson_t *filter, bson_error_t *erro
     int64_t deleted = 0;
     int next, result;
     BSON_APPEND_INT32(&projection, "task", 1);
+    BSON_APPEND_INT32(&projection, "name", 1);
+    BSON_APPEND_INT32(&projection, "storage", 1);
     struct store_find_options options = {.projection = &projection};
     struct store_cursor *cursor = dataset_find(hub, filter, &options, error);
     bson_destroy(&projection);

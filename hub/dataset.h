@@ -10,6 +10,8 @@
  * What came from a table also has preprocess (distributor/preprocess.h) and class_counts {SPLIT: [rows of each class]}.
  * digest: SHA-256 over the parts' (split, rows, sha256), the shape fields and preprocess, so equal data has an equal digest.
  *
+ * One with storage: "rows" has no parts: its data are documents (rows.h).
+ *
  * What a task made (kind infer) has `task`, and the claim's id as its _id: task_finish publishes it. When it is deleted
  * a tombstone stays for a while, the manifest with deleted: true, which no reader here is shown. */
 

@@ -229,6 +229,7 @@ CHECK_IN(projects)
 CHECK_IN(architectures)
 CHECK_IN(sweeps)
 CHECK_IN(datasets)
+CHECK_IN(rows)
 CHECK_IN(models)
 CHECK_IN(runners)
 CHECK_IN(logs)
@@ -240,6 +241,7 @@ static const struct walked walks[] = {
     {"architectures", "architecture", fsck_check_architecture},
     {"sweeps", "sweep", fsck_check_sweep},
     {"datasets", "dataset", fsck_check_dataset},
+    {"rows", "row", fsck_check_row},
     {"models", "model", fsck_check_model},
     {"runners", "runner", NULL},
     {"logs", "log", fsck_check_log},
@@ -247,7 +249,7 @@ static const struct walked walks[] = {
 };
 
 static fsck_check *const checks[] = {
-    check_in_projects, check_in_architectures, check_in_sweeps, check_in_datasets,
+    check_in_projects, check_in_architectures, check_in_sweeps, check_in_datasets, check_in_rows,
     check_in_models,   check_in_runners,       check_in_logs,   check_in_tasks,
 };
 

@@ -55,8 +55,8 @@ struct fsck {
     struct gc gc; /* for its questions about pointers */
     struct gc_report gc_report;
     /* What the last document asked for: documents of one task, claim or architecture follow each other. */
-    char last_task[128], last_log_claim[128], last_project[80], last_architecture[160];
-    bool last_task_there, last_project_there, last_architecture_there, last_log_named;
+    char last_task[128], last_log_claim[128], last_project[80], last_architecture[160], last_rows[280];
+    bool last_task_there, last_project_there, last_architecture_there, last_log_named, last_rows_there;
     bool again; /* the second look: nothing remembered is trusted */
 };
 
@@ -78,7 +78,7 @@ int fsck_check_blob(struct fsck *fsck, const bson_oid_t *id, int64_t length, con
                     struct fsck_list *found, bson_error_t *error);
 
 fsck_check fsck_check_task, fsck_check_model, fsck_check_dataset, fsck_check_architecture, fsck_check_log,
-    fsck_check_sweep, fsck_check_project, fsck_check_runner;
+    fsck_check_sweep, fsck_check_project, fsck_check_row, fsck_check_runner;
 
 /* fsck_task.c */
 int fsck_unnameable_tasks(struct fsck *fsck, bson_error_t *error);

@@ -41,6 +41,7 @@ static const struct index indexes[] = {
     {"datasets", "created", "project created_at"},
     {"datasets", "tags", "tags"},
     {"datasets", "words", "words"},
+    {"rows", "number", "project dataset seq"},
     {"logs", "task", "task split number"},
     {"logs", "name", "project name created_at"},
     {"runners", "state", "project state started_at"},

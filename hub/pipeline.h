@@ -57,6 +57,8 @@ const struct pipeline_head *pipeline_head(const struct pipeline *pipeline);
 typedef int pipeline_source(void *data, const bson_t **document, bson_error_t *error);
 struct pipeline_run;
 struct pipeline_run *pipeline_run_new(const struct pipeline *pipeline, pipeline_source *next, void *data);
+/* Every stage, on documents that no find has seen. */
+struct pipeline_run *pipeline_run_all_new(const struct pipeline *pipeline, pipeline_source *next, void *data);
 /* 1 with *document borrowed until the next call, 0 at the end, -1. */
 int pipeline_run_next(struct pipeline_run *run, const bson_t **document, bson_error_t *error);
 void pipeline_run_free(struct pipeline_run *run);

@@ -33,23 +33,33 @@ struct pipeline_run {
     struct pipeline_scratch scratch;
 };
 
-struct pipeline_run *pipeline_run_new(const struct pipeline *pipeline, pipeline_source *next, void *data)
+static struct pipeline_run *run_from(const struct pipeline *pipeline, size_t first, pipeline_source *next, void *data)
 {
     struct pipeline_run *run = bson_malloc0(sizeof *run);
     run->next = next;
     run->data = data;
-    run->count = pipeline->count - pipeline->first;
+    run->count = pipeline->count - first;
     run->steps = bson_malloc0((run->count + 1) * sizeof *run->steps);
     for (size_t i = 0; i < run->count; i++) {
         struct step *step = &run->steps[i];
         step->run = run;
         step->index = i;
-        step->stage = &pipeline->stages[pipeline->first + i];
+        step->stage = &pipeline->stages[first + i];
         step->out = bson_new();
         if (step->stage->kind == STAGE_GROUP)
             step->groups = pipeline_groups_new(step->stage);
     }
     return run;
+}
+
+struct pipeline_run *pipeline_run_new(const struct pipeline *pipeline, pipeline_source *next, void *data)
+{
+    return run_from(pipeline, pipeline->first, next, data);
+}
+
+struct pipeline_run *pipeline_run_all_new(const struct pipeline *pipeline, pipeline_source *next, void *data)
+{
+    return run_from(pipeline, 0, next, data);
 }
 
 static void drop_held(struct step *step)

@@ -98,6 +98,10 @@ static void build_commit(struct finish *f)
     if (f->finish->metrics != NULL) {
         BSON_APPEND_DOCUMENT(&result, "metrics", f->finish->metrics);
     }
+    bson_t rows; /* a selection stays with its task, too: the query alone does not say which rows there were */
+    if (model && hub_view(f->finish->model, "dataset", &rows) && bson_has_field(&rows, "rows_upto")) {
+        BSON_APPEND_DOCUMENT(&result, "data", &rows);
+    }
     if (f->finish->logs_before != NULL) {
         bson_concat(&result, f->finish->logs_before);
     }

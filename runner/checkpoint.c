@@ -342,6 +342,13 @@ bool checkpoint_is_due(struct checkpoint *checkpoint, int64_t epochs)
            heartbeat_confirm(heartbeat, 0) > 0;
 }
 
+/* The last row of a dataset of rows: who goes on trains on the same. */
+static bool append_rows(bson_t *fields, const struct recipe *recipe)
+{
+    int64_t upto;
+    return !document_integer(&recipe->dataset, "rows_upto", &upto) || BSON_APPEND_INT64(fields, "rows_upto", upto);
+}
+
 int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_position *position, bson_error_t *error)
 {
     struct work *work = checkpoint->work;
@@ -355,7 +362,7 @@ int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_posi
         goto out;
     if (!BSON_APPEND_INT64(&fields, "epoch", position->epoch) || !BSON_APPEND_INT64(&fields, "step", position->step) ||
         !BSON_APPEND_UTF8(&fields, "identity", checkpoint->identity) ||
-        (dataset && !BSON_APPEND_UTF8(&fields, "dataset", dataset)) || !append_position(&fields, position) ||
+        (dataset && !BSON_APPEND_UTF8(&fields, "dataset", dataset)) || !append_rows(&fields, checkpoint->recipe) || !append_position(&fields, position) ||
         !append_logs(&fields, &checkpoint->before, work->fence->claim_id, &counts)) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
         goto out;

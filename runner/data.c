@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/data.h"
 
+#include "hub/rows.h"
 #include "kernels/safetensors.h"
+#include "runner/split_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@ struct entry {
     char *digest;
     struct data data;
     void *x, *y;
+    struct split_map map; /* in the place of x and y: pages of a file, which the bound on memory does not count */
     int64_t bytes;
     uint64_t used; /* the last load's number */
     struct entry *next;
@@ -26,6 +29,7 @@ struct data_cache {
     int64_t bytes;
     uint64_t loads;
     struct entry *entries;
+    struct split_store *disk; /* opened when it is first needed */
 };
 
 /* What is known while a split is read. */
@@ -35,6 +39,7 @@ struct loading {
     struct entry *entry;
     bool u8, labelled, classes;
     int64_t row; /* the part's first */
+    struct split_writer *writer; /* while the parts go to a file */
 };
 
 /* One part of the manifest. */
@@ -52,6 +57,7 @@ static void entry_free(struct entry *entry)
     free(entry->digest);
     free(entry->x);
     free(entry->y);
+    split_map_end(&entry->map);
     free(entry);
 }
 
@@ -71,7 +77,15 @@ void data_cache_free(struct data_cache *cache)
         next = entry->next;
         entry_free(entry);
     }
+    split_store_close(cache->disk);
     free(cache);
+}
+
+struct split_store *data_cache_disk(struct data_cache *cache, bson_error_t *error)
+{
+    if (!cache->disk)
+        cache->disk = split_store_open(error);
+    return cache->disk;
 }
 
 /* The longest unused split of another dataset than this one goes; false where there is none. */
@@ -361,6 +375,17 @@ out:
 
 /* ---- the split ---- */
 
+static void take_data(struct loading *loading, void *x, void *y)
+{
+    struct data *data = &loading->entry->data;
+    data->x_u8 = loading->u8 ? x : NULL;
+    data->x_f32 = loading->u8 ? NULL : x;
+    data->y_class = loading->classes ? y : NULL;
+    data->y_value = loading->classes || !loading->labelled ? NULL : y;
+    data->stored_rows = data->rows;
+    data->stored_features = data->features;
+}
+
 static int allocate(struct data_cache *cache, struct loading *loading, bson_error_t *error)
 {
     struct entry *entry = loading->entry;
@@ -381,13 +406,108 @@ static int allocate(struct data_cache *cache, struct loading *loading, bson_erro
     if (!entry->x || !entry->y)
         return hub_error(error, HUB_ERROR_MEMORY, "dataset %s, split %s: no memory for %lld MiB", loading->name,
                          loading->split, (long long)(entry->bytes >> 20));
-    data->x_u8 = loading->u8 ? entry->x : NULL;
-    data->x_f32 = loading->u8 ? NULL : entry->x;
-    data->y_class = loading->classes ? entry->y : NULL;
-    data->y_value = loading->classes || !loading->labelled ? NULL : entry->y;
-    data->stored_rows = data->rows;
-    data->stored_features = data->features;
+    take_data(loading, entry->x, entry->y);
     return 0;
+}
+
+/* ---- a split in a file ---- */
+
+void data_split_key(const char *digest, const char *split, char key[65])
+{
+    char *text = bson_strdup_printf("%s/%s", digest, split);
+    hub_sha256(text, strlen(text), key);
+    bson_free(text);
+}
+
+/* One part in memory, then on to the file. */
+static int copy_part(struct loading *loading, const struct part *part, bson_error_t *error)
+{
+    struct entry *entry = loading->entry;
+    const struct data *data = &entry->data;
+    size_t width = (size_t)data->features * (loading->u8 ? 1 : sizeof(float));
+    size_t labels = loading->classes ? sizeof(int32_t) : (size_t)data->outputs * sizeof(float);
+    int result = -1;
+    entry->x = malloc((size_t)part->rows * width + 1);
+    entry->y = malloc((size_t)part->rows * labels + 1);
+    loading->row = 0;
+    if (!entry->x || !entry->y)
+        hub_error(error, HUB_ERROR_MEMORY, "dataset %s, split %s: no memory for a part", loading->name, loading->split);
+    else if (load_part(loading, part, error) == 0)
+        result = split_writer_add(loading->writer, entry->x, entry->y, part->rows, error);
+    free(entry->x);
+    free(entry->y);
+    entry->x = entry->y = NULL;
+    return result;
+}
+
+static int copy_to_file(struct data_cache *cache, struct loading *loading, const bson_t *dataset,
+                        const struct split_shape *shape, const char *key, bson_error_t *error)
+{
+    char sha256[65];
+    loading->writer = split_writer_new(cache->disk, shape, error);
+    int result = loading->writer && each_part(loading, dataset, copy_part, error) == 0 &&
+                         split_writer_end(loading->writer, sha256, error) == 0 &&
+                         split_writer_publish(loading->writer, key, error) == 0
+                     ? 0
+                     : -1;
+    split_writer_free(loading->writer);
+    loading->writer = NULL;
+    return result;
+}
+
+/* Two rounds: a file that has just been made may be gone again, when the folder is small. */
+static int map_split(struct data_cache *cache, struct loading *loading, const bson_t *dataset, bson_error_t *error)
+{
+    struct data *data = &loading->entry->data;
+    const struct split_shape shape = {.features = data->features, .bytes = loading->u8,
+                                      .classes = loading->classes ? data->classes : 0, .outputs = data->outputs};
+    char key[65];
+    data_split_key(loading->entry->digest, loading->split, key);
+    if (!data_cache_disk(cache, error))
+        return -1;
+    int found = split_store_map(cache->disk, key, &shape, &loading->entry->map, error);
+    for (int tries = 0; found == 0 && tries < 2 && !rows_is_source(dataset); tries++)
+        if (copy_to_file(cache, loading, dataset, &shape, key, error))
+            found = -1;
+        else
+            found = split_store_map(cache->disk, key, &shape, &loading->entry->map, error);
+    if (found == 0)
+        return hub_error(error, HUB_ERROR_BUSY, "dataset %s, split %s: its file in the cache is gone; TL_HUB_CACHE_BYTES may be "
+                                                "too low", loading->name, loading->split);
+    if (found > 0 && loading->entry->map.rows != data->rows)
+        return damaged(loading, "its file in the cache has another number of rows", error);
+    if (found > 0)
+        take_data(loading, loading->entry->map.x, loading->entry->map.y);
+    return found < 0 ? -1 : 0;
+}
+
+/* ---- loading ---- */
+
+/* Of a manifest that rows_data_resolve has made. */
+static int count_documents(struct loading *loading, const bson_t *dataset, bson_error_t *error)
+{
+    bson_iter_t at, split;
+    int64_t rows = 0;
+    if (!bson_iter_init_find(&at, dataset, "splits") || !BSON_ITER_HOLDS_DOCUMENT(&at) || !bson_iter_recurse(&at, &split))
+        return damaged(loading, "its rows have not been selected", error);
+    if (bson_iter_find(&split, loading->split) && BSON_ITER_HOLDS_NUMBER(&split))
+        rows = bson_iter_as_int64(&split);
+    loading->entry->data.rows = rows;
+    return rows < 0 || rows > ROWS ? damaged(loading, "more than 2^32 - 1 rows", error) : 0;
+}
+
+/* Those of other datasets: a file that was removed from the folder takes its space for as long as it is mapped. */
+static void drop_maps(struct data_cache *cache, const char *digest)
+{
+    for (struct entry **at = &cache->entries; *at;) {
+        struct entry *entry = *at;
+        if (entry->map.memory && strcmp(entry->digest, digest)) {
+            *at = entry->next;
+            entry_free(entry);
+        } else {
+            at = &entry->next;
+        }
+    }
 }
 
 static struct entry *find_entry(struct data_cache *cache, const char *key)
@@ -401,6 +521,12 @@ static struct entry *find_entry(struct data_cache *cache, const char *key)
 int data_load(struct data_cache *cache, struct hub *hub, const bson_t *dataset, const char *split, struct data *data,
               bson_error_t *error)
 {
+    return data_load_as(cache, hub, dataset, split, false, data, error);
+}
+
+int data_load_as(struct data_cache *cache, struct hub *hub, const bson_t *dataset, const char *split, bool mapped,
+                 struct data *data, bson_error_t *error)
+{
     struct loading loading = {.hub = hub, .split = split};
     const char *name = text_of(dataset, "name"), *digest = text_of(dataset, "digest");
     char *key = NULL;
@@ -410,7 +536,8 @@ int data_load(struct data_cache *cache, struct hub *hub, const bson_t *dataset, 
     loading.name = name ? name : "without a name";
     if (!digest)
         return damaged(&loading, "the manifest has no digest", error);
-    if (asprintf(&key, "%s/%s", digest, split) < 0)
+    mapped = mapped || rows_is_source(dataset);
+    if (asprintf(&key, "%s/%s%s", digest, split, mapped ? "/mapped" : "") < 0)
         return hub_error(error, HUB_ERROR_MEMORY, "dataset %s: no memory to load it", loading.name);
     cache->loads++;
     struct entry *found = find_entry(cache, key);
@@ -433,13 +560,17 @@ int data_load(struct data_cache *cache, struct hub *hub, const bson_t *dataset, 
         goto out;
     }
     if (read_shape(&loading, dataset, error) || read_features(&loading, dataset, error) ||
-        each_part(&loading, dataset, count_rows, error))
+        (rows_is_source(dataset) ? count_documents(&loading, dataset, error)
+                                 : each_part(&loading, dataset, count_rows, error)))
         goto out;
     if (!loading.entry->data.rows) {
         result = 0;
         goto out;
     }
-    if (allocate(cache, &loading, error) || each_part(&loading, dataset, load_part, error))
+    if (mapped)
+        drop_maps(cache, digest);
+    if (mapped ? map_split(cache, &loading, dataset, error)
+               : allocate(cache, &loading, error) || each_part(&loading, dataset, load_part, error))
         goto out;
     loading.entry->next = cache->entries;
     cache->entries = loading.entry;

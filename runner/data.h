@@ -34,6 +34,16 @@ void data_cache_free(struct data_cache *cache);
  * until the cache is freed or another dataset is loaded. */
 int data_load(struct data_cache *cache, struct hub *hub, const bson_t *dataset, const char *split,
               struct data *data, bson_error_t *error);
+/* The same; mapped: from a file in the cache folder (split_store.h), which is made where it is not there, so that the split may be
+ * larger than memory. Rows (hub/rows.h) always are; their manifest must have been resolved (rows_data.h). */
+int data_load_as(struct data_cache *cache, struct hub *hub, const bson_t *dataset, const char *split, bool mapped,
+                 struct data *data, bson_error_t *error);
+/* The folder, opened by the first who asks; NULL on error. */
+struct split_store;
+struct split_store *data_cache_disk(struct data_cache *cache, bson_error_t *error);
+/* The name of a split's file. */
+void data_split_key(const char *digest, const char *split, char key[65]);
+
 /* ---- samples of a split, as the recipe makes them of rows (data_sample.c) ---- */
 
 /* What users have chosen: the pairs (user, item) of the training rows, and of further splits. The user is all of a row but

@@ -7,6 +7,7 @@
 #include "runner/fit.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
+#include "runner/rows_data.h"
 #include "runner/weights.h"
 
 #include <stdio.h>
@@ -32,11 +33,15 @@ static int read_dataset(struct evaluation *evaluation, bson_error_t *error)
     const bson_t *task = evaluation->work->task;
     bson_t source = BSON_INITIALIZER, query;
     const char *name = document_string(&evaluation->model, "dataset.name");
-    int64_t version;
+    struct data_cache *cache = evaluation->work->worker->cache;
+    int64_t version, upto = -1;
     int result;
 
     if (document_has(task, "dataset") || !name) {
-        result = recipe_read_dataset(&evaluation->recipe, hub, task, error);
+        result = recipe_read_dataset(&evaluation->recipe, hub, task, error) ||
+                         rows_data_resolve_task(cache, hub, task, &evaluation->recipe.dataset, error)
+                     ? -1
+                     : 0;
         goto out;
     }
     BSON_APPEND_DOCUMENT_BEGIN(&source, "dataset", &query);
@@ -44,7 +49,12 @@ static int read_dataset(struct evaluation *evaluation, bson_error_t *error)
     if (document_integer(&evaluation->model, "dataset.version", &version))
         BSON_APPEND_INT64(&query, "version", version);
     bson_append_document_end(&source, &query);
-    result = recipe_read_dataset(&evaluation->recipe, hub, &source, error);
+    document_integer(&evaluation->model, "dataset.rows_upto", &upto);
+    result = recipe_read_dataset(&evaluation->recipe, hub, &source, error) ||
+                     rows_data_resolve(cache, hub, document_string(&evaluation->model, "dataset.pipeline"), upto,
+                                       &evaluation->recipe.dataset, error)
+                 ? -1
+                 : 0;
 out:
     bson_destroy(&source);
     return result;

@@ -8,6 +8,7 @@
 #include "runner/forecast.h"
 #include "runner/predict.h"
 #include "runner/recipe.h"
+#include "runner/rows_data.h"
 #include "runner/weights.h"
 #include "runner/work.h"
 
@@ -69,7 +70,9 @@ static int prepare(struct inference *inference, struct predict_options *options,
     if (!inference->name)
         return hub_error(error, HUB_ERROR_INVALID, "save_dataset: missing; the name of the dataset that the predictions become");
     if (weights_find_model(worker->hub, task, "model", &inference->model, error) ||
-        recipe_read_dataset(&inference->recipe, worker->hub, task, error) || read_sample(inference, &held, error))
+        recipe_read_dataset(&inference->recipe, worker->hub, task, error) ||
+        rows_data_resolve_task(worker->cache, worker->hub, task, &inference->recipe.dataset, error) ||
+        read_sample(inference, &held, error))
         return -1;
     /* Without an architecture predict_run says what is missing. */
     if (document_has(&inference->model, "architecture") &&

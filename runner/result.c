@@ -126,6 +126,7 @@ static bool append_dataset(bson_t *model, const struct recipe *recipe)
     return BSON_APPEND_DOCUMENT_BEGIN(model, "dataset", &child) && append_same(&child, dataset, "_id", "id") &&
            append_same(&child, dataset, "name", "name") && append_same(&child, dataset, "version", "version") &&
            append_same(&child, dataset, "digest", "digest") &&
+           append_same(&child, dataset, "pipeline", "pipeline") && append_same(&child, dataset, "rows_upto", "rows_upto") &&
            bson_concat(&child, &recipe->dataset_query) && bson_append_document_end(model, &child);
 }
 

@@ -12,6 +12,7 @@
 #include "runner/gan.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
+#include "runner/rows_data.h"
 #include "runner/weights.h"
 
 #include <math.h>
@@ -590,6 +591,7 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
 
     recipe_init(&training.recipe);
     if (recipe_read(&training.recipe, work->worker->hub, work->task, error) ||
+        rows_data_resolve_task(work->worker->cache, work->worker->hub, work->task, &training.recipe.dataset, error) ||
         fit_training(work->worker, &training.recipe, error) || load_data(&training, error))
         goto out;
     done = prepare(&training, stop, error);
