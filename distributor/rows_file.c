@@ -325,7 +325,7 @@ static int learn_dataset(struct pushing *pushing, bson_t *fields, bson_error_t *
         BSON_APPEND_UTF8(fields, "pipeline", options->pipeline);
     int result = each_sample(pushing, "reading", learn, &learned, error);
     if (result == 0 && !learned.any)
-        result = hub_error(error, HUB_ERROR_INVALID, "%s: there are no rows%s", options->path,
+        result = hub_error(error, HUB_ERROR_NOT_FOUND, "%s: there are no rows%s", options->path,
                            options->pipeline ? " that the pipeline lets through" : "");
     if (result == 0)
         append_learned(pushing, &learned, fields);
