@@ -5,6 +5,7 @@
 #include "distributor/initial_weights.h"
 #include "distributor/metric_names.h"
 #include "distributor/needs.h"
+#include "distributor/pledge.h"
 #include "distributor/refusal.h"
 #include "distributor/task_kind.h"
 #include "distributor/task_query.h"
@@ -156,6 +157,10 @@ static int find_dataset(struct acceptance *acceptance, const bson_t *fields, bso
     }
     bson_destroy(&found);
     int matched = dataset_find_one(acceptance->hub, &query, &found, error);
+    if (matched == 0) {
+        bson_destroy(&found);
+        matched = pledge_find(acceptance->hub, fields, "dataset", &query, &found, error);
+    }
     if (matched < 1) {
         if (!matched)
             task_query_not_found(acceptance->hub, "dataset", &query, error);
@@ -499,6 +504,12 @@ static int check_model(struct acceptance *acceptance, const bson_t *fields, cons
     }
     bson_destroy(model);
     int found = model_find_one(acceptance->hub, &query, NULL, model, error);
+    if (found == 0) {
+        bson_destroy(model);
+        found = pledge_find(acceptance->hub, fields, name, &query, model, error);
+        if (found > 0 && !required)
+            bson_reinit(model); /* there are no weights yet to be compared with the architecture */
+    }
     if (found < 1) {
         if (!found)
             task_query_not_found(acceptance->hub, name, &query, error);

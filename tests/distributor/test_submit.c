@@ -206,3 +206,46 @@ Test(submit, an_architecture_alone_is_checked_as_far_as_its_shapes_are_known)
     cr_expect_null(graph);
     cr_expect(strstr(fixture_error.message, "dense_1"), "%s", fixture_error.message);
 }
+
+static void accepted(const char *json, const char *state)
+{
+    bson_t *fields = task_of(json), task;
+    cr_assert_eq(submit_task(fixture_hub, fields, &task, &fixture_error), 1, "%s: %s", json, fixture_error.message);
+    cr_expect_str_eq(text(&task, "state"), state);
+    bson_destroy(&task);
+    bson_destroy(fields);
+}
+
+static void refused_beside(const char *json, const char *message)
+{
+    bson_t *fields = task_of(json), task;
+    memset(&fixture_error, 0, sizeof fixture_error);
+    cr_expect_eq(submit_task(fixture_hub, fields, &task, &fixture_error), -1, "accepted: %s", json);
+    cr_expect(strstr(fixture_error.message, message), "'%s' does not say '%s'", fixture_error.message, message);
+    bson_destroy(&task);
+    bson_destroy(fields);
+}
+
+/* A chain of stages is submitted at once: what an earlier one makes can be named before it is there. */
+Test(submit, what_a_task_that_is_waited_for_makes_can_be_named)
+{
+    accepted("{\"_id\": \"a\", \"name\": \"first\", \"dataset\": \"small\", \"architecture\": \"dense:8:relu dense:3\"}", "ready");
+    accepted("{\"_id\": \"t\", \"name\": \"t\", \"kind\": \"test\", \"dataset\": \"small\", \"model\": \"first\","
+             " \"after\": [\"a\"]}", "waiting");
+    accepted("{\"_id\": \"i\", \"name\": \"i\", \"kind\": \"infer\", \"dataset\": \"small\", \"model\": \"first\","
+             " \"save_dataset\": \"labelled\", \"save_split\": \"train\", \"after\": [\"a\"]}", "waiting");
+    accepted("{\"_id\": \"b\", \"name\": \"second\", \"dataset\": \"labelled\", \"architecture\": \"dense:8:relu dense:3\","
+             " \"initial_model\": \"first\", \"after\": [\"i\"]}", "waiting");
+    accepted("{\"_id\": \"j\", \"name\": \"j\", \"kind\": \"infer\", \"dataset\": {\"name\": \"labelled\"}, \"model\": \"second\","
+             " \"save_dataset\": \"again\", \"after\": [\"b\"]}", "waiting");
+    accepted("{\"_id\": \"c\", \"name\": \"third\", \"dataset\": \"again\", \"architecture\": \"dense:3\", \"after\": [\"j\"]}",
+             "waiting");
+    /* Only of those that it waits for, and only what they make; what is known of it must fit. */
+    refused_beside("{\"name\": \"x\", \"kind\": \"test\", \"dataset\": \"small\", \"model\": \"first\"}", "model: nothing in project");
+    refused_beside("{\"name\": \"x\", \"kind\": \"test\", \"dataset\": \"small\", \"model\": \"second\", \"after\": [\"i\"]}",
+                   "model: nothing in project");
+    refused_beside("{\"name\": \"x\", \"dataset\": \"first\", \"architecture\": \"dense:3\", \"after\": [\"a\"]}",
+                   "dataset: nothing in project");
+    refused_beside("{\"name\": \"x\", \"dataset\": \"labelled\", \"architecture\": \"conv2d:4:3:relu dense:3\", \"after\": [\"i\"]}",
+                   "architecture");
+}
