@@ -28,7 +28,7 @@ static const struct cli_option work_options[] = {
 };
 
 static const struct cli_option queue_options[] = {
-    {"after", 0, CLI_TEXTS, "TASKS", "wait for these tasks to end well"},
+    {"after", 0, CLI_TEXTS, "TASKS", "wait for these tasks to end well; what they make may be named already"},
     {"delay", 0, CLI_DURATION, "TIME", "not before so much time has passed: 90s, 10m, 2h"},
     {"priority", 0, CLI_INTEGER, "N", "higher ones first (default 0)"},
     {"queue", 0, CLI_TEXT, "QUEUE", "for runners of this queue"},
