@@ -6,12 +6,16 @@
 #include "cli/text.h"
 #include "distributor/submit.h"
 #include "distributor/sweep.h"
+#include "distributor/table.h"
+#include "distributor/task_work.h"
 #include "hub/task.h"
 
 #include <string.h>
 
 static const struct cli_option work_options[] = {
     {"sweep", 0, CLI_TEXT, "FILE", "tasks for every point of a sweep file (YAML or JSON)"},
+    {"table", 0, CLI_TEXT, "FILE", "a task for every row of a table (.csv, .csv.gz, .xlsx); its columns are parameters"},
+    {"skip-existing", 0, CLI_FLAG, NULL, "leave out what a task does already, or has done: the same data, net and settings"},
     {"name", 0, CLI_TEXT, "NAME", "the task's name"},
     {"kind", 0, CLI_TEXT, "KIND", "train (the default), validate, test or infer"},
     {"dataset", 0, CLI_TEXT, "DATASET", "the data: a name (the newest version), or a query as JSON"},
@@ -237,6 +241,23 @@ static int append_work_fields(struct cli *cli, bson_t *fields)
 
 /* ---- a single task ---- */
 
+/* 1 where a task does, or has done, what these fields say; 0; -1. */
+static int is_existing(struct cli *cli, const bson_t *fields, bson_error_t *error)
+{
+    struct task_work *work = NULL;
+    bson_t checked;
+    char digest[HUB_ID_SIZE];
+    int result = -1;
+
+    if (submit_check(cli->hub, fields, NULL, &checked, error) >= 0 && (work = task_work_read(cli->hub, error)) != NULL) {
+        task_work_digest(&checked, digest);
+        result = task_work_has(work, digest);
+    }
+    task_work_free(work);
+    bson_destroy(&checked);
+    return result;
+}
+
 static int submit_single(struct cli *cli, bson_t *fields)
 {
     bson_t settings = BSON_INITIALIZER, task = BSON_INITIALIZER;
@@ -268,8 +289,16 @@ static int submit_single(struct cli *cli, bson_t *fields)
         if (!bson_empty(&settings)) {
             BSON_APPEND_DOCUMENT(fields, "hyper_parameters", &settings);
         }
+        int existing = cli_flag(cli, "skip-existing") ? is_existing(cli, fields, &error) : 0;
         bson_destroy(&task);
-        if (submit_task(cli->hub, fields, &task, &error) < 0) {
+        if (existing > 0) {
+            bson_init(&task);
+            BSON_APPEND_INT64(&task, "existing", 1);
+            code = output_object(cli, &task, "nothing new: a task does this already, or has done it");
+        } else if (existing < 0) {
+            bson_init(&task);
+            code = cli_fail(&error);
+        } else if (submit_task(cli->hub, fields, &task, &error) < 0) {
             code = cli_fail(&error);
         } else {
             const char *id = output_text(&task, "_id"), *name = output_text(&task, "name");
@@ -279,6 +308,51 @@ static int submit_single(struct cli *cli, bson_t *fields)
     }
     bson_destroy(&settings);
     bson_destroy(&task);
+    return code;
+}
+
+/* ---- a table ---- */
+
+/* A table's tasks are found together by its name: --name, or what the file is called. */
+static void append_table_name(const char *path, bson_t *fields)
+{
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t length = strcspn(name, ".");
+
+    if (!bson_has_field(fields, "name") && length > 0 && bson_utf8_validate(name, length, false)) {
+        bson_append_utf8(fields, "name", -1, name, (int)length);
+    }
+}
+
+static int submit_table(struct cli *cli, const char *path, bson_t *fields)
+{
+    struct table_submission submission;
+    bson_t report = BSON_INITIALIZER;
+    bson_error_t error;
+    char tasks[64], others[128] = "";
+
+    append_table_name(path, fields);
+    int code = append_architecture(cli, fields);
+    if (code == CLI_DONE && table_submit(cli->hub, path, fields, cli_flag(cli, "skip-existing"), &submission, &error) < 0) {
+        code = cli_fail(&error);
+    }
+    if (code == CLI_DONE) {
+        bson_iter_t name;
+        if (bson_iter_init_find(&name, fields, "name")) {
+            bson_append_iter(&report, "name", -1, &name);
+        }
+        BSON_APPEND_INT64(&report, "rows", submission.rows);
+        BSON_APPEND_INT64(&report, "submitted", submission.submitted);
+        BSON_APPEND_INT64(&report, "skipped", submission.skipped);
+        BSON_APPEND_INT64(&report, "existing", submission.existing);
+        if (submission.skipped + submission.existing > 0) {
+            snprintf(others, sizeof others, "; %lld were there already, %lld are the work of other tasks",
+                     (long long)submission.skipped, (long long)submission.existing);
+        }
+        code = output_object(cli, &report, "submitted %s of %lld rows%s",
+                             cli_plural(tasks, sizeof tasks, submission.submitted, "task"), (long long)submission.rows, others);
+    }
+    bson_destroy(&report);
     return code;
 }
 
@@ -387,6 +461,15 @@ static int check_together(struct cli *cli, const char *sweep)
     static const char *const single[] = {"architecture", "set", "model", "initial-model", "split", "save-dataset",
                                          "save-split", "steps"};
 
+    if (cli_text(cli, "table") != NULL) {
+        if (sweep != NULL || cli_texts(cli, "set", 0) != NULL) {
+            return cli_usage(cli, "--table: its columns say that themselves: leave out %s", sweep != NULL ? "--sweep" : "--set");
+        }
+        return CLI_DONE;
+    }
+    if (sweep != NULL && cli_flag(cli, "skip-existing")) {
+        return cli_usage(cli, "--skip-existing: a sweep leaves out its own tasks that are there; it is for tables and single tasks");
+    }
     if (sweep != NULL) {
         for (size_t i = 0; i < sizeof single / sizeof *single; i++) {
             if (cli_texts(cli, single[i], 0) != NULL) {
@@ -403,7 +486,7 @@ static int check_together(struct cli *cli, const char *sweep)
 
 static int run(struct cli *cli)
 {
-    const char *sweep = cli_text(cli, "sweep");
+    const char *sweep = cli_text(cli, "sweep"), *table = cli_text(cli, "table");
     bson_t fields = BSON_INITIALIZER;
 
     int code = check_together(cli, sweep);
@@ -417,7 +500,9 @@ static int run(struct cli *cli)
         code = append_queue_fields(cli, &fields);
     }
     if (code == CLI_DONE) {
-        code = sweep != NULL ? submit_sweep(cli, sweep, &fields) : submit_single(cli, &fields);
+        code = table != NULL   ? submit_table(cli, table, &fields)
+               : sweep != NULL ? submit_sweep(cli, sweep, &fields)
+                               : submit_single(cli, &fields);
     }
     bson_destroy(&fields);
     return code;
@@ -425,7 +510,7 @@ static int run(struct cli *cli)
 
 const struct cli_command cmd_create_task = {
     .verb = "create-task",
-    .summary = "Submit a task, or every task of a sweep",
+    .summary = "Submit a task, or every task of a sweep or a table",
     .arguments = "",
     .groups = {work_options, queue_options, fields_options},
     .details =
@@ -433,11 +518,15 @@ const struct cli_command cmd_create_task = {
         "whether the architecture fits the data (errors name the layer). Nothing is submitted when anything is wrong.\n"
         "A dataset or model can be a query: '{\"splits.train\": {\"$gte\": 1000}}'; the newest that matches when the task\n"
         "starts is taken. A task without a name is called after what it does, such as \"test of first\".\n"
+        "A table (--table) has a row a task. Its first line names the columns: name, dataset, architecture, kind, model, queue,\n"
+        "priority, description; hyper-parameters; ${NAME}s of the architecture; label.NAME, which only marks a row. What comes\n"
+        "back (tl_hub report NAME --each -o csv) may stand in it too. restart-task --from takes changed rows.\n"
         "Submitting the same sweep again submits only what is not there yet; when that is nothing, it says so and\n"
         "exits with 0.",
     .examples = "  tl_hub create-task --dataset fashion --sweep sweep.yaml\n"
                 "  tl_hub create-task --name first --dataset fashion --architecture 'dense:100:relu dense:10' \\\n"
                 "      --set learning_rate=0.001 --set epochs=5\n"
+                "  tl_hub create-task --table runs.csv --dataset fashion --architecture 'dense:${hidden}:relu dense:10'\n"
                 "  tl_hub create-task --kind test --dataset fashion --model first\n"
                 "  tl_hub create-task --kind infer --dataset fashion --model first --save-dataset fashion-predicted",
     .run = run,

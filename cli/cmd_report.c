@@ -96,8 +96,9 @@ static void make_row(const struct report *report, size_t index, bool each, bool 
     }
 }
 
-/* All columns for CSV; for a table those that say something. */
-static struct output_column *make_columns(const struct cli *cli, const struct report *report, bool each, char (*keys)[24])
+/* All columns for CSV, results called result.NAME so that the table can be read again (distributor/table.h); for a table those that say something. */
+static struct output_column *make_columns(const struct cli *cli, const struct report *report, bool each, char (*keys)[24],
+                                         char **labels)
 {
     struct output_column *columns = bson_malloc0((report->column_count + FIXED) * sizeof *columns);
     bool table = cli->format == CLI_TABLE;
@@ -109,22 +110,30 @@ static struct output_column *make_columns(const struct cli *cli, const struct re
         columns[n++] = (struct output_column){"name", "name", OUTPUT_TEXT};
         columns[n++] = (struct output_column){"state", "state", OUTPUT_STATE};
     }
+    bool seeded = !each || !report->seeds;
+    for (size_t c = 0; c < report->column_count; c++) {
+        seeded = seeded || (report->columns[c].parameter && strcmp(report->columns[c].name, "seed") == 0);
+    }
+    if (!seeded) {
+        columns[n++] = (struct output_column){"seed", "seed", OUTPUT_AUTO};
+    }
     for (size_t c = 0; c < report->column_count; c++) {
         const struct report_column *column = &report->columns[c];
         bool objective = !column->parameter && strcmp(column->name, report->metric) == 0;
         bool seed = column->parameter && strcmp(column->name, "seed") == 0;
         snprintf(keys[c], sizeof keys[c], "c%zu", c);
+        const char *label = table || column->parameter ? column->name : (labels[c] = bson_strdup_printf("result.%s", column->name));
         if (column->parameter && (!table || column->varies) && !(seed && !each)) {
             columns[n++] = (struct output_column){column->name, keys[c], OUTPUT_TEXT};
         }
         if (objective) {
-            columns[n++] = (struct output_column){column->name, "objective", OUTPUT_FRACTION};
+            columns[n++] = (struct output_column){label, "objective", OUTPUT_FRACTION};
             if (!each && report->seeds) {
                 columns[n++] = (struct output_column){table ? "±" : "deviation", "deviation", OUTPUT_FRACTION};
                 columns[n++] = (struct output_column){"seeds", "seeds", OUTPUT_AUTO};
             }
         } else if (!column->parameter && (!table || strchr(column->name, '_') == NULL)) {
-            columns[n++] = (struct output_column){column->name, keys[c], OUTPUT_FRACTION};
+            columns[n++] = (struct output_column){label, keys[c], OUTPUT_FRACTION};
         }
     }
     columns[n++] = (struct output_column){"weights", "weights", OUTPUT_AUTO};
@@ -142,7 +151,8 @@ static int print(struct cli *cli, const struct report *report)
     int64_t limit = cli_integer(cli, "limit", 0);
     size_t count = each ? report->row_count : report->point_count;
     char(*keys)[24] = bson_malloc0((report->column_count + 1) * sizeof *keys);
-    struct output_column *columns = make_columns(cli, report, each, keys);
+    char **labels = bson_malloc0((report->column_count + 1) * sizeof *labels);
+    struct output_column *columns = make_columns(cli, report, each, keys, labels);
     int code = CLI_USAGE;
 
     struct output *output = output_open(cli, columns, "task");
@@ -155,6 +165,10 @@ static int print(struct cli *cli, const struct report *report)
     if (output != NULL) {
         code = output_close(output);
     }
+    for (size_t c = 0; c < report->column_count; c++) {
+        bson_free(labels[c]);
+    }
+    bson_free(labels);
     bson_free(columns);
     bson_free(keys);
     return code;

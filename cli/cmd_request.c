@@ -4,6 +4,7 @@
 #include "cli/fields.h"
 #include "cli/select_task.h"
 #include "distributor/hyper_parameters.h"
+#include "distributor/table.h"
 #include "hub/task.h"
 
 #include <string.h>
@@ -189,6 +190,7 @@ const struct cli_command cmd_set_task = {
 };
 
 static const struct cli_option restart_options[] = {
+    {"from", 0, CLI_TEXT, "FILE", "a table (.csv, .xlsx): the tasks whose rows have other hyper-parameters, with those"},
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "another value of a hyper-parameter; may be given again"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -213,6 +215,35 @@ static int read_changes(struct cli *cli, bson_t *set)
     return code;
 }
 
+/* What is in the table that was not in the tasks; a person sees how many before they are restarted. */
+static int restart_from(struct cli *cli, const char *path)
+{
+    struct table_changes changes;
+    bson_t report = BSON_INITIALIZER;
+    bson_error_t error;
+    char tasks[64];
+
+    int code = cli_open(cli, HUB_OPEN_EXISTING);
+    if (code == CLI_DONE && table_restart(cli->hub, path, true, &changes, &error) < 0) {
+        code = cli_fail(&error);
+    }
+    if (code == CLI_DONE) {
+        cli_plural(tasks, sizeof tasks, changes.restarted, "task");
+        if (cli_flag(cli, "dry-run")) {
+            BSON_APPEND_INT64(&report, "would_change", changes.restarted);
+            code = output_object(cli, &report, "would restart %s of %lld rows", tasks, (long long)changes.rows);
+        } else if (changes.restarted > 0 && !cli_confirm(cli, "restart %s?", tasks)) {
+            code = cli_say(CLI_NOTHING, "nothing was done");
+        } else if (table_restart(cli->hub, path, false, &changes, &error) < 0) {
+            code = cli_fail(&error);
+        } else {
+            code = say_changed(cli, changes.restarted, &error, "restarted", "every row is as its task is");
+        }
+    }
+    bson_destroy(&report);
+    return code;
+}
+
 static int run_restart(struct cli *cli)
 {
     bson_t filter, set = BSON_INITIALIZER;
@@ -220,6 +251,11 @@ static int run_restart(struct cli *cli)
     bool ended;
 
     int code = read_changes(cli, &set);
+    if (code == CLI_DONE && cli_text(cli, "from") != NULL) {
+        bool more = cli->argument_count > 0 || !bson_empty(&set);
+        bson_destroy(&set);
+        return more ? cli_usage(cli, "--from: the table says which tasks, and with what") : restart_from(cli, cli_text(cli, "from"));
+    }
     if (code != CLI_DONE) {
         bson_destroy(&set);
         return code;
@@ -240,7 +276,7 @@ const struct cli_command cmd_restart_task = {
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {restart_options, select_task_options, select_options, choose_options},
-    .examples = "  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task 124-186,190\n"
+    .examples = "  tl_hub restart-task --from runs.xlsx\n  tl_hub restart-task 3 --set epochs=20\n  tl_hub restart-task 124-186,190\n"
                 "  tl_hub restart-task crashed,144-149\n  tl_hub restart-task --state failed,dead",
     .run = run_restart,
 };

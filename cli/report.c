@@ -164,6 +164,28 @@ static const char *keep(struct report *report, const char *text)
     return report_texts_keep(report->texts, text != NULL ? text : "");
 }
 
+/* A restart may have changed hyper-parameters: what a task was trained with counts, not what its point said once. */
+static void correct_point(struct report *report, const bson_t *task, size_t capacity)
+{
+    bson_iter_t value, inner, point;
+
+    if (!output_find(task, "hyper_parameters", &value) || !BSON_ITER_HOLDS_DOCUMENT(&value) ||
+        !bson_iter_recurse(&value, &inner)) {
+        return;
+    }
+    while (bson_iter_next(&inner)) {
+        char *path = bson_strdup_printf("point.%s", bson_iter_key(&inner));
+        struct report_column *column =
+            output_find(task, path, &point) ? find_column(report, bson_iter_key(&inner), true, capacity) : NULL;
+        if (column != NULL && BSON_ITER_HOLDS_NUMBER(&inner)) {
+            column->numbers[report->row_count] = bson_iter_as_double(&inner);
+        } else if (column != NULL && BSON_ITER_HOLDS_UTF8(&inner)) {
+            set_text(report, column, report->row_count, capacity, bson_iter_utf8(&inner, NULL));
+        }
+        bson_free(path);
+    }
+}
+
 static void add_task(struct report *report, const bson_t *task, size_t *capacity)
 {
     bson_iter_t value;
@@ -186,6 +208,9 @@ static void add_task(struct report *report, const bson_t *task, size_t *capacity
     };
     bool swept = output_find(task, "point", &value) && BSON_ITER_HOLDS_DOCUMENT(&value);
     add_document(report, *capacity, task, swept ? "point" : "hyper_parameters", true);
+    if (swept) {
+        correct_point(report, task, *capacity);
+    }
     if (!swept && output_text(task, "architecture") != NULL) {
         struct report_column *column = find_column(report, "architecture", true, *capacity);
         if (column != NULL) {

@@ -47,16 +47,32 @@ static void put_number(struct sheet *sheet, double number)
     sheet->column++;
 }
 
+/* Whether the seed is a parameter of the points. */
+static bool has_seed_column(const struct report *report)
+{
+    bool there = false;
+
+    for (size_t i = 0; i < report->column_count; i++) {
+        there = there || (report->columns[i].parameter && strcmp(report->columns[i].name, "seed") == 0);
+    }
+    return there;
+}
+
 static void put_header(struct sheet *sheet, const struct report *report)
 {
-    static const char *const first[] = {"rank", "task", "name", "state", "seed"}, *const last[] = {
-        "point mean", "point deviation", "point seeds", "seconds", "weights", "bytes"};
+    static const char *const first[] = {"rank", "task", "name", "state"}, *const last[] = {
+        "objective", "deviation", "seeds", "seconds", "weights", "bytes"};
 
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
         put_text(sheet, first[i], sheet->bold);
     }
+    if (!has_seed_column(report)) {
+        put_text(sheet, "seed", sheet->bold);
+    }
     for (size_t i = 0; i < report->column_count; i++) {
-        put_text(sheet, report->columns[i].name, sheet->bold);
+        char *name = bson_strdup_printf("%s%s", report->columns[i].parameter ? "" : "result.", report->columns[i].name);
+        put_text(sheet, name, sheet->bold);
+        bson_free(name);
     }
     for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
         put_text(sheet, last[i], sheet->bold);
@@ -74,7 +90,9 @@ static void put_row(struct sheet *sheet, const struct report *report, size_t ind
     put_number(sheet, (double)row->seq);
     put_text(sheet, row->name, NULL);
     put_text(sheet, row->state, NULL);
-    put_number(sheet, row->seed == INT64_MIN ? NAN : (double)row->seed);
+    if (!has_seed_column(report)) {
+        put_number(sheet, row->seed == INT64_MIN ? NAN : (double)row->seed);
+    }
     for (size_t i = 0; i < report->column_count; i++) {
         const struct report_column *column = &report->columns[i];
         if (column->texts != NULL && column->texts[index] != NULL) {
@@ -113,11 +131,12 @@ int report_write_xlsx(const struct report *report, const char *path)
     }
     format_set_bold(sheet.bold);
     put_header(&sheet, report);
+    lxw_col_t last = (lxw_col_t)(sheet.column - 1);
     for (size_t i = 0; i < report->row_count && i + 1 < LXW_ROW_MAX; i++) {
         put_row(&sheet, report, i);
     }
     worksheet_freeze_panes(sheet.sheet, 1, 0);
-    note(&sheet, worksheet_autofilter(sheet.sheet, 0, 0, sheet.row, (lxw_col_t)(report->column_count + 10)));
+    note(&sheet, worksheet_autofilter(sheet.sheet, 0, 0, sheet.row, last));
     note(&sheet, workbook_close(book));
     return sheet.error == LXW_NO_ERROR ? CLI_DONE
                                        : cli_say(CLI_FAILED, "%s: %s", path, lxw_strerror(sheet.error));
