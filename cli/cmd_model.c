@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/commands.h"
 #include "cli/fields.h"
+#include "cli/group_seeds.h"
 #include "cli/select.h"
 #include "hub/model.h"
 
@@ -27,9 +28,40 @@ const struct select_kind select_models = {
     .columns = columns,
 };
 
+static const struct cli_option seed_options[] = {
+    {"group-seeds", 0, CLI_FLAG, NULL, "models that differ only in the seed as one: the best, with mean and deviation"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static int find_groups(struct cli *cli)
+{
+    struct select_conditions conditions;
+    bson_t filter;
+
+    select_init(&conditions);
+    int code = select_take_options(cli, &conditions);
+    if (code == CLI_DONE) {
+        code = cli_open(cli, HUB_OPEN_EXISTING);
+    }
+    if (code == CLI_DONE) {
+        code = select_take_arguments(cli, &select_models, &conditions);
+    }
+    if (code == CLI_DONE) {
+        select_filter(&conditions, &filter);
+        code = group_seeds_print(cli, &filter);
+        bson_destroy(&filter);
+    }
+    select_destroy(&conditions);
+    return code;
+}
+
 static int run_find(struct cli *cli)
 {
     struct select_conditions conditions;
+
+    if (cli_flag(cli, "group-seeds")) {
+        return find_groups(cli);
+    }
     select_init(&conditions);
     return select_and_print(cli, &select_models, &conditions);
 }
@@ -39,10 +71,11 @@ const struct cli_command cmd_find_model = {
     .summary = "List models, newest first, or sorted by accuracy, loss or any key",
     .arguments = "[MODEL]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {select_options, select_order_options},
+    .groups = {seed_options, select_options, select_order_options},
     .details = "A MODEL is a name (every model of it), an id, or the first six or more digits of an id.",
     .examples = "  tl_hub find-model --sort accuracy:desc --limit 5 -o json\n"
                 "  tl_hub find-model --where 'accuracy>0.88 and parameters<500000' --keyword fashion\n"
+                "  tl_hub find-model --group-seeds --sort metrics.f1:desc --limit 10\n"
                 "  tl_hub find-model --columns name,accuracy,hyper_parameters.learning_rate -o csv",
     .run = run_find,
 };

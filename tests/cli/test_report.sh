@@ -60,6 +60,17 @@ json 'len(it) == 4 and all("seeds" not in p for p in it)'
 expect 0 -- report --all
 said 'validation_loss'
 
+# Models likewise.
+expect 0 -- find-model --group-seeds --sort loss -o json
+json 'len(it) == 4 and all(m["seeds"] == 3 and m["deviation"] >= 0 for m in it)'
+json '[m["mean"] for m in it] == sorted(m["mean"] for m in it) and all(m["loss"] <= m["mean"] for m in it)'
+expect 0 -- find-model --group-seeds --sort loss:desc --limit 2 -o json
+json 'len(it) == 2 and it[0]["mean"] >= it[1]["mean"] and it[0]["loss"] >= it[0]["mean"]'
+expect 0 -- find-model --group-seeds
+said 'mean'
+expect 0 -- find-model --group-seeds --sort nothing -o json
+json 'len(it) == 4 and all(m["seeds"] == 0 and "mean" not in m for m in it)'
+
 # Nothing that a spreadsheet would take for a formula.
 expect 0 -- report --all --each -o csv
 grep -q "^1,1,\"'=seeds\|,\"'=seeds" .out || fail "the name is not quoted: $(head -n 2 .out)"
