@@ -41,6 +41,7 @@ static const struct cli_option queue_options[] = {
     {"memory", 0, CLI_TEXT, "SIZE", "what it needs, such as 6G (default: estimated from net, batch and data)"},
     {"result-key", 0, CLI_TEXTS, "KEY", "what to keep of the results; may be given again"},
     {"max-crashes", 0, CLI_COUNT, "N", "dead after so many crashes (default 3)"},
+    {"rule", 0, CLI_TEXTS, "RULE", "train: 'stop when time > 2h and error_rate > 0.4'; may be given again"},
     {"checkpoint-every", 0, CLI_COUNT, "N", "train: a checkpoint after every so many epochs"},
     {"checkpoint-time", 0, CLI_DURATION, "TIME", "train: a checkpoint when so much time has passed (default 5m; 0: never)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
@@ -172,6 +173,9 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
     }
     if (code == CLI_DONE) {
         code = append_after(cli, fields);
+    }
+    if (code == CLI_DONE) {
+        code = fields_append_list(cli, "rule", "rules", fields);
     }
     if (code != CLI_DONE) {
         return code;

@@ -219,7 +219,7 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "tags",    "seed",           "log_every", "keep",        "requires",
                                          "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
                                          "on_nonfinite", "rollback_factor", "max_rollbacks", "seeds", "parallel",
-                                         "population", "startup", NULL};
+                                         "population", "startup", "rules", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -268,7 +268,7 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_integer(sweep, name, node, 1, INT32_MAX, error);
     if (!strcmp(name, "log_every"))
         return take_text(sweep, name, node, error);
-    if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires") ||
+    if (!strcmp(name, "tags") || !strcmp(name, "result_keys") || !strcmp(name, "requires") || !strcmp(name, "rules") ||
         !strcmp(name, "metrics"))
         return take_names(sweep, name, node, error);
     if (!strcmp(name, "seed")) {

@@ -203,7 +203,7 @@ static int append_specification(const struct submitting *submitting, bson_t *fie
 {
     static const char *const keys[] = {"kind", "dataset", "model", "initial_model", "split", "keep", "log_every",
                                        "result_keys", "metrics", "top_k", "on_nonfinite", "rollback_factor",
-                                       "max_rollbacks"};
+                                       "max_rollbacks", "rules"};
     const struct sweep *sweep = submitting->sweep;
     bson_t specification;
     bson_iter_t at;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/task_kind.h"
 
+#include "distributor/rule_names.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +38,7 @@ static int check_measuring(const char *kind, const bson_t *fields, const char **
     if (refuse(fields, "architecture", field, kind, "takes its model's; leave it out", error) ||
         refuse(fields, "initial_model", field, kind, "trains nothing; it takes model", error) ||
         refuse(fields, "keep", field, kind, "trains nothing; leave it out", error) ||
+        refuse(fields, "rules", field, kind, "trains nothing; leave them out", error) ||
         refuse(fields, "on_nonfinite", field, kind, "trains nothing; leave it out", error))
         return -1;
     if (!bson_iter_init_find(&at, fields, "hyper_parameters") || !BSON_ITER_HOLDS_DOCUMENT(&at) ||
@@ -89,7 +92,7 @@ int task_kind_check_fields(const char *kind, const bson_t *fields, const char **
         return -1;
     if (strcmp(kind, "train"))
         return check_measuring(kind, fields, field, error);
-    if (check_rollback(fields, field, error))
+    if (check_rollback(fields, field, error) || rule_names_check(fields, field, error))
         return -1;
     if (refuse(fields, "model", field, kind, "makes its model; weights to begin with are its initial_model", error))
         return -1;

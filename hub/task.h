@@ -12,7 +12,7 @@
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
  *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
- *  result: {claim_id, blob_id, sha256, dataset_id, metrics, log_claims, log_points}, published, error: {message, output},
+ *  result: {claim_id, blob_id, sha256, dataset_id, metrics, reason, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
  *  created_at, schema_version}
  *
@@ -142,6 +142,7 @@ struct task_finish {
     const bson_t *model;       /* the model's own fields (see model.h), NULL without weights */
     const struct store_operation *logs; /* the last log buckets, see logs_operations(), or NULL */
     size_t log_count;
+    const char *reason; /* of "stopped": why → result.reason; NULL: what the task's request says */
     bool again; /* it was tried before, and the outcome may be unknown: the task is read before anything is uploaded */
     const bson_t *logs_before; /* {log_claims, log_points} of the claims that this one went on from → result, or NULL */
     const bson_t *dataset; /* without weights: a manifest that the task made (dataset_writer_manifest), or NULL */

@@ -24,6 +24,7 @@ struct finish {
     struct store_operation *operations;
     size_t count;
     size_t commit_at; /* index of the commit in operations */
+    char *reason; /* of "stopped" */
 };
 
 /* ---- the model's document ---- */
@@ -101,6 +102,9 @@ static void build_commit(struct finish *f)
     bson_t rows; /* a selection stays with its task, too: the query alone does not say which rows there were */
     if (model && hub_view(f->finish->model, "dataset", &rows) && bson_has_field(&rows, "rows_upto")) {
         BSON_APPEND_DOCUMENT(&result, "data", &rows);
+    }
+    if (f->reason != NULL) {
+        BSON_APPEND_UTF8(&result, "reason", f->reason);
     }
     if (f->finish->logs_before != NULL) {
         bson_concat(&result, f->finish->logs_before);
@@ -207,6 +211,7 @@ static void finish_destroy(struct finish *f)
     bson_destroy(&f->published);
     bson_destroy(&f->upload_filter);
     bson_free(f->operations);
+    bson_free(f->reason);
 }
 
 /* Weights too large for a batch are announced and streamed before it. */
@@ -231,6 +236,24 @@ static int upload_large(struct finish *f, const char *filename, bson_error_t *er
     }
     blob_writer_close(writer);
     return result;
+}
+
+/* Why it is stopped: a request goes with the commit, its reason stays. */
+static int find_reason(struct finish *f, bson_error_t *error)
+{
+    bson_t task;
+    if (strcmp(f->finish->state, "stopped") != 0) {
+        return 1;
+    }
+    if (f->finish->reason != NULL) {
+        f->reason = bson_strdup(f->finish->reason);
+        return 1;
+    }
+    int result = task_read(f->hub, f->fence, &task, error);
+    const char *reason = result > 0 ? hub_text(&task, "request.reason") : NULL;
+    f->reason = bson_strdup(reason != NULL ? reason : "at the user's request");
+    bson_destroy(&task);
+    return result < 0 ? -1 : 1;
 }
 
 static int prepare(struct finish *f, bson_error_t *error)
@@ -273,6 +296,9 @@ static int prepare(struct finish *f, bson_error_t *error)
         task_append_output(f->fence->project, f->fence->claim_id, f->finish->dataset, &f->output_filter,
                            &f->output_update);
         build_published(f);
+    }
+    if (find_reason(f, error) < 0) {
+        return -1;
     }
     build_commit(f);
     build_operations(f);

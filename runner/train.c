@@ -13,9 +13,11 @@
 #include "runner/recipe.h"
 #include "runner/result.h"
 #include "runner/rows_data.h"
+#include "runner/rules.h"
 #include "runner/weights.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,8 @@ struct training {
     struct rollback rollback; /* the parameters with which the epoch began */
     bool not_finite; /* why it failed: a loss or a parameter */
     bool stopped;
+    struct rules *rules;
+    char reason[1100]; /* why a rule stopped it */
 };
 
 static bool has_accuracy(const struct recipe *recipe)
@@ -448,6 +452,32 @@ static void keep_best(struct training *training)
     memcpy(training->best, net_parameters(training->net), net_parameter_floats(training->net) * sizeof(float));
 }
 
+static void warn(void *data, const char *text)
+{
+    char note[1100];
+    snprintf(note, sizeof note, "%s", text);
+    work_note(data, note);
+}
+
+/* 1 it goes on or is stopped with results, -1 a rule fails it. */
+static int ask_rules(struct training *training, bson_error_t *error)
+{
+    struct rules_state state = {.scores = &training->at.scores,
+                                .seconds = clock_seconds() - training->started,
+                                .learning_rate = rate_of(training, training->at.step - 1),
+                                .epoch = training->at.epoch,
+                                .epochs = training->recipe.epochs,
+                                .step = training->at.step};
+    const struct rule *rule = rules_ask(training->rules, &state, warn, training->work);
+    if (!rule)
+        return 1;
+    snprintf(training->reason, sizeof training->reason, "epoch %lld: %s", (long long)training->at.epoch, rule_text(rule));
+    if (rule_action(rule) == RULE_FAIL)
+        return hub_error(error, HUB_ERROR_INVALID, "%.400s", training->reason);
+    training->stopped = true;
+    return 1;
+}
+
 static int end_epoch(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
     struct batch_scores *scores = training->at.scores.splits;
@@ -473,7 +503,7 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
         keep_best(training);
     }
     tell(training, "epoch", 1, true);
-    return 1;
+    return ask_rules(training, error);
 }
 
 static void begin_next_epoch(struct training *training)
@@ -525,6 +555,7 @@ static int finish(struct training *training, struct work_result *result, enum wo
         all.confusion[split] = training->confusion[split];
     facts.seconds = clock_seconds() - training->started;
     result->stopped = training->stopped;
+    snprintf(result->reason, sizeof result->reason, "%s", training->reason);
     if (!bson_concat(&result->logs_before, &training->checkpoint.before))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the result");
     if (result_metrics(task, &all, &result->metrics, error) ||
@@ -592,7 +623,8 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     recipe_init(&training.recipe);
     if (recipe_read(&training.recipe, work->worker->hub, work->task, error) ||
         rows_data_resolve_task(work->worker->cache, work->worker->hub, work->task, &training.recipe.dataset, error) ||
-        fit_training(work->worker, &training.recipe, error) || load_data(&training, error))
+        rules_new(work->task, &training.rules, error) || fit_training(work->worker, &training.recipe, error) ||
+        load_data(&training, error))
         goto out;
     done = prepare(&training, stop, error);
     if (done <= 0)
@@ -610,6 +642,7 @@ out:
     metrics_free(training.metrics);
     for (int split = 0; split < RESULT_SPLITS; split++)
         free(training.confusion[split]);
+    rules_free(training.rules);
     recipe_destroy(&training.recipe);
     return done;
 }

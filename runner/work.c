@@ -294,6 +294,7 @@ static enum work_end commit(struct work *work, struct work_result *result)
                                  .weights_length = result->weights_length,
                                  .model = result->weights ? &result->model : NULL,
                                  .dataset = bson_empty(&result->dataset) ? NULL : &result->dataset,
+                                 .reason = result->stopped && *result->reason ? result->reason : NULL,
                                  .logs_before = bson_empty(&result->logs_before) ? NULL : &result->logs_before},
                       .output = worker_output(work->worker)};
     int done = end_task(work, &end, &error);

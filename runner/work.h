@@ -59,7 +59,8 @@ struct work_result {
     uint8_t *weights; /* safetensors; NULL for a task that makes no model (free) */
     size_t weights_length;
     bson_t dataset;  /* without weights: a manifest that the task made; empty: none */
-    bool stopped;   /* ended early at the user's request, with results */
+    bool stopped;   /* ended early, with results: at the user's request, or for the reason */
+    char reason[1100]; /* "": the user's */
     bson_t logs_before; /* of task_finish; empty: none */
 };
 
