@@ -23,6 +23,8 @@ const struct cli_command *const cli_commands[] = {
     &cmd_restart_task,
     &cmd_delete_task,
     &cmd_run_task,
+    &cmd_ask,
+    &cmd_tell,
     &cmd_find_model,
     &cmd_get_model,
     &cmd_save_model,

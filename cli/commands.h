@@ -14,7 +14,7 @@ extern const struct cli_command cmd_create_task, cmd_find_task, cmd_wait, cmd_se
     cmd_resume_task, cmd_restart_task, cmd_delete_task, cmd_run_task;
 extern const struct cli_command cmd_find_model, cmd_get_model, cmd_save_model, cmd_tag_model, cmd_delete_model, cmd_predict,
     cmd_sample;
-extern const struct cli_command cmd_find_log, cmd_save_log, cmd_delete_log;
+extern const struct cli_command cmd_ask, cmd_tell, cmd_find_log, cmd_save_log, cmd_delete_log;
 extern const struct cli_command cmd_report, cmd_compare;
 extern const struct cli_command cmd_status, cmd_watch, cmd_doctor, cmd_gc, cmd_fsck, cmd_export, cmd_import, cmd_version,
     cmd_help;

@@ -163,11 +163,11 @@ static int take_count(struct sweep *sweep, const char *key, const struct yaml_tr
 
 static int take_kind(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
 {
-    static const char *const kinds[] = {"train", "validate", "test"};
+    static const char *const kinds[] = {"train", "validate", "test", "outside"};
     for (size_t i = 0; node->kind == YAML_TREE_STRING && i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(node->text, kinds[i]))
             return take_text(sweep, "kind", node, error);
-    return REFUSE(sweep, node->line, "kind must be train, validate or test");
+    return REFUSE(sweep, node->line, "kind must be train, validate, test or outside");
 }
 
 static int take_metric(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
@@ -284,6 +284,12 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
     return 0;
 }
 
+bool sweep_is_outside(const struct sweep *sweep)
+{
+    bson_iter_t at;
+    return bson_iter_init_find(&at, &sweep->fields, "kind") && !strcmp(bson_iter_utf8(&at, NULL), "outside");
+}
+
 /* Who chooses by a result needs it in the task. */
 static int check_metric_is_kept(const struct sweep *sweep, bson_error_t *error)
 {
@@ -325,7 +331,7 @@ static int read_sweep(struct sweep *sweep, bson_error_t *error)
                          sweep->file_name, search_method_name(sweep->method));
     if (check_metric_is_kept(sweep, error) || sweep_prepare_draw(sweep, error))
         return -1;
-    if (!sweep->architecture)
+    if (!sweep->architecture || sweep_is_outside(sweep))
         return 0;
     return sweep_mark_used(sweep, sweep->architecture, error) ? -1 : sweep_check_used(sweep, error);
 }

@@ -60,6 +60,8 @@ int sweep_refuse(bson_error_t *error, const char *file_name, int line, const cha
 /* As sweep_refuse, of an unknown key: with the nearest known one, or all of them. known ends with NULL. */
 int sweep_refuse_key(const struct sweep *sweep, const struct yaml_tree_node *key, const char *where,
                      const char *const *known, bson_error_t *error);
+/* Its points are tried by another program: what they mean is its business. */
+bool sweep_is_outside(const struct sweep *sweep);
 int sweep_no_memory(const struct sweep *sweep, bson_error_t *error);
 
 /* ---- sweep_parameter.c ---- */

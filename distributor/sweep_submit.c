@@ -180,6 +180,13 @@ int submitting_accept(const struct submitting *submitting, int64_t i, int64_t se
         bson_init(checked);
         return -1;
     }
+    if (sweep_is_outside(submitting->sweep)) {
+        bson_copy_to(&task, checked);
+        bson_destroy(&task);
+        return bson_has_field(checked, "resource_class") || BSON_APPEND_UTF8(checked, "resource_class", "outside")
+                   ? 0
+                   : no_memory(submitting, error);
+    }
     int result = acceptance_check(submitting->acceptance, &task, checked, &field, error);
     if (result)
         locate(submitting, i, field, error);
@@ -349,6 +356,8 @@ static int check_all(struct submitting *submitting, bson_error_t *error)
         sweep->parameters[i].used = false; /* the file's architecture is not the one */
     if (submitting->architecture && sweep_mark_text(sweep, submitting->architecture, 0, error))
         return -1;
+    if (sweep_is_outside(sweep))
+        return 0;
     if ((!sweep->architecture || submitting->architecture || submitting->graph) && sweep_check_used(sweep, error))
         return -1;
     if (!bson_has_field(&submitting->base, "dataset"))

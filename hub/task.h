@@ -153,6 +153,15 @@ struct task_finish {
 int task_finish(struct hub *hub, const struct task_fence *fence, const struct task_finish *finish,
                 bson_error_t *error);
 
+/* ---- tasks of kind "outside", which another program does ---- */
+
+/* Gives the sweep's first that is ready, which is "paused" from then on: 1 with *task, 0 there is none, -1. */
+int task_hand_out(struct hub *hub, const char *sweep, bson_t *task, bson_error_t *error);
+/* What the first of this point's that was not told of came to: "done" with metrics, or where failure is given "failed". 1 with *task,
+ * 0 there is none, -1. */
+int task_tell(struct hub *hub, const char *sweep, int64_t point, const bson_t *metrics, const char *failure, bson_t *task,
+              bson_error_t *error);
+
 /* ---- take-back and roll-forward ---- */
 
 struct task_sweeper;

@@ -185,7 +185,7 @@ Test(sweep, values_are_checked)
     refused("run_cap: 0\n", "sweep.yaml:1: run_cap must be an integer in [1, 1000000]");
     refused("seed: -1\n", "sweep.yaml:1: seed must be an integer in [0, 9223372036854775807]");
     refused("priority: high\n", "sweep.yaml:1: priority must be an integer in [-1000000, 1000000]");
-    refused("kind: dream\n", "sweep.yaml:1: kind must be train, validate or test");
+    refused("kind: dream\n", "sweep.yaml:1: kind must be train, validate, test or outside");
     refused("tags: first\n", "sweep.yaml:1: tags must be a list of strings, not a string");
     refused("tags:\n- first\n- 2\n", "sweep.yaml:3: tags must be a list of strings");
     refused("dataset: 3\n", "sweep.yaml:1: dataset must be a name or a query, not an integer");

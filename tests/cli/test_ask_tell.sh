@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A sweep whose points another program tries.
+set -eu
+. "$(dirname "$0")/support.sh"
+
+cat >s.yaml <<'YAML'
+name: s
+kind: outside
+method: tpe
+seed: 1
+run_cap: 14
+parallel: 3
+metric: {name: value, goal: maximize}
+parameters:
+  x: {min: -5.0, max: 5.0}
+  kind: [a, b]
+YAML
+"$tl_hub" init
+expect 0 -- create-task --sweep s.yaml
+expect 3 'nothing to do' -- run-task --workers 1 --until-empty
+expect 0 -- ask s --count 2 -o json
+json '[p["point_number"] for p in it] == [0, 1] and set(it[0]["point"]) == {"x", "kind"}'
+expect 0 -- ask s --count 5 -o json
+json '[p["point_number"] for p in it] == [2]'
+refuse 3 'under way' -- ask s
+refuse 6 'not under way' -- tell s 7 value=1
+refuse 2 'value=VALUE' -- tell s 0 loss=1
+refuse 2 'a metric is a number' -- tell s 0 value=high
+refuse 2 'METRIC=VALUE' -- tell s 0
+expect 0 -- tell s 1 value=2
+refuse 3 'under way' -- ask s
+expect 0 -- tell s 0 value=1.5 other=3
+refuse 6 'not under way' -- tell s 0 value=1
+expect 0 -- ask s -n 2 -o json
+json '[p["point_number"] for p in it] == [3, 4]'
+expect 0 -- tell s 2 --failed 'no memory'
+for point in 3 4 5 6 7 8 9 10 11 12 13; do
+    "$tl_hub" ask s >ask.txt 2>&1 || true
+    expect 0 -- tell s $point value=$point
+done
+refuse 3 'all its points have ended' -- ask s
+expect 0 -- find-task --name s --where 'state=failed' -o json
+json 'len(it) == 1 and it[0]["point_number"] == 2'
+refuse 3 'no sweep t' -- ask t
+finish
