@@ -137,7 +137,7 @@ Test(schema, required_fields_enumerations_and_patterns)
     document = json("{'_id': 'a', 'project': 'p', 'lane': 0, 'queue': 'default', 'resource_class': 'cpu', 'kind': 'trian', "
                     "'state': 'ready', 'priority': 0, 'seq': 1}");
     cr_expect_eq(schema_check("task", document, &why), -1);
-    cr_expect_str_eq(why.message, "task.kind: \"trian\" is none of train, validate, test, infer");
+    cr_expect_str_eq(why.message, "task.kind: \"trian\" is none of train, validate, test, infer, outside");
     bson_destroy(document);
     document = json("{'_id': 'a b', 'project': 'a b', 'created_at': {'$date': 0}, 'schema_version': 1}");
     cr_expect_eq(schema_check("project", document, &why), -1);
