@@ -32,6 +32,8 @@ static const struct cli_option work_options[] = {
 };
 
 static const struct cli_option queue_options[] = {
+    {"every", 0, CLI_DURATION, "TIME", "train again and again, from the last model: 10m, 1d"},
+    {"when-rows", 0, CLI_COUNT, "N", "train again from the last model whenever the dataset has N more rows"},
     {"after", 0, CLI_TEXTS, "TASKS", "wait for these tasks to end well; what they make may be named already"},
     {"delay", 0, CLI_DURATION, "TIME", "not before so much time has passed: 90s, 10m, 2h"},
     {"priority", 0, CLI_INTEGER, "N", "higher ones first (default 0)"},
@@ -152,6 +154,25 @@ static int append_after(struct cli *cli, bson_t *fields)
     return code;
 }
 
+static int append_standing(struct cli *cli, bson_t *fields)
+{
+    bson_t standing;
+    const bool every = cli_text(cli, "every") != NULL, rows = cli_text(cli, "when-rows") != NULL;
+    if (!every && !rows) {
+        return CLI_DONE;
+    }
+    if (every && rows) {
+        return cli_usage(cli, "--every and --when-rows: give one of them");
+    }
+    if (cli_text(cli, "sweep") != NULL) {
+        return cli_usage(cli, "--%s: a sweep cannot stand; it goes with a single task", every ? "every" : "when-rows");
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(fields, "standing", &standing);
+    BSON_APPEND_INT64(&standing, every ? "every_ms" : "rows", cli_integer(cli, every ? "every" : "when-rows", 0));
+    bson_append_document_end(fields, &standing);
+    return CLI_DONE;
+}
+
 /* What tasks of a sweep and single ones have in common. */
 static int append_queue_fields(struct cli *cli, bson_t *fields)
 {
@@ -178,6 +199,9 @@ static int append_queue_fields(struct cli *cli, bson_t *fields)
         code = fields_append_list(cli, "rule", "rules", fields);
     }
     if (code != CLI_DONE) {
+        return code;
+    }
+    if ((code = append_standing(cli, fields)) != CLI_DONE) {
         return code;
     }
     const char *memory = cli_text(cli, "memory");

@@ -25,6 +25,7 @@ static const struct integer integers[] = {
     {"seed", 0, INT64_MAX, 0},
     {"window", 1, SAMPLING_WINDOW, NONE},
     {"horizon", 1, SAMPLING_WINDOW, NONE},
+    {"shuffle_window", 1, UINT32_MAX, NONE},
 };
 static const size_t integer_count = sizeof integers / sizeof *integers;
 
@@ -47,7 +48,7 @@ bool hyper_parameters_known(const char *name)
 
 const char *hyper_parameters_names(void)
 {
-    return "epochs, batch_size, seed, recipe, window, horizon, precision, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
+    return "epochs, batch_size, seed, shuffle_window, recipe, window, horizon, precision, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "
            "epsilon, weight_decay, clip_norm, clip_value, huber_delta, step_epochs, gamma, min_learning_rate, "
            "warmup_epochs, warmup_steps";
 }

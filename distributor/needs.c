@@ -34,6 +34,8 @@ static void training(const bson_t *dataset, const bson_t *task, struct footprint
     struct optimizer_options optimizer;
     struct kernel_error ignored = {0};
     int64_t epochs = (int64_t)number(task, "hyper_parameters.epochs", 10);
+    const double given = number(task, "hyper_parameters.shuffle_window", 0);
+    const int64_t window = given > 0 && given <= UINT32_MAX ? (int64_t)given : 0;
     options->trains = true;
     options->batch_size = (int64_t)number(task, "hyper_parameters.batch_size", 32);
     options->keeps_best = !strcmp(text(task, "keep", "last"), "best");
@@ -45,6 +47,8 @@ static void training(const bson_t *dataset, const bson_t *task, struct footprint
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         int64_t rows, bytes;
         dataset_measure(dataset, splits[i], &rows, &bytes);
+        if (window > 0 && rows > 2 * window)
+            bytes = bytes / rows * 2 * window; /* as the runner counts it: pages of a file */
         rows = rows < INT64_C(1) << 32 ? rows : INT64_C(1) << 32;
         options->data_bytes += bytes;
         options->rows += i == 0 ? rows * epochs : 0;

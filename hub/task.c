@@ -4,6 +4,7 @@
 #include "hub/schema.h"
 #include "hub/task_class.h"
 #include "hub/task_impl.h"
+#include "hub/task_standing.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,16 @@ static int compose(struct hub *hub, const bson_t *fields, int64_t now, bson_t *t
         return hub_error(error, HUB_ERROR_INVALID, "task: the document is too large");
     }
     waits = hub_view(fields, "after", &after) && !bson_empty(&after);
+    if (bson_has_field(fields, "standing")) {
+        if (task_standing_check(fields, error) < 0) {
+            return -1;
+        }
+        waits = true;
+        if (!bson_has_field(fields, "after")) { /* resumed or restarted, it waits again */
+            BSON_APPEND_ARRAY_BEGIN(task, "after", &after);
+            bson_append_array_end(task, &after);
+        }
+    }
     BSON_APPEND_UTF8(task, "state",
                      waits                                  ? "waiting"
                      : bson_has_field(fields, "not_before") ? "delayed"

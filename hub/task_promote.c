@@ -2,6 +2,7 @@
 /* Delayed tasks that are due, and waiting tasks whose predecessors have ended, are made ready. Anyone may do it, and
  * doing it twice changes nothing: each step names the state that it leaves. */
 #include "hub/task_impl.h"
+#include "hub/task_standing.h"
 #include "hub/fault.h"
 
 #include <string.h>
@@ -154,12 +155,31 @@ static void ready_update(const bson_t *task, bool after, bson_t *update)
     bson_append_document_end(update, &set);
 }
 
+/* It stays; it may be time for what it starts. */
+static int promote_standing(struct hub *hub, const bson_t *task, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, whole;
+    task_append_key(&filter, task);
+    BSON_APPEND_UTF8(&filter, "state", "waiting");
+    int result = store_find_one(hub_store(hub), TASKS, &filter, NULL, &whole, error);
+    if (result > 0) {
+        result = task_standing_start(hub, &whole, error);
+    }
+    bson_destroy(&whole);
+    bson_destroy(&filter);
+    return result;
+}
+
 static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judged *judged, bson_error_t *error)
 {
     bson_t after, filter = BSON_INITIALIZER, update;
     bson_iter_t iter;
     const char *verdict = NULL;
     int result = 0;
+    if (bson_has_field(task, "standing")) {
+        bson_destroy(&filter);
+        return promote_standing(hub, task, error);
+    }
     bool there = bson_iter_init_find(&iter, task, "after") && !BSON_ITER_HOLDS_NULL(&iter);
     if (there && !BSON_ITER_HOLDS_ARRAY(&iter)) {
         bson_destroy(&filter);
@@ -193,7 +213,7 @@ static int promote_waiting_task(struct hub *hub, const bson_t *task, struct judg
 
 static int64_t promote_waiting(struct hub *hub, const char *project, bson_error_t *error)
 {
-    static const char *const paths[] = {"project", "lane", "state", "after", "after_met", "not_before"};
+    static const char *const paths[] = {"project", "lane", "state", "after", "after_met", "not_before", "standing"};
     bson_t filter, projection = BSON_INITIALIZER;
     const bson_t *task;
     int64_t changed = 0;

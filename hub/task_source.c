@@ -306,6 +306,9 @@ static int any_may_start(struct hub *hub, const struct task_serves *serves, cons
     BSON_APPEND_UTF8(&filter, "state", "waiting");
     struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &filter, NULL, error);
     while (cursor != NULL && result == 0 && (next = store_cursor_next(cursor, &task, error)) > 0) {
+        if (bson_has_field(task, "standing")) {
+            continue; /* it never ends by itself: who waits for all to end does not wait for it */
+        }
         if (++*waiting == 1) {
             *first_seq = hub_number(task, "seq", 0);
         }

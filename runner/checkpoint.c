@@ -34,6 +34,8 @@ static void identify_options(const struct recipe *recipe, bson_string_t *text)
     if (recipe->sampling.kind != SAMPLING_SUPERVISED)
         bson_string_append_printf(text, "|%s %lld %lld", sampling_name(recipe->sampling.kind),
                                   (long long)recipe->sampling.window, (long long)recipe->sampling.horizon);
+    if (recipe->shuffle_window)
+        bson_string_append_printf(text, "|window %lld", (long long)recipe->shuffle_window);
     if (recipe->rolls_back)
         bson_string_append_printf(text, "|back %.17g %lld", recipe->rollback_factor, (long long)recipe->max_rollbacks);
     if (schedule->kind == SCHEDULE_COSINE)

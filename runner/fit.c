@@ -40,7 +40,10 @@ int fit_training(const struct worker *worker, const struct recipe *recipe, bson_
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         int64_t rows, bytes;
         dataset_measure(&recipe->dataset, splits[i], &rows, &bytes);
-        options.data_bytes += bytes;
+        /* Pages of a file: what is used together must be there at once, the rest comes and goes. */
+        options.data_bytes += recipe->shuffle_window > 0 && rows > 2 * recipe->shuffle_window
+                                  ? bytes / rows * 2 * recipe->shuffle_window
+                                  : bytes;
     }
     return fit(worker, recipe, &options, error);
 }

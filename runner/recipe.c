@@ -107,6 +107,7 @@ int recipe_read_hyper_parameters(struct recipe *recipe, const bson_t *source, bs
         }
     if (document_integer_in(source, "hyper_parameters.epochs", 1, EPOCHS_MAXIMUM, 10, &recipe->epochs, error) ||
         document_integer_in(source, "hyper_parameters.batch_size", 1, BATCH_MAXIMUM, 32, &recipe->batch_size, error) ||
+        document_integer_in(source, "hyper_parameters.shuffle_window", 0, UINT32_MAX, 0, &recipe->shuffle_window, error) ||
         document_integer_in(source, "seed", 0, INT64_MAX, 0, &recipe->seed, error) ||
         document_integer_in(source, "hyper_parameters.seed", 0, INT64_MAX, recipe->seed, &recipe->seed, error))
         goto out;

@@ -30,6 +30,7 @@ struct recipe {
     /* hyper_parameters, with the defaults of training */
     int64_t epochs;           /* 10 */
     int64_t batch_size;       /* 32 */
+    int64_t shuffle_window;   /* rows that are shuffled together, from a file that may be larger than memory; 0: all, in memory */
     int64_t seed;             /* 0: initial weights, dropout masks and the order of rows */
     const char *loss;         /* cross_entropy for classes, mse for values */
     enum loss_kind loss_kind;

@@ -9,6 +9,7 @@
 #include "runner/clock.h"
 #include "runner/document.h"
 #include "runner/fit.h"
+#include "runner/order.h"
 #include "runner/gan.h"
 #include "runner/recipe.h"
 #include "runner/result.h"
@@ -105,8 +106,8 @@ static int load_data(struct training *training, bson_error_t *error)
     struct worker *worker = training->work->worker;
     const char *name = document_string(&training->recipe.dataset, "name");
     for (int split = 0; split < RESULT_SPLITS; split++) {
-        int found = data_load(worker->cache, worker->hub, &training->recipe.dataset, result_split_names[split],
-                              &training->data[split], error);
+        int found = data_load_as(worker->cache, worker->hub, &training->recipe.dataset, result_split_names[split],
+                                 training->recipe.shuffle_window > 0, &training->data[split], error);
         if (found < 0)
             return -1;
         training->has[split] = found > 0 && training->data[split].rows > 0;
@@ -389,7 +390,8 @@ static int train_epoch(struct training *training, enum work_stop *stop, bson_err
     struct random_state random;
 
     random_init(&random, (uint64_t)recipe->seed, SHUFFLE_STREAM + (uint64_t)training->at.epoch);
-    random_order(&random, training->order, (size_t)rows);
+    if (order_rows(&random, recipe->shuffle_window, training->order, rows))
+        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
     while (training->at.row < rows) {
         int64_t first = training->at.row;
         *stop = work_stopping(training->work);

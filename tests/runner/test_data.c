@@ -116,6 +116,25 @@ Test(data, parts_become_one_split_of_bytes)
     data_cache_free(cache);
 }
 
+Test(data, a_mapped_split_is_the_same_as_one_in_memory)
+{
+    struct data_cache *cache = data_cache_new(0);
+    struct data held, mapped, again;
+    bson_t dataset;
+    setenv("TL_HUB_CACHE_DIR", folder, 1);
+    save_classes("a", 0, -1, &dataset);
+    cr_assert_eq(data_load(cache, hub, &dataset, "train", &held, &error), 1, "%s", error.message);
+    cr_assert_eq(data_load_as(cache, hub, &dataset, "train", true, &mapped, &error), 1, "%s", error.message);
+    cr_expect(mapped.rows == 5 && mapped.features == 4 && mapped.classes == 3 && mapped.x_u8 != held.x_u8);
+    cr_expect_eq(memcmp(mapped.x_u8, held.x_u8, 20), 0);
+    cr_expect_eq(memcmp(mapped.y_class, held.y_class, 5 * sizeof *held.y_class), 0);
+    cr_assert_eq(data_load_as(cache, hub, &dataset, "train", true, &again, &error), 1);
+    cr_expect_eq(again.x_u8, mapped.x_u8, "mapped once");
+    cr_expect_eq(data_load_as(cache, hub, &dataset, "validation", true, &again, &error), 0);
+    bson_destroy(&dataset);
+    data_cache_free(cache);
+}
+
 Test(data, a_batch_is_scaled_and_in_the_order_asked_for)
 {
     struct data_cache *cache = data_cache_new(0);
