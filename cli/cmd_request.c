@@ -3,7 +3,7 @@
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/select_task.h"
-#include "distributor/hyper_parameters.h"
+#include "distributor/restart.h"
 #include "distributor/table.h"
 #include "hub/task.h"
 
@@ -195,26 +195,6 @@ static const struct cli_option restart_options[] = {
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
-/* What --set says, checked as a new task's would be: a wrong value is refused here and not by every runner. */
-static int read_changes(struct cli *cli, bson_t *set)
-{
-    bson_t complete;
-    bson_error_t error;
-
-    int code = fields_append_settings(cli, "set", set);
-    if (code != CLI_DONE || bson_empty(set)) {
-        return code;
-    }
-    if (hyper_parameters_check(set, NULL, 0, false, &complete, NULL, &error) < 0) {
-        code = cli_usage(cli, "--set: %s", error.message);
-    } else {
-        bson_reinit(set);
-        bson_concat(set, &complete);
-    }
-    bson_destroy(&complete);
-    return code;
-}
-
 /* What is in the table that was not in the tasks; a person sees how many before they are restarted. */
 static int restart_from(struct cli *cli, const char *path)
 {
@@ -250,7 +230,7 @@ static int run_restart(struct cli *cli)
     bson_error_t error;
     bool ended;
 
-    int code = read_changes(cli, &set);
+    int code = fields_append_settings(cli, "set", &set);
     if (code == CLI_DONE && cli_text(cli, "from") != NULL) {
         bool more = cli->argument_count > 0 || !bson_empty(&set);
         bson_destroy(&set);
@@ -262,8 +242,10 @@ static int run_restart(struct cli *cli)
     }
     code = choose(cli, "restart", &filter, &ended);
     if (!ended) {
-        code = say_changed(cli, task_restart(cli->hub, &filter, bson_empty(&set) ? NULL : &set, &error), &error,
-                           "restarted", "none of those tasks has ended");
+        int64_t changed = restart_tasks(cli->hub, &filter, bson_empty(&set) ? NULL : &set, &error);
+        code = changed < 0 && !bson_empty(&set) && hub_error_code(&error) == HUB_ERROR_INVALID
+                   ? cli_usage(cli, "--set: %s", error.message)
+                   : say_changed(cli, changed, &error, "restarted", "none of those tasks has ended");
     }
     bson_destroy(&filter);
     bson_destroy(&set);

@@ -394,7 +394,7 @@ static int check_architecture(struct acceptance *acceptance, const bson_t *field
     done = done && BSON_APPEND_UTF8(checked, "architecture_digest", accepted->digest);
     if (!done)
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the task");
-    if (needs_append("train", &acceptance->dataset, &accepted->size, checked, error))
+    if (needs_append("train", &acceptance->dataset, NULL, &accepted->size, checked, error))
         return -1;
     *field = "initial_model";
     return check_initial(acceptance, initial, accepted, error);
@@ -651,8 +651,8 @@ int acceptance_check(struct acceptance *acceptance, const bson_t *fields, bson_t
         (train && check_architecture(acceptance, fields, &initial, checked, field, error)))
         goto out;
     struct architecture_size size;
-    if (!train && needs_measure_model(&model, &acceptance->shape, &size) &&
-        needs_append(kind, &acceptance->dataset, &size, checked, error))
+    if (!train && needs_measure_model(&model, &acceptance->sampling, &acceptance->row.shape, &size) &&
+        needs_append(kind, &acceptance->dataset, &model, &size, checked, error))
         goto out;
     *field = NULL;
     result = 0;

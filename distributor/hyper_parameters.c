@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { BATCH_DOUBLED = 500000 };
 enum { NONE = -1 }; /* no default of its own */
 
 struct integer {
@@ -287,6 +288,17 @@ static int choose(const bson_t *given, const char *label, int64_t classes, struc
     return 0;
 }
 
+/* Where a batch is doubled (pairs, a gan's generated rows), half as many rows are the most. */
+static int check_batch(const struct chosen *chosen, const bson_t *complete, bson_error_t *error)
+{
+    bson_iter_t at;
+    const bool doubled = chosen->recipe == SAMPLING_GAN || (chosen->has_loss && chosen->loss == LOSS_BPR);
+    if (!doubled || !bson_iter_init_find(&at, complete, "batch_size") || bson_iter_as_int64(&at) <= BATCH_DOUBLED)
+        return 0;
+    return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.batch_size: %lld is not in [1, %d]: a step takes twice as many",
+                     (long long)bson_iter_as_int64(&at), BATCH_DOUBLED);
+}
+
 static int check_window(const struct chosen *chosen, const char *name, bson_error_t *error)
 {
     if (chosen->recipe == SAMPLING_FORECAST || (strcmp(name, "window") && strcmp(name, "horizon")))
@@ -313,6 +325,9 @@ int hyper_parameters_check(const bson_t *given, const char *label, int64_t class
         if (check_window(&chosen, *field, error) || check_one(given, &at, &chosen, complete, error))
             return -1;
     }
+    *field = "batch_size";
+    if (check_batch(&chosen, complete, error))
+        return -1;
     *field = NULL;
     if (optimizer_options_check(&chosen.optimizer, &why) ||
         schedule_check(&chosen.schedule, chosen.optimizer.learning_rate, &why))

@@ -189,5 +189,7 @@ int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error);
 int64_t task_set(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error);
 /* A new run of ended tasks, with hyper_parameters changed by `set` (NULL: as they were). */
 int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error);
+/* The same, and other fields of the tasks become those of also (resource_class, needs: distributor/restart.h); NULL: none. */
+int64_t task_restart_with(struct hub *hub, const bson_t *filter, const bson_t *set, const bson_t *also, bson_error_t *error);
 
 #endif

@@ -248,8 +248,8 @@ static int check_changes(const bson_t *set, bson_error_t *error)
     return 1;
 }
 
-/* A new run from a state, with hyper_parameters changed by set (NULL: none). */
-static void restart_update(bson_t *update, const char *state, const bson_t *set)
+/* A new run from a state, with hyper_parameters changed by set and other fields by also (NULL: none). */
+static void restart_update(bson_t *update, const char *state, const bson_t *set, const bson_t *also)
 {
     static const char *const left[] = {"result",  "published",  "error",      "finished_at", "request",
                                        "progress", "checkpoint", "started_at", "not_before",  "started"};
@@ -267,6 +267,9 @@ static void restart_update(bson_t *update, const char *state, const bson_t *set)
             bson_free(path);
         }
     }
+    if (also != NULL) {
+        bson_concat(&part, also);
+    }
     bson_append_document_end(update, &part);
     BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
     BSON_APPEND_INT32(&part, "run", 1);
@@ -278,13 +281,14 @@ static void restart_update(bson_t *update, const char *state, const bson_t *set)
     bson_append_document_end(update, &part);
 }
 
-static int64_t restart_to(struct hub *hub, const bson_t *filter, bool stages, const bson_t *set, bson_error_t *error)
+static int64_t restart_to(struct hub *hub, const bson_t *filter, bool stages, const bson_t *set, const bson_t *also,
+                          bson_error_t *error)
 {
     static const char *const ended[] = {"done", "failed", "dead", "cancelled", "stopped", NULL};
     bson_t update, extra = BSON_INITIALIZER;
     append_published(&extra);
     append_exists(&extra, "after", stages);
-    restart_update(&update, stages ? "waiting" : "ready", set);
+    restart_update(&update, stages ? "waiting" : "ready", set, also);
     int64_t result = change(hub, filter, ended, &extra, &update, error);
     bson_destroy(&extra);
     bson_destroy(&update);
@@ -294,11 +298,16 @@ static int64_t restart_to(struct hub *hub, const bson_t *filter, bool stages, co
 /* Those that wait for others first: where both are restarted, they wait again. */
 int64_t task_restart(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
 {
+    return task_restart_with(hub, filter, set, NULL, error);
+}
+
+int64_t task_restart_with(struct hub *hub, const bson_t *filter, const bson_t *set, const bson_t *also, bson_error_t *error)
+{
     if (check_changes(set, error) < 0 || publish_matching(hub, filter, error) < 0) {
         return -1;
     }
-    int64_t stages = restart_to(hub, filter, true, set, error);
-    int64_t others = stages < 0 ? -1 : restart_to(hub, filter, false, set, error);
+    int64_t stages = restart_to(hub, filter, true, set, also, error);
+    int64_t others = stages < 0 ? -1 : restart_to(hub, filter, false, set, also, error);
     return others < 0 ? -1 : stages + others;
 }
 

@@ -100,7 +100,7 @@ static int prepare(struct evaluation *evaluation, bson_error_t *error)
         recipe_read_loss(recipe, &evaluation->model, error) ||
         recipe_read_metrics(recipe, task, error) ||
         recipe_read_architecture(recipe, worker->hub, &evaluation->model, error) ||
-        fit_pass(worker, recipe, rows, evaluation->split, true, error))
+        fit_pass(worker, recipe, rows * (recipe->pairs ? 2 : 1), evaluation->split, true, error))
         return -1;
     int found = data_load(worker->cache, worker->hub, &recipe->dataset, evaluation->split, &evaluation->data, error);
     if (found < 0)

@@ -319,6 +319,9 @@ int recipe_read_sampling(struct recipe *recipe, const bson_t *source, bson_error
                                .classes = recipe->classes, .outputs = recipe->outputs};
     if (sampling_shape(&recipe->sampling, recipe->pairs, &row, &why))
         return work_kernel_error(error, &why, "hyper_parameters");
+    if ((recipe->pairs || recipe->sampling.kind == SAMPLING_GAN) && recipe->batch_size > BATCH_MAXIMUM / 2)
+        return hub_error(error, HUB_ERROR_INVALID, "hyper_parameters.batch_size: %lld: at most %d where a step takes twice as many",
+                         (long long)recipe->batch_size, BATCH_MAXIMUM / 2);
     recipe->input = row.shape;
     recipe->classes = row.classes;
     recipe->outputs = row.outputs;

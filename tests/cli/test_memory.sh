@@ -43,4 +43,66 @@ expect 0 -- find-task small
 [ ! -s .err ] || fail "said of a task that is done: $(cat .err)"
 kill -TERM $runner
 wait $runner || true
+
+# Restarted with other hyper-parameters a task is another one: what it needs and its class follow, unless somebody said them.
+expect 0 -- cancel-task --all --yes
+expect 0 -- create-task --name wide --dataset tiny --architecture 'dense:2000:relu dense:4' --set epochs=1 --queue later -o json
+json 'it["resource_class"] == "cpu"'
+expect 0 -- create-task --name labels --dataset tiny --architecture 'dense:2000:relu dense:4' --requires gpu --queue later
+expect 0 -- create-task --name said --dataset tiny --architecture 'dense:2000:relu dense:4' --memory 3G --queue later
+expect 0 -- create-task --name gives --dataset tiny --architecture 'dense:60000:relu dense:4000:relu dense:4' --queue later
+expect 0 -- set-task gives --resource-class cpu
+expect 0 -- cancel-task --where queue=later
+expect 0 -- restart-task --where queue=later --set batch_size=300000
+expect 0 -- find-task --where 'queue=later' -o json
+cp .out big.json
+json '{t["name"]: t["resource_class"] for t in it} == {
+    "wide": "cpu+mem6g", "labels": "cpu+gpu+mem6g", "said": "cpu+mem3g", "gives": "cpu"}'
+json 'all(t["hyper_parameters"]["batch_size"] == 300000 and t["run"] == 2 and t["state"] == "ready" for t in it)'
+json '[t["needs"] for t in it if t["name"] == "said"] == [{"memory": 3 << 30}]'
+expect 0 -- cancel-task --where queue=later
+expect 0 -- restart-task wide --set batch_size=32
+expect 0 -- find-task wide -o json
+json 'it[0]["resource_class"] == "cpu" and it[0]["needs"]["memory"] < 2**29'
+expect 0 -- cancel-task wide
+refuse 2 'wide' 'batch_size' -- restart-task wide --set batch_size=0
+refuse 2 'wide' 'window' -- restart-task wide --set window=3
+refuse 2 'wide' 'momentum' -- restart-task wide --set momentum=0.9
+expect 0 -- restart-task wide --set optimizer=sgd --set momentum=0.9
+expect 0 -- cancel-task wide
+
+# A gan's batch and one of pairs are twice as large as they are said to be.
+gan='{"inputs": [{"name": "noise", "shape": [4]}, {"name": "real"}], "layers": [{"type": "dense", "units": 64, "inputs": ["noise"]},
+    {"name": "made", "type": "reshape", "shape": [8, 8]}, {"name": "mix", "type": "mix", "inputs": ["made", "real"]},
+    {"type": "dense", "units": 4000}, {"type": "dense", "units": 1}], "outputs": ["made", "dense_3"]}'
+expect 0 -- create-task --name gan --dataset tiny --set recipe=gan --architecture "$gan" --set batch_size=20000 --queue later -o json
+json '2 * 20000 * 2 * 4000 * 4 < it["needs"]["memory"] and it["resource_class"] == "cpu+mem2g"'
+python3 - <<'PYTHON'
+import json
+import struct
+data = struct.pack("<200f", *[v for i in range(100) for v in (i % 10, i % 7)])
+text = json.dumps({"x": {"dtype": "F32", "shape": [100, 2], "data_offsets": [0, 800]}}).encode()
+open("pairs.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + data)
+PYTHON
+expect 0 -- save-dataset pairs --safetensors pairs.safetensors
+embeddings='{"inputs": [{"name": "user", "shape": [1]}, {"name": "item", "shape": [1]}], "layers": [
+    {"name": "u", "type": "embedding", "inputs": ["user"], "rows": 10, "dimension": 100},
+    {"name": "i", "type": "embedding", "inputs": ["item"], "rows": 10, "dimension": 100},
+    {"name": "match", "type": "dot", "inputs": ["u", "i"]}]}'
+expect 0 -- create-task --name bpr --dataset pairs --architecture "$embeddings" --set recipe=recommender --set loss=bpr \
+    --set batch_size=400000 --queue later -o json
+json '2 * 400000 * 2 * 200 * 4 < it["needs"]["memory"]'
+refuse 1 'batch_size' '500000' -- create-task --name bpr --dataset pairs --architecture "$embeddings" --set recipe=recommender \
+    --set loss=bpr --set batch_size=500001
+
+# Tasks that work with a model: of several inputs, and of a forecast, for which infer holds the series.
+expect 0 -- create-task --name match --dataset pairs --architecture "$embeddings" --set recipe=recommender --set loss=bpr --set epochs=1
+expect 0 -- create-task --name next --dataset pairs --architecture 'dense:2' --set recipe=forecast --set window=4 --set epochs=1
+expect 0 -- run-task --workers 1 --until-empty --quiet
+expect 0 -- create-task --kind test --split train --model match --dataset pairs --set batch_size=400000 -o json
+json '2 * 400000 * 200 * 4 < it["needs"]["memory"]'
+expect 0 -- create-task --kind infer --split train --model match --dataset pairs --save-dataset out --set batch_size=400000 -o json
+json '400000 * 200 * 4 < it["needs"]["memory"] < 2 * 400000 * 200 * 4'
+expect 0 -- create-task --kind infer --split train --model next --dataset pairs --save-dataset out --queue later -o json
+json '0 < it["needs"]["memory"] < 80e6 and it["needs"]["flops"] > 0'
 finish
