@@ -48,7 +48,7 @@ struct running {
     struct cli *cli;
     struct prediction_print *print;
     struct bar bar;
-    int64_t rows;
+    int64_t rows, done;
 };
 
 /* ---- the input ---- */
@@ -256,7 +256,7 @@ static int take_batch(void *context, const struct predict_batch *batch, bson_err
         prediction_print_rows(running->print, batch);
     }
     if (running->print == NULL || !running->cli->stdout_terminal) {
-        bar_draw(&running->bar, "predicting", (double)(batch->first + batch->rows) / (double)running->rows);
+        bar_draw(&running->bar, "predicting", (double)(running->done += batch->rows) / (double)running->rows);
     }
     return ferror(stdout) ? 1 : 0; /* nobody reads: what is wrong is said at the end */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tasks again, with what somebody changed in their table. */
 #include "distributor/hyper_parameters.h"
+#include "distributor/restart.h"
 #include "distributor/table.h"
 #include "distributor/table_rows.h"
 #include "hub/query.h"
@@ -162,7 +163,7 @@ int table_restart(struct hub *hub, const char *path, bool dry_run, struct table_
     }
     result = more;
     for (size_t i = 0; i < list.count && result == 0; i++) {
-        int64_t changed = dry_run ? 1 : task_restart(hub, &list.list[i].filter, &list.list[i].set, error);
+        int64_t changed = dry_run ? 1 : restart_tasks(hub, &list.list[i].filter, &list.list[i].set, error);
         result = changed < 0 ? -1 : 0;
         changes->restarted += changed > 0 ? changed : 0;
     }

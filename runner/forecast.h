@@ -38,7 +38,7 @@ struct forecast_batch {
     const struct data *series;
 };
 
-/* After all rows: out is room for a batch of the predictor. batch: 0, 1 stop here, -1. The same back. */
+/* After all rows: out is room for a batch of the predictor. batch: 0, else it ends there with what batch returned. */
 int forecast_run(struct forecast *forecast, struct predictor *predictor, float *out,
                  int (*batch)(void *context, const struct forecast_batch *batch, bson_error_t *error), void *context,
                  bson_error_t *error);

@@ -19,7 +19,7 @@ struct inference {
     struct recipe recipe; /* of which dataset and architecture */
     bson_t model;
     const char *split, *name, *save_split;
-    int64_t rows;         /* of the split */
+    int64_t rows, predicted; /* in all, and so far */
     enum work_stop *stop;
     bool stopped;         /* asked to: with the rows that it has */
 };
@@ -102,12 +102,13 @@ static int take_batch(void *context, const struct predict_batch *batch, bson_err
     struct inference *inference = context;
     bson_t details = BSON_INITIALIZER;
     (void)error;
+    inference->predicted += batch->rows;
     *inference->stop = work_stopping(inference->work);
     if (*inference->stop != WORK_GO_ON && *inference->stop != WORK_STOP)
         return 1;
     if (work_progress_due(inference->work) && BSON_APPEND_INT32(&details, "epoch", 1) &&
         BSON_APPEND_INT32(&details, "epochs", 1) &&
-        BSON_APPEND_DOUBLE(&details, "fraction", (double)(batch->first + batch->rows) / (double)inference->rows)) {
+        BSON_APPEND_DOUBLE(&details, "fraction", (double)inference->predicted / (double)inference->rows)) {
         work_say(inference->work, "progress", &details, false);
         heartbeat_progress(inference->work->worker->heartbeat, &details);
     }

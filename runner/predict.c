@@ -373,8 +373,10 @@ static int take_forecasts(void *context, const struct forecast_batch *from, bson
     }
     score(predict, &batch);
     predict->summary->rows += from->count;
-    int result = options->batch ? options->batch(options->context, &batch, error) : 0;
-    return result == 0 && predict->labelled ? save_forecasts(predict, from, error) : result;
+    int result = options->batch ? options->batch(options->context, &batch, error) : 0, kept = 0;
+    if ((result == 0 || result == PREDICT_ENOUGH) && predict->labelled)
+        kept = save_forecasts(predict, from, error);
+    return kept ? kept : result;
 }
 
 /* The rows of one block: predicted, or kept until the series is whole. */
@@ -430,9 +432,9 @@ int predict_run(const struct predict_options *options, struct predict_summary *s
     result = options->begin ? options->begin(options->context, &summary->about, error) : 0;
     if (result == 0)
         result = options->bytes ? over_bytes(&predict, error) : over_parts(&predict, error);
-    result = result == PREDICT_ENOUGH ? 0 : result;
     if (result == 0 && predict.forecast)
         result = forecast_run(predict.forecast, predict.predictor, predict.out, take_forecasts, &predict, error);
+    result = result == PREDICT_ENOUGH ? 0 : result;
     if (result == 0 && predict.labelled)
         result = labelled_end(predict.labelled, error);
     result = result < 0 ? -1 : result == 0;
