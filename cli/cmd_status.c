@@ -4,6 +4,7 @@
 #include "cli/select.h"
 #include "cli/snapshot.h"
 #include "cli/text.h"
+#include "hub/task.h"
 
 #include <math.h>
 #include <string.h>
@@ -162,6 +163,56 @@ static void append_unserved(bson_string_t *line, const bson_t *group)
     bson_string_append(line, " (see: tl_hub help run-task)");
 }
 
+/* {seq, name, standing} of the tasks that start others, into an array. */
+static int append_standing(struct cli *cli, bson_t *report)
+{
+    bson_t filter = BSON_INITIALIZER, sort = BSON_INITIALIZER, projection = BSON_INITIALIZER, exists, list;
+    static const char *const paths[] = {"seq", "name", "state", "standing"};
+    struct store_find_options find = {.sort = &sort, .projection = &projection, .limit = 100};
+    const bson_t *task;
+    bson_error_t error;
+    uint32_t index = 0;
+    int more = -1;
+    BSON_APPEND_UTF8(&filter, "state", "waiting");
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "standing", &exists);
+    BSON_APPEND_BOOL(&exists, "$exists", true);
+    bson_append_document_end(&filter, &exists);
+    BSON_APPEND_INT32(&sort, "seq", 1);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        BSON_APPEND_INT32(&projection, paths[i], 1);
+    }
+    BSON_APPEND_ARRAY_BEGIN(report, "standing", &list);
+    struct store_cursor *cursor = task_find(cli->hub, &filter, &find, &error);
+    while (cursor != NULL && (more = store_cursor_next(cursor, &task, &error)) > 0) {
+        char digits[16];
+        const char *key;
+        bson_uint32_to_string(index++, &key, digits, sizeof digits);
+        BSON_APPEND_DOCUMENT(&list, key, task);
+    }
+    store_cursor_close(cursor);
+    bson_append_array_end(report, &list);
+    bson_destroy(&filter);
+    bson_destroy(&sort);
+    bson_destroy(&projection);
+    return more < 0 ? cli_fail(&error) : CLI_DONE;
+}
+
+static void append_standing_line(bson_string_t *line, const bson_t *task)
+{
+    const char *name = output_text(task, "name");
+    int64_t every = output_integer(task, "standing.every_ms", 0);
+    bson_string_append_printf(line, "#%lld ", (long long)output_integer(task, "seq", 0));
+    text_append_escaped(line, name != NULL ? name : "", name != NULL ? strlen(name) : 0);
+    if (every > 0) {
+        char time[32];
+        text_format_seconds((double)every / 1000, time, sizeof time);
+        bson_string_append_printf(line, ", every %s", time);
+    } else {
+        bson_string_append_printf(line, ", when %lld new rows", (long long)output_integer(task, "standing.rows", 0));
+    }
+    bson_string_append_printf(line, ", started %lld", (long long)output_integer(task, "standing.count", 0));
+}
+
 static int print_status(struct cli *cli, const bson_t *report)
 {
     bson_string_t *states = bson_string_new(NULL), *line = bson_string_new("hub:      ");
@@ -175,6 +226,7 @@ static int print_status(struct cli *cli, const bson_t *report)
     printf("rate:     %lld done in the last hour\n", (long long)output_integer(report, "done_last_hour", 0));
     print_list(report, "runners", "runner:   ", append_runner);
     print_list(report, "unserved", "unserved: ", append_unserved);
+    print_list(report, "standing", "standing: ", append_standing_line);
     printf("datasets: %lld\nmodels:   %lld", (long long)output_integer(report, "datasets", 0),
            (long long)output_integer(report, "models", 0));
     if (isfinite(output_number(report, "best_model.accuracy"))) {
@@ -200,6 +252,9 @@ static int run(struct cli *cli)
     }
     if (code == CLI_DONE) {
         code = append_best(cli, &report);
+    }
+    if (code == CLI_DONE) {
+        code = append_standing(cli, &report);
     }
     if (code == CLI_DONE) {
         code = cli->format == CLI_TABLE ? print_status(cli, &report) : output_object(cli, &report, "%s", "");

@@ -58,6 +58,28 @@ json 'it[0]["state"] == "done"'
 expect 0 -- find-model -o json
 json '{m["accuracy"] for m in it if m["name"] == "healed"} == {m["accuracy"] for m in it if m["name"] == "grown"}'
 
+# --- a standing task trains again from the last model when rows have come, once, and --until-empty does not wait for it
+expect 0 -- create-task --name standing --dataset points --architecture "$net" --set epochs=1 --when-rows 400
+expect 0 -- status
+said 'standing: #'
+said 'when 400 new rows, started 0'
+"$tl_hub" run-task --workers 1 2>run.log &
+runner=$!
+for count in 1 2; do
+    tries=0
+    until [ "$("$tl_hub" find-task -o json | grep -c '"standing_of".*"state": "done"\|"state": "done".*"standing_of"')" -ge "$count" ] || [ "$tries" -gt 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.2
+    done
+    expect 0 -- push-rows points --jsonl more.jsonl
+done
+expect 0 -- cancel-task standing --yes
+kill "$runner"
+wait "$runner" || true
+expect 0 -- find-task -o json
+json 'sorted(t["standing_number"] for t in it if "standing_of" in t)[:2] == [1, 2]'
+json 'all(("initial_model" in t) == (t["standing_number"] > 1) for t in it if "standing_of" in t)'
+
 # --- what is wrong is said with its line, and nothing is written
 printf '{"a": 1, "b": 2, "kind": "hi"}\n{"a": 1, "b": "x", "kind": "hi"}\n' >bad.jsonl
 refuse 1 'bad.jsonl:2' 'b: neither a number' -- push-rows points --jsonl bad.jsonl
@@ -78,7 +100,7 @@ expect 0 -- push-rows points --jsonl more.jsonl --hub "sqlite:$work/copy.db"
 expect 0 -- create-task --name copied --dataset points --architecture "$net" --set epochs=1 --hub "sqlite:$work/copy.db"
 expect 0 -- run-task --until-empty --hub "sqlite:$work/copy.db"
 expect 0 -- find-model copied -o json --hub "sqlite:$work/copy.db"
-json 'it[0]["dataset"]["rows_upto"] == 3000'
+json 'it[0]["dataset"]["rows_upto"] == 4000'
 expect 0 -- delete-dataset points --yes
 expect 0 '0 errors, 0 warnings' -- fsck
 finish

@@ -113,6 +113,7 @@ static const struct exact cases[] = {
     {"choices", "ref", "choices", EMBEDDINGS, "'recipe': 'recommender', 'loss': 'bpr', 'epochs': 150, " SMALL_STEPS, "'keep': 'best'"},
     {"gan", "ref", "blobs", GAN, "'recipe': 'gan', 'epochs': 40, 'beta1': 0.5, " SMALL_STEPS, "'log_every': 40"},
     {"gan_cpu", "cpu", "blobs", GAN, "'recipe': 'gan', 'epochs': 50, 'beta1': 0.5, " SMALL_STEPS, "'log_every': 40"},
+    {"window", "cpu", "blobs", "'dropout:0.1 dense:24:relu dense:3'", "'epochs': 250, 'shuffle_window': 40, " SMALL_STEPS, "'keep': 'best'"},
 };
 
 static void add_run(const struct exact *exact, const char *name, const char *more)
@@ -160,6 +161,7 @@ static void leaves_no_trace(const struct exact *exact)
 {
     struct heard heard = {0};
     setenv("TL_TEST_DEVICE", exact->device, 1);
+    setenv("TL_HUB_CACHE_DIR", getenv("TL_TEST_FOLDER"), 1); /* where the one with a window keeps its file */
     save_blobs(strcmp(exact->device, "ref") ? 6000 : 900); /* long epochs on a fast device too */
     save_table("series", 900, false, fill_series);
     save_table("ratings", 900, true, fill_ratings);
@@ -199,3 +201,4 @@ EXACT(8, ratings)
 EXACT(9, choices)
 EXACT(10, gan)
 EXACT(11, gan_cpu)
+EXACT(12, window)
