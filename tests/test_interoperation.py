@@ -19,6 +19,9 @@ import sys
 import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SOURCE / "tests" / "support"))
+from server_uri import with_database  # noqa: E402
+
 PACKAGES = ["pymongo<4.8", "safetensors", "numpy"]
 
 
@@ -67,7 +70,7 @@ def main(build):
     assert started.returncode == 0, "the test server did not start"
     base = started.stdout.strip().splitlines()[-1].rstrip("/")
     database = f"tl_interoperation_{os.getpid()}"
-    uri = f"{base}/{database}"
+    uri = with_database(base, database)
     client = pymongo.MongoClient(uri)
     try:
         def tl_hub(*arguments):

@@ -18,6 +18,7 @@ import time
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 SUPPORT = SOURCE / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
+from server_uri import address, with_database  # noqa: E402
 from wire_record import Recorder  # noqa: E402
 
 CANARY = "CANARY7f3a"
@@ -220,15 +221,15 @@ def main(build):
         return 1 if os.environ.get("CI") else 77
     assert started.returncode == 0, "the test server did not start"
     try:
-        host, port = re.search(r"//([^/?]*)", started.stdout.strip().splitlines()[-1]).group(1).rsplit("@", 1)[-1].rsplit(":", 1)
+        named = started.stdout.strip().splitlines()[-1]
+        host, port = address(named)
         messages = []
-        recorder = Recorder(host, int(port), lambda code, body: messages.append(CANARY.encode() in body))
-        address = f"127.0.0.1:{recorder.port}"
+        recorder = Recorder(host, port, lambda code, body: messages.append(CANARY.encode() in body))
         (folder / "work").mkdir()
         program = Program(build, folder / "work")
         write_idx(program.folder)
         # An option that libmongoc passes over: all goes well, and the secret is there the whole time.
-        good = f"mongodb://{address}/tl_canary_{os.getpid()}?proxyPassword={CANARY}"
+        good = with_database(named, f"tl_canary_{os.getpid()}", f"proxyPassword={CANARY}", f"127.0.0.1:{recorder.port}")
         tour(program, good)
         check(len(messages) > 200, f"only {len(messages)} messages were seen")
         check(not any(messages), f"{sum(messages)} messages to the server hold it")

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(SOURCE / "tests" / "support"))
+from server_uri import address, with_database  # noqa: E402
 from wire_record import Array, Document, Recorder, command_of  # noqa: E402
 
 QUERY = {"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all", "$exists", "$and", "$or", "$nor", "$not", "$regex"}
@@ -294,12 +295,12 @@ def on_mongodb(build, every):
         return 1 if os.environ.get("CI") else 77
     assert started.returncode == 0, "the test server did not start"
     try:
-        address = re.search(r"//([^/?]*)", started.stdout.strip().splitlines()[-1]).group(1)
-        host, port = address.rsplit("@", 1)[-1].rsplit(":", 1)
+        named = started.stdout.strip().splitlines()[-1]
+        host, port = address(named)
         checker = Checker()
-        recorder = Recorder(host, int(port), checker.seen)
+        recorder = Recorder(host, port, checker.seen)
         (folder / "work").mkdir()
-        program = Program(build, folder / "work", f"mongodb://127.0.0.1:{recorder.port}/tl_operators_{os.getpid()}")
+        program = Program(build, folder / "work", with_database(named, f"tl_operators_{os.getpid()}", "", f"127.0.0.1:{recorder.port}"))
         count, problems = attack(program, every)
         print(f"MongoDB: {count} attacks, {checker.count} commands seen, {len(checker.wrong)} wrong, {problems} problems")
         print("  commands", dict(sorted(checker.names.items())))

@@ -16,6 +16,9 @@ import raw_hub
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SUPPORT = SOURCE / "tests" / "support"
+sys.path.insert(0, str(SUPPORT))
+from server_uri import address, with_database  # noqa: E402
+
 OPEN = {"ready", "delayed", "waiting", "running"}
 
 
@@ -47,7 +50,9 @@ class Server:
         if done.returncode:
             raise Failed("the MongoDB server did not start")
         self.uri = done.stdout.strip().splitlines()[-1].rstrip("/")
-        self.port = int(self.uri.rsplit(":", 1)[1]) if "@" not in self.uri and "?" not in self.uri else 0
+        if "@" in self.uri or self.uri.startswith("mongodb+srv"):
+            raise Failed("the checker speaks the wire protocol itself, and no authentication: name a server without")
+        self.port = address(self.uri)[1]
         return True
 
     def stop(self):
@@ -61,7 +66,7 @@ class Proxy:
     """tests/support/proxy.py before a server."""
 
     def __init__(self, uri):
-        host = uri.split("://")[1].split("/")[0]
+        host = "{}:{}".format(*address(uri))
         self.process = subprocess.Popen([sys.executable, str(SUPPORT / "proxy.py"), host, "3600"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port, control = self.process.stdout.readline().split()
@@ -74,9 +79,10 @@ class Proxy:
         return self.control.readline().strip()
 
     def uri(self, uri):
-        rest = uri.split("://")[1].split("/", 1)[1]
         # Short limits, as a user on a bad network would set them; the rest of the hub's rules stay.
-        return f"mongodb://127.0.0.1:{self.port}/{rest}?serverSelectionTimeoutMS=1000&socketTimeoutMS=1500&connectTimeoutMS=500"
+        database = uri.split("://")[1].split("/", 1)[1].split("?")[0]
+        return with_database(uri, database, "serverSelectionTimeoutMS=1000&socketTimeoutMS=1500&connectTimeoutMS=500",
+                             f"127.0.0.1:{self.port}")
 
     def close(self):
         self.process.stdin.close()
@@ -97,7 +103,8 @@ class Ground:
         if engine == "sqlite":
             self.uri = f"sqlite:{self.folder}/hub.db"
         else:
-            self.uri = f"{self.server.uri}/torture_{os.getpid()}_{self.folder.name.replace('.', '_').replace('-', '_')}"
+            database = "".join(c if c.isalnum() else "_" for c in self.folder.name)[:40]
+            self.uri = with_database(self.server.uri, f"torture_{os.getpid()}_{database}")
         if make:
             self.run("init")
 
