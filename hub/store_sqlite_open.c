@@ -175,9 +175,11 @@ static int configure(struct sqlite_store *store, bson_error_t *error)
     sqlite3_busy_handler(store->db, handle_busy, store);
     if (sqlite_register_functions(store, error))
         return -1;
+    /* Debian's SQLite writes zeros over what is deleted, by way of the journal: on a full disk nothing could be deleted. */
     return sqlite_execute(store,
                           "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
-                          "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA journal_size_limit = 1048576",
+                          "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA journal_size_limit = 1048576;"
+                          "PRAGMA secure_delete = FAST",
                           error);
 }
 
