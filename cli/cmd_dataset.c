@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/commands.h"
+#include "cli/describe.h"
 #include "cli/select.h"
 #include "hub/dataset.h"
 
@@ -30,6 +31,12 @@ static const struct cli_option options[] = {
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
+static const struct cli_option find_options[] = {
+    {"version", 0, CLI_COUNT, "N", "only this version"},
+    {"describe", 0, CLI_FLAG, NULL, "columns with types, missing values and ranges, and how many rows each class has"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
 static void take_version(struct cli *cli, struct select_conditions *conditions)
 {
     select_init(conditions);
@@ -45,6 +52,9 @@ static int run_find(struct cli *cli)
 {
     struct select_conditions conditions;
     take_version(cli, &conditions);
+    if (cli_flag(cli, "describe")) {
+        return describe_datasets(cli, &conditions);
+    }
     return select_and_print(cli, &select_datasets, &conditions);
 }
 
@@ -53,9 +63,10 @@ const struct cli_command cmd_find_dataset = {
     .summary = "List datasets, newest first",
     .arguments = "[DATASET]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {select_options, select_order_options, options},
+    .groups = {select_options, select_order_options, find_options},
     .details = "A DATASET is a name (all its versions), an id, or the first six or more digits of an id.",
-    .examples = "  tl_hub find-dataset\n  tl_hub find-dataset --where 'rows>1000 and tags=images' -o json",
+    .examples = "  tl_hub find-dataset\n  tl_hub find-dataset flowers --describe\n"
+                "  tl_hub find-dataset --where 'rows>1000 and tags=images' -o json",
     .run = run_find,
 };
 

@@ -5,6 +5,8 @@
 #include "cli/output.h"
 #include "cli/save_csv.h"
 #include "distributor/idx.h"
+#include "distributor/npy.h"
+#include "distributor/picture_folder.h"
 #include "distributor/tensor_file.h"
 
 #include <errno.h>
@@ -17,6 +19,10 @@ static const struct cli_option options[] = {
     {"csv", 0, CLI_TEXT, "FILE", "a table as text, plain or .gz: what follows --label is for it"},
     {"idx", 0, CLI_TEXT, "DIR", "a folder of IDX files, as MNIST's, plain or .gz"},
     {"safetensors", 0, CLI_TEXT, "FILE", "a safetensors file with tensors x and y, or train.x, train.y, test.x, …"},
+    {"npy", 0, CLI_TEXT, "FILE", "arrays of NumPy: a .npz with x and y, or x_train, y_train, x_test, …; or a .npy with x"},
+    {"labels", 0, CLI_TEXT, "FILE", "the .npy with y that goes with --npy"},
+    {"images", 0, CLI_TEXT, "DIR", "PNG pictures of one size: DIR/CLASS/….png, or DIR/train/CLASS/….png, DIR/test/…"},
+    {"split", 0, CLI_TEXT, "A/B", "of --csv, --npy, --images: training and test rows (default 80/20), or A/B/C with validation between"},
     {"validation", 0, CLI_TEXT, "N", "training rows to keep apart for validation: a number, or a share such as 0.1"},
     {"seed", 0, CLI_COUNT, "N", "which rows those are (default 0)"},
     {"set", 0, CLI_TEXTS, "KEY=VALUE", "any further key of the dataset; may be given again"},
@@ -109,7 +115,7 @@ int save_say_saved(struct cli *cli, const bson_t *dataset, int saved)
 }
 
 /* As dataset_writer_finish. */
-static int save(struct cli *cli, int64_t validation, double share, const bson_t *fields, bson_t *dataset,
+static int save(struct cli *cli, int64_t validation, double share, double test_share, const bson_t *fields, bson_t *dataset,
                 bson_error_t *error)
 {
     const uint64_t seed = (uint64_t)cli_integer(cli, "seed", 0);
@@ -122,6 +128,13 @@ static int save(struct cli *cli, int64_t validation, double share, const bson_t 
                                            .validation = validation, .validation_share = share, .seed = seed,
                                            .fields = fields, .progress = draw_progress, .data = &bar};
         saved = tensor_file_save_dataset(cli->hub, &file, dataset, error);
+    } else if (cli_text(cli, "idx") == NULL) {
+        struct rows_options rows = {.name = cli->arguments[0], .test_share = test_share, .validation = validation,
+                                    .validation_share = share, .seed = seed, .fields = fields, .progress = draw_progress,
+                                    .data = &bar};
+        saved = cli_text(cli, "npy") != NULL
+                    ? npy_save_dataset(cli->hub, cli_text(cli, "npy"), cli_text(cli, "labels"), &rows, dataset, error)
+                    : picture_folder_save_dataset(cli->hub, cli_text(cli, "images"), &rows, dataset, error);
     } else {
         struct idx_options idx = {.directory = cli_text(cli, "idx"), .name = cli->arguments[0],
                                   .validation = validation, .seed = seed,
@@ -134,14 +147,20 @@ static int save(struct cli *cli, int64_t validation, double share, const bson_t 
 
 static int check_source(struct cli *cli)
 {
-    static const char *const sources[] = {"csv", "idx", "safetensors"};
+    static const char *const sources[] = {"csv", "idx", "safetensors", "npy", "images"};
     int given = 0;
 
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         given += cli_text(cli, sources[i]) != NULL;
     }
     if (given != 1) {
-        return cli_usage(cli, "where is the data? Give one of --csv FILE, --idx DIR and --safetensors FILE");
+        return cli_usage(cli, "where is the data? Give one of --csv FILE, --npy FILE, --images DIR, --idx DIR and --safetensors FILE");
+    }
+    if (cli_text(cli, "labels") != NULL && cli_text(cli, "npy") == NULL) {
+        return cli_usage(cli, "--labels goes with --npy");
+    }
+    if (cli_text(cli, "split") != NULL && (cli_text(cli, "idx") != NULL || cli_text(cli, "safetensors") != NULL)) {
+        return cli_usage(cli, "--split goes with --csv, --npy and --images; the other files have their splits");
     }
     for (const struct cli_option *option = save_csv_options; cli_text(cli, "csv") == NULL && option->name != NULL; option++) {
         if (save_csv_given(cli, option)) {
@@ -155,13 +174,16 @@ static int run(struct cli *cli)
 {
     const char *directory = cli_text(cli, "idx"), *name = cli->arguments[0];
     int64_t validation = 0;
-    double share = 0;
+    double share = 0, test_share = 0;
     bson_t fields = BSON_INITIALIZER, dataset = BSON_INITIALIZER;
     bson_error_t error;
 
     int code = check_source(cli);
     if (code == CLI_DONE) {
         code = take_validation(cli, directory, &validation, &share);
+    }
+    if (code == CLI_DONE && cli_text(cli, "csv") == NULL) {
+        code = save_take_split(cli, validation, &test_share, &share);
     }
     if (code == CLI_DONE && (*name == '\0' || !bson_utf8_validate(name, strlen(name), false))) {
         code = cli_usage(cli, "the name of a dataset must be UTF-8 and not empty");
@@ -181,7 +203,7 @@ static int run(struct cli *cli)
     }
     if (code == CLI_DONE) {
         bson_destroy(&dataset);
-        int saved = save(cli, validation, share, &fields, &dataset, &error);
+        int saved = save(cli, validation, share, test_share, &fields, &dataset, &error);
         code = saved < 0 ? cli_fail(&error) : save_say_saved(cli, &dataset, saved);
     }
 out:

@@ -15,7 +15,6 @@ const struct cli_option save_csv_options[] = {
     {"categories", 0, CLI_TEXT, "HOW", "one-hot (the default), or ids for an embedding"},
     {"scale", 0, CLI_TEXT, "HOW", "of numbers: minmax (to 0 … 1, the default), standard (mean 0, deviation 1) or none"},
     {"missing", 0, CLI_TEXTS, "[COLUMN=]HOW", "zero (the default), mean, median, drop (the row) or error"},
-    {"split", 0, CLI_TEXT, "A/B", "training and test rows (default 80/20), or A/B/C with validation between; 100/0: no test"},
     {"stratify", 0, CLI_FLAG, NULL, "split each class for itself"},
     {"folds", 0, CLI_COUNT, "K", "K datasets NAME-fold-1 …, each with another K-th of the rows as its test rows"},
     {"time", 0, CLI_TEXT, "COLUMN", "the rows are a series in this order: the last ones are the test rows"},
@@ -53,12 +52,12 @@ bool save_csv_given(const struct cli *cli, const struct cli_option *option)
 
 /* ---- options ---- */
 
-static int take_split(struct cli *cli, struct csv_options *csv)
+int save_take_split(struct cli *cli, int64_t validation, double *test_share, double *validation_share)
 {
     const char *text = cli_text(cli, "split");
     double parts[3], sum = 0;
     int count = 0;
-    csv->test_share = 0.2;
+    *test_share = 0.2;
     if (text == NULL) {
         return CLI_DONE;
     }
@@ -79,12 +78,12 @@ static int take_split(struct cli *cli, struct csv_options *csv)
     if (count < 2 || !(parts[0] > 0) || !(sum < 1e9)) {
         return cli_usage(cli, "--split %s: parts as in 80/20, or 70/10/20 with validation rows", text);
     }
-    csv->test_share = parts[count - 1] / sum;
+    *test_share = parts[count - 1] / sum;
     if (count == 3) {
-        if (csv->validation > 0 || csv->validation_share > 0) {
+        if (validation > 0 || *validation_share > 0) {
             return cli_usage(cli, "--split %s has a part for validation: leave --validation out", text);
         }
-        csv->validation_share = parts[1] / (parts[0] + parts[1]);
+        *validation_share = parts[1] / (parts[0] + parts[1]);
     }
     return CLI_DONE;
 }
@@ -190,7 +189,7 @@ static int take_options(struct saving *saving)
     if (csv->folds > 0 && cli_text(cli, "split") != NULL) {
         return cli_usage(cli, "--folds: each fold is the test rows once; leave --split out");
     }
-    int code = take_split(cli, csv);
+    int code = save_take_split(cli, csv->validation, &csv->test_share, &csv->validation_share);
     if (code == CLI_DONE) {
         code = take_dialect(cli, csv);
     }

@@ -8,6 +8,9 @@
 
 extern const struct cli_option save_csv_options[];
 
+/* --split as shares of test rows, and of validation rows of what is left; *validation_share is changed only where it has three
+ * parts. An exit code. */
+int save_take_split(struct cli *cli, int64_t validation, double *test_share, double *validation_share);
 /* Whether the option was given, of any kind. */
 bool save_csv_given(const struct cli *cli, const struct cli_option *option);
 /* Opens the hub and saves. validation: rows, or their share where it is 0. An exit code. */
