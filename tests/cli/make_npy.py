@@ -24,6 +24,7 @@ def main(folder):
 
     x = npy("<f4", (6, 2), [v / 4 for v in range(12)])
     y = npy("<i8", (6,), [0, 1, 2, 0, 1, 2])
+    save("two.npy", npy("<f4", (2, 2), range(4)))
     save("x.npy", x)
     save("y.npy", y)
     save("values.npy", npy("<f8", (6, 2), [v * 1.5 for v in range(12)]))
