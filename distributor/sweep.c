@@ -219,7 +219,8 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "tags",    "seed",           "log_every", "keep",        "requires",
                                          "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
                                          "on_nonfinite", "rollback_factor", "max_rollbacks", "seeds", "parallel",
-                                         "population", "startup", "rules", NULL};
+                                         "population", "startup", "rules",
+                                         "early_terminate", "target", "budget", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -234,6 +235,12 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_metric(sweep, node, error);
     if (!strcmp(name, "parameters"))
         return sweep_take_parameters(sweep, node, error);
+    if (!strcmp(name, "early_terminate"))
+        return sweep_take_early(sweep, node, error);
+    if (!strcmp(name, "target"))
+        return sweep_take_target(sweep, node, error);
+    if (!strcmp(name, "budget"))
+        return sweep_take_budget(sweep, node, error);
     if (!strcmp(name, "seeds"))
         return take_count(sweep, name, node, 1000, &sweep->seeds, error);
     if (!strcmp(name, "parallel"))
@@ -295,7 +302,7 @@ static int check_metric_is_kept(const struct sweep *sweep, bson_error_t *error)
 {
     bson_iter_t keys, key, name;
     bool found = false;
-    if (!search_learns(sweep->method) || !bson_iter_init_find(&keys, &sweep->fields, "result_keys") ||
+    if ((!search_learns(sweep->method) && !sweep->has_target) || !bson_iter_init_find(&keys, &sweep->fields, "result_keys") ||
         !bson_iter_recurse(&keys, &key) || !bson_iter_init_find(&name, &sweep->metric, "name"))
         return 0;
     while (bson_iter_next(&key))
@@ -329,7 +336,7 @@ static int read_sweep(struct sweep *sweep, bson_error_t *error)
     if (search_learns(sweep->method) && bson_empty(&sweep->metric))
         return hub_error(error, HUB_ERROR_INVALID, "%s: method %s needs a metric {name: …, goal: maximize | minimize}",
                          sweep->file_name, search_method_name(sweep->method));
-    if (check_metric_is_kept(sweep, error) || sweep_prepare_draw(sweep, error))
+    if (check_metric_is_kept(sweep, error) || sweep_settle_stops(sweep, error) || sweep_prepare_draw(sweep, error))
         return -1;
     if (!sweep->architecture || sweep_is_outside(sweep))
         return 0;

@@ -6,6 +6,7 @@
  * points, sweep_fill.c fills them in, sweep_submit.c submits, sweep_search.c goes on from results. */
 
 #include "distributor/search.h"
+#include "distributor/stop_early.h"
 #include "distributor/sweep.h"
 #include "distributor/yaml_tree.h"
 
@@ -50,6 +51,11 @@ struct sweep {
     int64_t seeds;                             /* tasks a point */
     enum search_method method;
     int64_t parallel, population, startup; /* population, startup 0: as the method has it */
+    struct stop_early_options early;       /* type NONE: none */
+    bool has_target;
+    double target;                         /* of the metric: reached, the sweep is over */
+    int64_t budget_tasks;                  /* that ended; 0: any number */
+    double budget_seconds, budget_flops;   /* of all its tasks; 0: any */
     struct search_dimension *dimensions;   /* (space.count): of the parameters with more than one value */
     struct search_space space;             /* empty for a grid */
     struct sweep_draw *draw;
@@ -63,6 +69,18 @@ int sweep_refuse_key(const struct sweep *sweep, const struct yaml_tree_node *key
 /* Its points are tried by another program: what they mean is its business. */
 bool sweep_is_outside(const struct sweep *sweep);
 int sweep_no_memory(const struct sweep *sweep, bson_error_t *error);
+
+/* Whether somebody has to see to it while its tasks run: it learns, or is stopped by what they come to. */
+bool sweep_is_watched(const struct sweep *sweep);
+
+/* ---- sweep_stop.c ---- */
+
+/* The keys early_terminate, target and budget. */
+int sweep_take_early(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
+int sweep_take_target(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
+int sweep_take_budget(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
+/* When all keys are known. */
+int sweep_settle_stops(struct sweep *sweep, bson_error_t *error);
 
 /* ---- sweep_parameter.c ---- */
 

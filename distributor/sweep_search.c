@@ -2,6 +2,7 @@
 #include "distributor/sweep_search.h"
 
 #include "distributor/sweep_submit_impl.h"
+#include "distributor/sweep_watch.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
 
@@ -9,14 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { ATTEMPTS = 32, CHUNK = 500 };
+enum { ATTEMPTS = 32, CHUNK = 500, CURVES_MS = 1000 };
 
 /* What is known of a point beside its place and value. */
 struct observed {
     int64_t seq; /* of its first task; 0: not seen yet */
     int64_t ended, valued;
     double sum;
+    char id[128]; /* of its last task */
+    bool running, asked; /* asked: to stop */
+    double seconds, flops; /* of its tasks that ended */
     bool settled; /* all its tasks have ended: it is not looked at again */
 };
 
@@ -35,6 +40,10 @@ struct sweep_search {
     int64_t settled;   /* all below are */
     int64_t best;      /* -1: none */
     int64_t last_seq;
+    struct sweep_watch *watch; /* NULL: points are not stopped early */
+    int64_t curves_ms;         /* when those of running tasks were read */
+    int64_t ended_tasks;       /* of settled points, as seconds and flops are */
+    double seconds, flops;
     bool complete;     /* every task of it was read once */
     bool closed;
 };
@@ -79,10 +88,13 @@ static int read_record(struct sweep_search *search, const bson_t *record, bson_e
     search->sweep = sweep_parse(text, strlen(text), file, error);
     if (!search->sweep)
         return -1;
-    if (!search_learns(search->sweep->method))
-        return hub_error(error, HUB_ERROR_INVALID, "sweep %s: its points are all made when it is submitted", search->id);
-    snprintf(search->metric, sizeof search->metric, "result.metrics.%s", text_of(&search->sweep->metric, "name"));
-    search->sign = strcmp(text_of(&search->sweep->metric, "goal"), "maximize") ? 1 : -1;
+    if (!search_learns(search->sweep->method)) /* they were all made when it was submitted */
+        search->proposed = search->sweep->points;
+    const char *metric = text_of(&search->sweep->metric, "name"), *goal = text_of(&search->sweep->metric, "goal");
+    snprintf(search->metric, sizeof search->metric, "result.metrics.%s", metric ? metric : "loss");
+    search->sign = goal && !strcmp(goal, "maximize") ? -1 : 1;
+    if (search->sweep->early.type && !(search->watch = sweep_watch_new(&search->sweep->early, metric, search->sign)))
+        return no_memory(search, error);
     return 0;
 }
 
@@ -132,6 +144,7 @@ void sweep_search_close(struct sweep_search *search)
     free(search->results);
     free(search->observed);
     search_free(search->search);
+    sweep_watch_free(search->watch);
     if (search->submitting)
         submitting_destroy(search->submitting);
     free(search->submitting);
@@ -181,7 +194,7 @@ static int keep_place(struct sweep_search *search, int64_t number, const double 
     size_t size = search->sweep->space.count * sizeof *units;
     if (search->results[number].units)
         return 0;
-    if (!(search->results[number].units = malloc(size)))
+    if (!(search->results[number].units = malloc(size + 1)))
         return no_memory(search, error);
     memcpy(search->results[number].units, units, size);
     return 0;
@@ -209,9 +222,18 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
         keep_place(search, number, units, error))
         return -1;
     observed->seq = observed->seq && observed->seq < seq ? observed->seq : seq;
+    const char *id = text_of(task, "_id");
+    snprintf(observed->id, sizeof observed->id, "%s", id ? id : "");
+    observed->running = !strcmp(state, "running");
     if (!has_ended(state))
         return 0;
     observed->ended++;
+    observed->flops += find(task, "needs.flops", &at) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_double(&at) : 0;
+    if (find(task, "claimed_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at)) {
+        int64_t from = bson_iter_date_time(&at);
+        if (find(task, "finished_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at) && bson_iter_date_time(&at) > from)
+            observed->seconds += (double)(bson_iter_date_time(&at) - from) / 1000;
+    }
     if (find(task, search->metric, &at) && BSON_ITER_HOLDS_NUMBER(&at) && isfinite(bson_iter_as_double(&at))) {
         observed->valued++;
         observed->sum += search->sign * bson_iter_as_double(&at);
@@ -225,6 +247,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
     double *units = malloc((search->sweep->space.count + 1) * sizeof *units);
     bson_t *filter = BCON_NEW("sweep", BCON_UTF8(search->id), "seq", "{", "$gte", BCON_INT64(seq), "}");
     bson_t *projection = BCON_NEW("seq", BCON_INT32(1), "state", BCON_INT32(1), "point", BCON_INT32(1), "point_number",
+                                  BCON_INT32(1), "claimed_at", BCON_INT32(1), "finished_at", BCON_INT32(1), "needs.flops",
                                   BCON_INT32(1), search->metric, BCON_INT32(1));
     struct store_find_options options = {.projection = projection};
     const bson_t *task;
@@ -232,7 +255,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
     for (int64_t i = search->settled; i < search->proposed && i < search->capacity; i++) {
         struct observed *observed = &search->observed[i];
         if (!observed->settled)
-            *observed = (struct observed){.seq = observed->seq};
+            *observed = (struct observed){.seq = observed->seq, .asked = observed->asked};
     }
     struct store_cursor *cursor = units ? task_find(hub, filter, &options, error) : NULL;
     while (cursor && (more = store_cursor_next(cursor, &task, error)) > 0)
@@ -256,10 +279,18 @@ static bool settle(struct sweep_search *search)
     for (int64_t i = search->settled; i < search->proposed; i++) {
         struct observed *observed = &search->observed[i];
         struct search_result *result = &search->results[i];
-        if (!observed->settled && observed->ended >= search->sweep->seeds) {
+        if (!observed->settled && observed->ended >= search->sweep->seeds &&
+            (!search->watch || sweep_watch_is_final(search->watch, i))) {
             observed->settled = result->ended = true;
             result->has_value = observed->valued > 0;
             result->value = result->has_value ? observed->sum / (double)observed->valued : INFINITY;
+            if (search->watch && sweep_watch_stop(search->watch, i)) { /* whether it was stopped in time or not */
+                result->value = sweep_watch_value(search->watch, i);
+                result->has_value = isfinite(result->value);
+            }
+            search->ended_tasks += observed->ended;
+            search->seconds += observed->seconds;
+            search->flops += observed->flops;
             if (result->has_value && (search->best < 0 || result->value < search->results[search->best].value))
                 search->best = i;
         }
@@ -274,9 +305,53 @@ static bool settle(struct sweep_search *search)
 static void give_up_missing(struct sweep_search *search)
 {
     for (int64_t i = search->settled; i < search->proposed; i++)
-        if (!search->observed[i].seq)
+        if (!search->observed[i].seq) {
             search->observed[i].settled = search->results[i].ended = true;
+            if (search->watch)
+                sweep_watch_skip(search->watch, i, NULL);
+        }
     settle(search);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What the points' curves say; whom that ends is asked to stop. */
+static int watch_curves(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+{
+    bool all = now_ms() - search->curves_ms >= CURVES_MS;
+    search->curves_ms = all ? now_ms() : search->curves_ms;
+    for (int64_t i = search->settled; i < search->proposed; i++) {
+        struct observed *observed = &search->observed[i];
+        bool ended = observed->ended >= search->sweep->seeds;
+        if (observed->settled || sweep_watch_is_final(search->watch, i))
+            continue;
+        if ((ended || (observed->running && all)) &&
+            sweep_watch_read(search->watch, hub, i, observed->id, ended, error))
+            return -1;
+    }
+    sweep_watch_judge(search->watch);
+    for (int64_t i = search->settled; i < search->proposed; i++) {
+        struct observed *observed = &search->observed[i];
+        int64_t epoch = sweep_watch_stop(search->watch, i);
+        if (!epoch || !observed->running || observed->asked)
+            continue;
+        char reason[160];
+        snprintf(reason, sizeof reason, "epoch %lld: %s", (long long)epoch,
+                 search->sweep->early.type == STOP_EARLY_MEDIAN ? "its best is worse than the median of the points before it"
+                                                                : "it is not among the best of the points before it");
+        bson_t *filter = BCON_NEW("_id", BCON_UTF8(observed->id));
+        int64_t asked = task_stop(hub, filter, reason, error);
+        bson_destroy(filter);
+        if (asked < 0)
+            return -1;
+        observed->asked = true;
+    }
+    return 0;
 }
 
 static int read_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
@@ -288,6 +363,8 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
         if (!search->observed[i].settled && search->observed[i].seq && search->observed[i].seq < from)
             from = search->observed[i].seq;
     if (read_from(search, hub, search->complete ? from : 0, error))
+        return -1;
+    if (search->watch && watch_curves(search, hub, error))
         return -1;
     bool missing = settle(search);
     if (missing && search->complete) { /* made by another, while the first ones of it were being read */
@@ -395,6 +472,32 @@ static int note(struct sweep_search *search, struct hub *hub, const char *reason
     return result < 0 ? -1 : 0;
 }
 
+/* Why the whole sweep is over before all its points were tried; false: it is not. */
+static bool is_spent(const struct sweep_search *search, char *reason, size_t size)
+{
+    const struct sweep *sweep = search->sweep;
+    double best = search->best < 0 ? INFINITY : search->results[search->best].value;
+    if (sweep->has_target && best <= search->sign * sweep->target)
+        snprintf(reason, size, "point %lld has reached the target of %g", (long long)search->best, sweep->target);
+    else if (sweep->budget_tasks && search->ended_tasks >= sweep->budget_tasks)
+        snprintf(reason, size, "the budget of %lld tasks is spent", (long long)sweep->budget_tasks);
+    else if (sweep->budget_seconds > 0 && search->seconds >= sweep->budget_seconds)
+        snprintf(reason, size, "the budget of %g s is spent", sweep->budget_seconds);
+    else if (sweep->budget_flops > 0 && search->flops >= sweep->budget_flops)
+        snprintf(reason, size, "the budget of %g floating-point operations is spent", sweep->budget_flops);
+    else
+        return false;
+    return true;
+}
+
+static int end_sweep(struct sweep_search *search, struct hub *hub, const char *reason, bson_error_t *error)
+{
+    bson_t *filter = BCON_NEW("sweep", BCON_UTF8(search->id));
+    int64_t ended = task_stop(hub, filter, reason, error);
+    bson_destroy(filter);
+    return ended < 0 ? -1 : note(search, hub, reason, error);
+}
+
 int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
 {
     int64_t made = 0, before = search->proposed, settled = search->settled;
@@ -403,6 +506,9 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
         return 0;
     if (read_results(search, hub, error))
         return -1;
+    char reason[200];
+    if (is_spent(search, reason, sizeof reason))
+        return end_sweep(search, hub, reason, error) ? -1 : 0;
     most = most > 0 ? most : INT64_MAX;
     for (bool more = true; more && search->proposed - before < most && may_propose(search, search->proposed);) {
         int64_t first = search->proposed, some = propose_some(search, hub, most - (first - before), error);

@@ -194,9 +194,19 @@ int submitting_accept(const struct submitting *submitting, int64_t i, int64_t se
     return result;
 }
 
-/* What decides which points a search that learns proposes. */
+/* What decides which points a search that learns proposes, and when its points are stopped. */
 static bool append_search(const struct sweep *sweep, bson_t *specification)
 {
+    const struct stop_early_options *early = &sweep->early;
+    bson_t inner;
+    if (early->type && !(BSON_APPEND_DOCUMENT_BEGIN(specification, "early_terminate", &inner) &&
+                         BSON_APPEND_UTF8(&inner, "type", early->type == STOP_EARLY_MEDIAN ? "median" : "halving") &&
+                         BSON_APPEND_INT64(&inner, "min_iter", early->least) &&
+                         BSON_APPEND_INT64(&inner, "interval", early->interval) && BSON_APPEND_INT64(&inner, "eta", early->eta) &&
+                         BSON_APPEND_INT64(&inner, "startup", early->startup) &&
+                         BSON_APPEND_INT64(&inner, "parallel", early->parallel) &&
+                         bson_append_document_end(specification, &inner)))
+        return false;
     if (!search_learns(sweep->method))
         return true;
     return BSON_APPEND_INT64(specification, "parallel", sweep->parallel) &&
@@ -271,7 +281,7 @@ static int save_record(const struct submitting *submitting, int64_t submitted, c
             done = bson_append_iter(&fields, keys[i], -1, &at);
     done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) &&
            BSON_APPEND_INT64(&fields, "points", sweep->points) && BSON_APPEND_INT64(&fields, "submitted", submitted);
-    if (done && search_learns(sweep->method)) { /* whoever proposes reads it again */
+    if (done && sweep_is_watched(sweep)) { /* whoever proposes reads it again */
         char *given = submitting->fields ? bson_as_canonical_extended_json(submitting->fields, NULL) : NULL;
         done = BSON_APPEND_UTF8(&fields, "file", sweep->file_name) && (!given || BSON_APPEND_UTF8(&fields, "given", given)) &&
                BSON_APPEND_BOOL(&fields, "open", true) && BSON_APPEND_INT64(&fields, "proposed", 0);
@@ -423,8 +433,10 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
     int64_t before = find_seq(submitting, 0, -1, error);
     if (before < 0)
         return -1;
+    if (sweep_is_watched(submitting->sweep) && note_again(submitting, error))
+        return -1;
     if (search_learns(submitting->sweep->method)) {
-        if (note_again(submitting, error) || sweep_propose_first(submitting->hub, submission->sweep_id, &submission->submitted, error))
+        if (sweep_propose_first(submitting->hub, submission->sweep_id, &submission->submitted, error))
             return -1;
         tasks = 0;
     }

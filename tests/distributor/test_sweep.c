@@ -120,7 +120,7 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
         "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k, "
-        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules");
+        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules, early_terminate, target, budget");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
@@ -300,4 +300,20 @@ Test(sweep, what_is_wrong_with_a_range_is_said_with_its_line)
             "sweep.yaml: method random needs a parameter with several values, or with min and max");
     refused("method: tpe\nrun_cap: 4\nmetric: {name: loss}\nresult_keys: [accuracy]\nparameters: {epochs: {min: 1, max: 3}}\n",
             "sweep.yaml:4: result_keys leaves out loss, which method tpe chooses by");
+}
+
+Test(sweep, what_is_wrong_with_stopping_is_said_with_its_line)
+{
+    refused("metric: {name: loss}\nearly_terminate: {type: mean}\n",
+            "sweep.yaml:2: early_terminate needs type: median, hyperband or halving");
+    refused("metric: {name: loss}\nearly_terminate: {type: median, eta: 3}\n",
+            "sweep.yaml:2: unknown key 'eta' in early_terminate of type median; known are type, min_iter, interval, startup");
+    refused("metric: {name: loss}\nearly_terminate: {type: hyperband, s: 3}\n",
+            "sweep.yaml:2: early_terminate of type hyperband needs min_iter, or max_iter and s");
+    refused("metric: {name: test_loss}\nearly_terminate: {type: hyperband, min_iter: 3}\n",
+            "sweep.yaml:2: early_terminate looks at every epoch, and test_loss is measured at the end");
+    refused("early_terminate: {type: median}\n", "sweep.yaml: early_terminate needs a metric {name: …, goal: maximize | minimize}");
+    refused("target: high\n", "sweep.yaml:1: target must be a number: what the metric is to reach");
+    refused("budget: {time: 3w}\n", "sweep.yaml:1: time of budget must be seconds, or a time such as 90s, 10m, 2h, 3d");
+    refused("budget: {tasks: 0}\n", "sweep.yaml:1: tasks must be an integer in [1, 1000000]");
 }

@@ -2,6 +2,7 @@
 #include "distributor/sweep.h"
 #include "distributor/sweep_search.h"
 #include "fixture.h"
+#include "hub/logs.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
 #include "kernels/random.h"
@@ -256,4 +257,148 @@ Test(sweep_search, a_larger_run_cap_goes_on)
         continue;
     cr_expect_eq(submit(text).submitted, 10);
     cr_expect_eq(fixture_count("sweeps"), 1);
+}
+
+/* ---- stopping ---- */
+
+static int claim(bson_t *task, struct task_fence *fence)
+{
+    struct task_claim_options options = {.runner = "r"};
+    int claimed = task_claim(fixture_hub, &options, task, fence, &fixture_error);
+    cr_assert_geq(claimed, 0, "%s", fixture_error.message);
+    return claimed;
+}
+
+/* So many epochs of validation loss, as a runner logs them. */
+static void log_curve(const struct task_fence *fence, double loss, int epochs)
+{
+    struct logs *logs = logs_new(fence, 1, "epoch");
+    for (int i = 1; i <= epochs; i++) {
+        bson_t *point = BCON_NEW("epoch", BCON_INT32(i), "loss", BCON_DOUBLE(loss + 1.0 / i));
+        cr_assert_geq(logs_add(logs, "validation", point, &fixture_error), 0);
+        bson_destroy(point);
+    }
+    cr_assert_geq(logs_flush(logs, fixture_hub, &fixture_error), 0, "%s", fixture_error.message);
+    logs_free(logs);
+}
+
+static void finish(const struct task_fence *fence, const char *state, double loss)
+{
+    bson_t *metrics = BCON_NEW("validation_loss", BCON_DOUBLE(loss));
+    struct task_finish end = {.state = state, .metrics = metrics};
+    cr_assert_eq(task_finish(fixture_hub, fence, &end, &fixture_error), 1, "%s", fixture_error.message);
+    bson_destroy(metrics);
+}
+
+/* "" where there is none. */
+static void text_at(const char *task_id, const char *path, char *text, size_t size)
+{
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8(task_id)), task;
+    bson_iter_t all, at;
+    cr_assert_eq(store_find_one(hub_store(fixture_hub), "tasks", filter, NULL, &task, &fixture_error), 1);
+    bool found = bson_iter_init(&all, &task) && bson_iter_find_descendant(&all, path, &at) && BSON_ITER_HOLDS_UTF8(&at);
+    snprintf(text, size, "%s", found ? bson_iter_utf8(&at, NULL) : "");
+    bson_destroy(&task);
+    bson_destroy(filter);
+}
+
+static void record_says(const char *sweep, const char *reason)
+{
+    bson_t record;
+    bson_iter_t at;
+    cr_assert_eq(sweep_record_resolve(fixture_hub, sweep, &record, &fixture_error), 1);
+    cr_assert(bson_iter_init_find(&at, &record, "reason"), "the sweep is not closed");
+    cr_expect_str_eq(bson_iter_utf8(&at, NULL), reason);
+    bson_destroy(&record);
+}
+
+#define GRID                                                                      \
+    "dataset: small\nmetric: {name: validation_loss, goal: minimize}\nparallel: 1\n" \
+    "parameters:\n  hidden: [4, 5, 6, 7, 8, 9]\n  epochs: 9\narchitecture: \"dense:${hidden}:relu dense:3\"\n"
+
+Test(sweep_search, a_running_task_that_is_worse_than_the_median_is_asked_to_stop_and_says_why)
+{
+    struct sweep_submission submission = submit("early_terminate: {type: median, min_iter: 3, startup: 3}\n" GRID);
+    struct sweep_search *search = open_search(submission.sweep_id);
+    struct task_fence fence;
+    bson_t task;
+    char text[300];
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(claim(&task, &fence), 1);
+        bson_destroy(&task);
+        log_curve(&fence, i, 9);
+        finish(&fence, "done", i + 1.0 / 9);
+    }
+    cr_expect_eq(step(search), 0);
+    struct task_fence good, bad;
+    cr_assert_eq(claim(&task, &good), 1);
+    bson_destroy(&task);
+    cr_assert_eq(claim(&task, &bad), 1);
+    bson_destroy(&task);
+    log_curve(&bad, 5, 4);
+    struct sweep_search *fresh = open_search(submission.sweep_id);
+    cr_expect_eq(step(fresh), 0);
+    text_at(bad.task_id, "request.kind", text, sizeof text);
+    cr_expect_str_eq(text, "", "it is judged before the one with the lower number has come as far");
+    sweep_search_close(fresh);
+    log_curve(&good, 0, 3);
+    fresh = open_search(submission.sweep_id);
+    cr_expect_eq(step(fresh), 0);
+    text_at(good.task_id, "request.kind", text, sizeof text);
+    cr_expect_str_eq(text, "");
+    text_at(bad.task_id, "request.kind", text, sizeof text);
+    cr_expect_str_eq(text, "stop");
+    finish(&bad, "stopped", 5.25);
+    text_at(bad.task_id, "result.reason", text, sizeof text);
+    cr_expect_str_eq(text, "epoch 3: its best is worse than the median of the points before it");
+    sweep_search_close(fresh);
+    sweep_search_close(search);
+}
+
+Test(sweep_search, a_target_that_is_reached_ends_the_sweep)
+{
+    struct sweep_submission submission = submit("target: 0.5\n" GRID);
+    struct sweep_search *search = open_search(submission.sweep_id);
+    struct task_fence fence, running;
+    bson_t task;
+    char text[300];
+    cr_assert_eq(claim(&task, &fence), 1);
+    bson_destroy(&task);
+    cr_assert_eq(claim(&task, &running), 1);
+    bson_destroy(&task);
+    finish(&fence, "done", 0.6);
+    step(search);
+    cr_expect(!sweep_search_is_closed(search));
+    finish(&running, "done", 0.5);
+    cr_assert_eq(claim(&task, &running), 1);
+    bson_destroy(&task);
+    step(search);
+    cr_expect(sweep_search_is_closed(search));
+    cr_expect_eq(ready(submission.sweep_id), 0);
+    text_at(running.task_id, "request.reason", text, sizeof text);
+    cr_expect_str_eq(text, "point 1 has reached the target of 0.5");
+    record_says(submission.sweep_id, "point 1 has reached the target of 0.5");
+    sweep_search_close(search);
+}
+
+Test(sweep_search, a_budget_that_is_spent_ends_the_sweep)
+{
+    struct sweep_submission submission = submit("budget: {tasks: 2, time: 10h}\n" GRID);
+    struct sweep_search *search = open_search(submission.sweep_id);
+    struct task_fence fence;
+    bson_t task;
+    for (int i = 0; i < 2; i++) {
+        cr_expect(!sweep_search_is_closed(search));
+        cr_assert_eq(claim(&task, &fence), 1);
+        bson_destroy(&task);
+        finish(&fence, "done", 1);
+        if (i == 0)
+            step(search);
+    }
+    step(search);
+    cr_expect(sweep_search_is_closed(search));
+    bson_t *filter = BCON_NEW("state", "cancelled", "error.message", "the budget of 2 tasks is spent");
+    cr_expect_eq(store_count(hub_store(fixture_hub), "tasks", filter, &fixture_error), 4);
+    bson_destroy(filter);
+    sweep_search_close(search);
 }
