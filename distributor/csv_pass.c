@@ -17,10 +17,15 @@ int csv_pass_open(struct csv_pass *pass, const struct csv_options *options, bson
     if (csv_plan_open(&pass->plan, options, error))
         return -1;
     const struct preprocess *preprocess = pass->plan.preprocess;
-    for (int64_t i = preprocess->count; i-- > 0;) {
-        pass->label = preprocess->columns[i].role == PREPROCESS_LABEL ? i : pass->label;
-        pass->drops = pass->drops || preprocess->columns[i].missing == PREPROCESS_DROP_ROW ||
-                      preprocess->columns[i].missing == PREPROCESS_REFUSE;
+    pass->judged = calloc((size_t)preprocess->count, sizeof *pass->judged);
+    if (!pass->judged)
+        return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory for its columns", options->path);
+    for (int64_t i = 0; i < preprocess->count; i++) {
+        const struct preprocess_column *column = &preprocess->columns[i];
+        const bool label = column->role == PREPROCESS_LABEL;
+        pass->label = label && pass->label < 0 ? i : pass->label;
+        if (label || column->missing == PREPROCESS_DROP_ROW || column->missing == PREPROCESS_REFUSE)
+            pass->judged[pass->judged_count++] = i;
     }
     pass->scan = csv_scan_open(options->path, pass->plan.dialect.delimiter, pass->plan.dialect.skip, error);
     if (!pass->scan || csv_values_init(&pass->values, pass->scan, pass->plan.dialect.decimal, preprocess->count, error))
@@ -44,6 +49,7 @@ void csv_pass_close(struct csv_pass *pass)
         column_stats_free(pass->stats[i]);
     free(pass->stats);
     free(pass->class_counts);
+    free(pass->judged);
     split_draw_free(pass->draw);
     csv_values_destroy(&pass->values);
     csv_scan_close(pass->scan);
@@ -85,10 +91,11 @@ static int judge(struct csv_pass *pass, bson_error_t *error)
 {
     const struct preprocess *preprocess = pass->plan.preprocess;
     bool counts = true;
-    for (int64_t i = 0; (pass->drops || pass->label >= 0) && i < preprocess->count; i++) {
+    for (int64_t j = 0; j < pass->judged_count; j++) {
+        const int64_t i = pass->judged[j];
         const struct preprocess_column *column = &preprocess->columns[i];
         const bool label = column->role == PREPROCESS_LABEL;
-        if ((!pass->drops && !label) || !lacks(&pass->values, i))
+        if (!lacks(&pass->values, i))
             continue;
         if (column->missing == PREPROCESS_REFUSE || (label && pass->options->time))
             return csv_scan_refuse(pass->scan, &pass->record, i, error, "column %s: missing%s", column->name,

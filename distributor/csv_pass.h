@@ -16,7 +16,8 @@ struct csv_pass {
     struct split_draw *draw;
     struct split_draw_options drawn;
     int64_t label;              /* the first column that is a label; -1: none */
-    bool drops;                 /* rows may be dropped, or refused, for what they lack */
+    int64_t *judged;            /* (judged_count) columns without whose value a row is dropped, or refused: labels among them */
+    int64_t judged_count;
     int64_t rows, dropped;      /* rows so far that count; that were dropped for what they lack */
     struct csv_record record;   /* the row that is at hand, */
     int split;                  /* its split or fold, */
