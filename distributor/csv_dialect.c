@@ -89,7 +89,7 @@ static int note_first(struct finding *finding, struct csv_scan *scan, const stru
         const bool number = is_number(&field, decimal);
         finding->any_number = finding->any_number || number;
         finding->first_texts[i] = !number && !csv_is_missing(field.text, field.length);
-        finding->firsts[i] = strndup(field.text, field.length);
+        finding->firsts[i] = csv_field_copy(&field);
         if (!finding->firsts[i])
             return -1;
     }

@@ -66,7 +66,7 @@ static int name_columns(struct csv_plan *plan, bson_error_t *error)
                                 (long long)i + 1, (long long)number_of + 1, (int)field.length, field.text);
             goto out;
         }
-        preprocess->columns[i].name = strndup(field.text, field.length);
+        preprocess->columns[i].name = csv_field_copy(&field);
         if (!preprocess->columns[i].name) {
             hub_error(error, HUB_ERROR_MEMORY, "%s: no memory for its columns", plan->options->path);
             goto out;

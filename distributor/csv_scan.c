@@ -355,6 +355,17 @@ struct csv_field csv_scan_field(struct csv_scan *scan, const struct csv_record *
     return (struct csv_field){.text = begin, .length = (size_t)(end - begin)};
 }
 
+/* Not strndup: the text has no end but its length. */
+char *csv_field_copy(const struct csv_field *field)
+{
+    char *copy = malloc(field->length + 1);
+    if (copy) {
+        memcpy(copy, field->text, field->length);
+        copy[field->length] = '\0';
+    }
+    return copy;
+}
+
 int csv_scan_is_text(const char *path, bson_error_t *error)
 {
     char first[512];

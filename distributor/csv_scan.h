@@ -45,6 +45,8 @@ int csv_scan_rewind(struct csv_scan *scan, bson_error_t *error);
 int csv_scan_next(struct csv_scan *scan, struct csv_record *record, bson_error_t *error);
 /* Field i of the record that csv_scan_next gave last. */
 struct csv_field csv_scan_field(struct csv_scan *scan, const struct csv_record *record, int64_t i);
+/* A copy, to be freed; NULL: no memory. */
+char *csv_field_copy(const struct csv_field *field);
 
 /* Share of the file that has been read, 0 … 1: of its packed bytes, where it is packed. */
 double csv_scan_progress(const struct csv_scan *scan);

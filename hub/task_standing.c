@@ -139,8 +139,12 @@ static int create(struct hub *hub, const bson_t *task, int64_t number, const cha
     }
     BSON_APPEND_UTF8(&fields, "standing_of", hub_text(task, "_id"));
     BSON_APPEND_INT64(&fields, "standing_number", number);
+    TL_HISTORY("try submit %s -", id);
     TL_FAULT("standing_create.before");
     int result = task_create(hub, &fields, NULL, error);
+    if (result >= 0) {
+        TL_HISTORY("did submit %s - %d", id, result);
+    }
     TL_FAULT("standing_create.after");
     bson_destroy(&fields);
     return result;

@@ -228,7 +228,7 @@ static void make_good_hub(void)
     must("save-architecture net 'dense:4:relu dense:4'");
     must("create-task --dataset tiny --sweep sweep.yaml --name swept");
     must("create-task --dataset tiny --architecture net --name first --set epochs=1");
-    must("run-task --until-empty --workers 1 --quiet --device ref");
+    must("run-task --until-empty --workers 1 --quiet --device ref --lease 1s");
     must("create-task --dataset tiny --architecture net --name good --set epochs=1 --priority -5");
 }
 

@@ -143,6 +143,11 @@ static int submit(struct hub *hub)
             bson_append_array_end(&task, &list);
             bson_free(first);
         }
+        if (number("every", 0) != 0) {
+            BSON_APPEND_DOCUMENT_BEGIN(&task, "standing", &list);
+            BSON_APPEND_INT64(&list, "every_ms", number("every", 0));
+            bson_append_document_end(&task, &list);
+        }
         TL_HISTORY("try submit %s -", id);
         int result = task_create(hub, &task, NULL, &error);
         if (result >= 0) {

@@ -150,6 +150,20 @@ def kill_promoter(ground, points, count):
     return end_well(ground, runs)
 
 
+def kill_stander(ground, points, count):
+    """Whoever starts the next task of a standing one dies at it: it is started once."""
+    runs = each(points, count)
+    for point, _, name in runs:
+        ground.run("submit", prefix=name, every=1000)
+        ground.killed_at(ground.client("work", f"{point}:kill", until_empty=1, lease=LEASE), point)
+        ground.run("work", tasks=1, until_empty=1, lease=LEASE)
+        ground.run("cancel", filter='{"_id":"%s-0"}' % name)
+        numbers = sorted(t["standing_number"] for t in ground.read("tasks") if t.get("standing_of") == f"{name}-0")
+        if not numbers or numbers != list(range(1, len(numbers) + 1)):
+            raise Failed(f"{name}-0 started {numbers}")
+    return end_well(ground, runs)
+
+
 def kill_saver(ground, points, count):
     """Datasets that share parts, and models without a task."""
     runs = each(points, count)
@@ -208,6 +222,7 @@ OTHERS = [
     (kill_leader, BOTH, ["lead.before"]),
     (kill_promoter, BOTH, ["promote_delayed.before", "promote_delayed.after", "promote_waiting.before",
                            "promote_waiting.after"]),
+    (kill_stander, BOTH, ["standing_create.before", "standing_create.after"]),
     (kill_saver, BOTH, ["announce.before", "announce.after", "chunk.after", "files.before", "files.after", "dataset.before",
                         "dataset.after", "keep.before", "keep.after", "session_done.before", "save_model.before",
                         "save_model.after"]),
