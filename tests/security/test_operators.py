@@ -35,6 +35,7 @@ COMMANDS = {"hello", "isMaster", "ismaster", "ping", "endSessions", "find", "get
             "getParameter", "hostInfo", "connectionStatus"}
 # What the driver puts beside every command.
 ENVELOPE = {"$db", "$readPreference", "$clusterTime"}
+COUNTED_BY = {"$queue", "$resource_class", "$state"}  # no word of a user gets there
 
 WORDS = [
     '{"$where": "sleep(1)"}', '{"a": {"$where": "1"}}', '{"$ne": null}', '{"name": {"$ne": null}}', '{"$gt": ""}',
@@ -166,8 +167,10 @@ class Checker:
             for key, inner in stage:
                 if key == "$match":
                     self.query(inner)
-                elif key == "$group":  # how a driver counts
-                    self.require(inner == [("_id", 1), ("n", [("$sum", 1)])], "a $group", stage)
+                elif key == "$group":  # how a driver counts, and how tasks are counted by fields that the program names
+                    by = dict(inner).get("_id")
+                    own = isinstance(by, list) and all(path in COUNTED_BY for _, path in by)
+                    self.require(inner == [("_id", by), ("n", [("$sum", 1)])] and (by == 1 or own), "a $group", stage)
                 else:
                     self.require(key in ("$sort", "$skip", "$limit") and not isinstance(inner, str), "a stage", stage)
 
@@ -180,6 +183,8 @@ def check_the_checker():
            [("update", "x"), ("updates", Array([Document([("q", Document()), ("u", Document([("a", 1)]))])]))],
            [("update", "x"), ("updates", Array([Document([("q", Document()), ("u", Array())])]))],
            [("aggregate", "x"), ("pipeline", Array([Document([("$out", "y")])]))], [("eval", "x")],
+           [("aggregate", "x"), ("pipeline", Array([Document([("$group", Document([("_id", Document([("v0", "$x")])),
+                                                                                  ("n", Document([("$sum", 1)]))]))])]))],
            [("find", "x"), ("sort", Document([("a", Document([("$meta", "x")]))]))]]
     for command in bad:
         checker = Checker()
