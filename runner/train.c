@@ -2,20 +2,11 @@
 /* The training of one net: epochs of batches in an order that seed and epoch alone decide, the validation data after
  * each epoch, the test data at the end. train_loss and train_accuracy are means over the batches of the last epoch, as the
  * net was at each of them (with dropout). */
-#include "runner/batch.h"
-#include "hub/blob.h"
-#include "hub/model.h"
-#include "runner/checkpoint.h"
+#include "runner/train_impl.h"
 #include "runner/clock.h"
-#include "runner/document.h"
 #include "runner/fit.h"
 #include "runner/order.h"
-#include "runner/gan.h"
-#include "runner/recipe.h"
-#include "runner/result.h"
 #include "runner/rows_data.h"
-#include "runner/rules.h"
-#include "runner/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,245 +16,6 @@
 /* Streams of random numbers for the order of rows, far from those of layers: one for each epoch, so that the order is
  * known from seed and epoch. */
 #define SHUFFLE_STREAM (UINT64_C(1) << 62)
-
-enum { READ_TRIES = 5, READ_WAIT_MS = 2000 }; /* of a checkpoint, where memory or the disk fails */
-
-struct training {
-    struct work *work;
-    struct recipe recipe;
-    struct data data[RESULT_SPLITS];
-    bool has[RESULT_SPLITS];
-    struct metrics *metrics;           /* of the split that is being measured */
-    int64_t *confusion[RESULT_SPLITS]; /* as the last measurement left it; NULL: not measured, or not wanted */
-    const struct device *device;
-    struct net *net;
-    struct optimizer *optimizer;
-    struct batch batch;
-    struct chosen *chosen[2]; /* where samples are pairs: of the training rows, and of all */
-    struct gan *gan;          /* NULL: the net has a loss of its own */
-    int64_t *order;
-    double started; /* as if all of it had been done here */
-    struct checkpoint_position at;
-    struct checkpoint checkpoint;
-    bool thinned;   /* it has been said that log points are left out */
-    float *best;    /* the best epoch's parameters, with keep: best */
-    struct rollback rollback; /* the parameters with which the epoch began */
-    bool not_finite; /* why it failed: a loss or a parameter */
-    bool stopped;
-    struct rules *rules;
-    char reason[1100]; /* why a rule stopped it */
-};
-
-static bool has_accuracy(const struct recipe *recipe)
-{
-    return loss_has_accuracy(recipe->loss_kind, recipe_outputs(recipe));
-}
-
-static bool wants_confusion(const struct training *training)
-{
-    return metrics_options(training->metrics)->wanted & METRIC_BIT(METRIC_CONFUSION_MATRIX);
-}
-
-/* The names that this run will have, as if it were over. */
-static int check_keys(const struct training *training, bson_error_t *error)
-{
-    struct result_scores scores = {.best_epoch = training->recipe.keep_best, .rolls_back = training->recipe.rolls_back};
-    for (int split = 0; split < RESULT_SPLITS; split++) {
-        scores.splits[split].known = training->has[split];
-        scores.splits[split].has_accuracy = has_accuracy(&training->recipe);
-        scores.splits[split].has = split == RESULT_TRAIN ? 0 : metrics_options(training->metrics)->wanted;
-        scores.splits[split].has &= ~METRIC_BIT(METRIC_CONFUSION_MATRIX);
-    }
-    metrics_confusion(training->metrics, &scores.classes);
-    if (!wants_confusion(training))
-        scores.classes = 0;
-    return result_check_keys(training->work->task, &scores, error);
-}
-
-/* Of the rows that were loaded. */
-static int make_samples(struct training *training, bson_error_t *error)
-{
-    const struct recipe *recipe = &training->recipe;
-    for (int split = 0; split < RESULT_SPLITS && recipe->pairs; split++)
-        if (training->has[split] &&
-            ((split == RESULT_TRAIN &&
-              chosen_add(&training->chosen[0], &training->data[split], result_split_names[split], error)) ||
-             chosen_add(&training->chosen[1], &training->data[split], result_split_names[split], error)))
-            return -1;
-    for (int split = 0; split < RESULT_SPLITS; split++) {
-        training->data[split].seed = (uint64_t)recipe->seed;
-        if (training->has[split] && data_sample(&training->data[split], &recipe->sampling,
-                                                training->chosen[split == RESULT_TRAIN ? 0 : 1], error))
-            return -1;
-        if (recipe->sampling.kind == SAMPLING_GAN && split != RESULT_TRAIN)
-            training->has[split] = false; /* there is nothing to hold what is generated against */
-    }
-    return 0;
-}
-
-static int load_data(struct training *training, bson_error_t *error)
-{
-    struct worker *worker = training->work->worker;
-    const char *name = document_string(&training->recipe.dataset, "name");
-    for (int split = 0; split < RESULT_SPLITS; split++) {
-        int found = data_load_as(worker->cache, worker->hub, &training->recipe.dataset, result_split_names[split],
-                                 training->recipe.shuffle_window > 0, &training->data[split], error);
-        if (found < 0)
-            return -1;
-        training->has[split] = found > 0 && training->data[split].rows > 0;
-    }
-    if (!training->has[RESULT_TRAIN])
-        return hub_error(error, HUB_ERROR_INVALID, "dataset %s: no rows in the split \"train\"", name ? name : "");
-    if (training->data[RESULT_TRAIN].rows > UINT32_MAX)
-        return hub_error(error, HUB_ERROR_INVALID, "dataset %s: more than 2^32 rows", name ? name : "");
-    if (make_samples(training, error))
-        return -1;
-    if (!training->recipe.classes && !training->recipe.pairs)
-        training->recipe.outputs = training->recipe.sampling.kind == SAMPLING_GAN ? 1 : training->data[RESULT_TRAIN].outputs;
-    training->metrics = recipe_new_metrics(&training->recipe, recipe_outputs(&training->recipe), error);
-    if (!training->metrics)
-        return -1;
-    training->at.epoch = 1;
-    return check_keys(training, error);
-}
-
-/* initial: with the weights of initial_model, where the task names one. */
-static int build(struct training *training, bool initial, bson_error_t *error)
-{
-    struct kernel_error why = {0};
-    struct recipe *recipe = &training->recipe;
-    int64_t rows = training->data[RESULT_TRAIN].rows;
-    struct device *device = worker_device(training->work->worker, (int)recipe->threads, error);
-
-    if (!device)
-        return -1;
-    training->device = device;
-    const bool gan = recipe->sampling.kind == SAMPLING_GAN;
-    struct net_options options = {.architecture = recipe->architecture,
-                                  .outputs = gan ? shape_size(&recipe->input) : recipe_outputs(recipe),
-                                  .loss = gan ? NULL : recipe->loss,
-                                  .trains = gan,
-                                  .huber_delta = recipe->huber_delta,
-                                  .precision = recipe->precision,
-                                  .batch_size = recipe->batch_size * (gan || recipe->pairs ? 2 : 1),
-                                  .device = device,
-                                  .seed = (uint64_t)recipe->seed};
-    if (recipe_input_shapes(recipe, options.input_shapes, error))
-        return -1;
-    training->net = net_new(&options, &why);
-    if (!training->net)
-        return work_kernel_error(error, &why, "architecture");
-    training->optimizer = optimizer_new(&recipe->optimizer, net_trained_floats(training->net), &why);
-    if (!training->optimizer)
-        return work_kernel_error(error, &why, "hyper_parameters");
-    if (initial && document_has(training->work->task, "initial_model") &&
-        weights_load_query(training->work->worker->hub, training->work->task, "initial_model", training->net, error))
-        return -1;
-    training->order = calloc((size_t)rows, sizeof *training->order);
-    if (recipe->keep_best && training->has[RESULT_VALIDATION])
-        training->best = calloc(net_parameter_floats(training->net), sizeof *training->best);
-    if (!training->order || (recipe->keep_best && training->has[RESULT_VALIDATION] && !training->best))
-        return hub_error(error, HUB_ERROR_MEMORY, "no memory for the order of %lld rows", (long long)rows);
-    if (recipe->rolls_back && rollback_init(&training->rollback, training->net, training->optimizer, error))
-        return -1;
-    rollback_keep(&training->rollback, training->net, training->optimizer);
-    checkpoint_init(&training->checkpoint, training->work, recipe, training->net, training->optimizer, training->best,
-                    &training->rollback);
-    if (gan && !(training->gan = gan_new(training->net, recipe->architecture, recipe->batch_size, (uint64_t)recipe->seed,
-                                         error)))
-        return -1;
-    if (batch_init(&training->batch, &training->data[RESULT_TRAIN], recipe->loss_kind, recipe->batch_size, error))
-        return -1;
-    return gan ? 0
-               : batch_divide(&training->batch, &training->data[RESULT_TRAIN], recipe->architecture->input_count,
-                              options.input_shapes, error);
-}
-
-static void unbuild(struct training *training)
-{
-    checkpoint_destroy(&training->checkpoint);
-    gan_free(training->gan);
-    rollback_destroy(&training->rollback);
-    free(training->order);
-    free(training->best);
-    batch_destroy(&training->batch);
-    optimizer_free(training->optimizer);
-    net_free(training->net);
-    memset(&training->checkpoint, 0, sizeof training->checkpoint);
-    training->gan = NULL;
-    training->order = NULL;
-    training->best = NULL;
-    training->optimizer = NULL;
-    training->net = NULL;
-}
-
-static bool fits(const struct training *training)
-{
-    const struct checkpoint_position *at = &training->at;
-    int64_t rows = training->data[RESULT_TRAIN].rows;
-    return at->epoch <= training->recipe.epochs + 1 && at->row <= rows &&
-           (at->row == rows || at->row % training->recipe.batch_size == 0) &&
-           (!at->scores.best_epoch || (training->best && at->scores.best_epoch < at->epoch));
-}
-
-/* checkpoint_read, a few times where the checkpoint itself is not to blame. 1, 0, -1 it is of no use, or the hub is away (who
- * asks for the work tries that again); -2 with *stop: the task is given back, and another worker may do better. */
-static int read_checkpoint(struct training *training, enum work_stop *stop, bson_error_t *error)
-{
-    char text[640];
-    for (int tries = 1;; tries++) {
-        int found = checkpoint_read(&training->checkpoint, &training->at, error);
-        if (found >= 0 || checkpoint_is_bad(error) || work_is_transient(error))
-            return found;
-        snprintf(text, sizeof text, "its checkpoint cannot be read (%s); %s", error->message,
-                 tries < READ_TRIES ? "trying again" : "the task is given back");
-        work_note(training->work, text);
-        *stop = tries < READ_TRIES ? work_stopping(training->work) : WORK_STOPPING;
-        if (*stop != WORK_GO_ON)
-            return -2;
-        worker_wait(training->work->worker, READ_WAIT_MS);
-    }
-}
-
-/* Everything to begin with, or to go on with: from the task's checkpoint where it has one. One of no use fails nothing. 1,
- * 0 with *stop, -1. */
-static int prepare(struct training *training, enum work_stop *stop, bson_error_t *error)
-{
-    char text[640];
-    bool resuming = document_has(training->work->task, "checkpoint");
-    if (build(training, !resuming, error))
-        return -1;
-    if (training->recipe.precision == PRECISION_BFLOAT16) {
-        snprintf(text, sizeof text, "precision bfloat16 is %s", device_bfloat16(training->device));
-        work_note(training->work, text);
-    }
-    if (!resuming)
-        return 1;
-    int found = read_checkpoint(training, stop, error);
-    if (found == -2)
-        return 0;
-    if (found < 0 && work_is_transient(error))
-        return -1;
-    if (found > 0 && !fits(training))
-        found = hub_error(error, HUB_ERROR_INVALID, "epoch %lld, row %lld is not within this task",
-                          (long long)training->at.epoch, (long long)training->at.row);
-    if (found > 0) {
-        snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
-                 (long long)training->at.step);
-        work_note(training->work, text);
-        if (training->at.row == 0)
-            rollback_keep(&training->rollback, training->net, training->optimizer);
-        return 1;
-    }
-    snprintf(text, sizeof text, "its checkpoint is of no use, training starts from the beginning: %s",
-             found < 0 ? error->message : "it is no document");
-    work_note(training->work, text);
-    checkpoint_drop(&training->checkpoint);
-    unbuild(training);
-    memset(&training->at, 0, sizeof training->at);
-    training->at.epoch = 1;
-    return build(training, true, error) ? -1 : 1;
-}
 
 /* The epoch that goes on, or the last when all are trained. */
 static int64_t epoch_of(const struct training *training)
@@ -315,7 +67,7 @@ static void tell(struct training *training, const char *say, double fraction, bo
     double seconds = clock_seconds() - training->started;
     double share = ((double)(training->at.epoch - 1) + fraction) / (double)training->recipe.epochs;
 
-    batch_score(&training->at.sums, has_accuracy(&training->recipe), &running);
+    batch_score(&training->at.sums, train_has_accuracy(&training->recipe), &running);
     if (BSON_APPEND_INT64(&details, "epoch", training->at.epoch) &&
         BSON_APPEND_INT64(&details, "epochs", training->recipe.epochs) &&
         BSON_APPEND_INT64(&details, "step", training->at.step) && BSON_APPEND_DOUBLE(&details, "fraction", fraction) &&
@@ -370,7 +122,7 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
 static int log_batches(struct training *training, bson_error_t *error)
 {
     struct batch_scores scores;
-    batch_score(&training->at.point, has_accuracy(&training->recipe), &scores);
+    batch_score(&training->at.point, train_has_accuracy(&training->recipe), &scores);
     memset(&training->at.point, 0, sizeof training->at.point);
     return scores.known ? log_point(training, RESULT_TRAIN, &scores, true, error) : 0;
 }
@@ -489,7 +241,7 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
     }
-    batch_score(&training->at.sums, has_accuracy(&training->recipe), &scores[RESULT_TRAIN]);
+    batch_score(&training->at.sums, train_has_accuracy(&training->recipe), &scores[RESULT_TRAIN]);
     if (training->recipe.log_every == 0 && !training->at.logged && scores[RESULT_TRAIN].known &&
         log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], false, error))
         return -1;
@@ -534,7 +286,7 @@ static int finish(struct training *training, struct work_result *result, enum wo
         train = training->at.best_train;
     }
     /* A checkpoint has the numbers, not the matrix. */
-    if (earlier || (training->has[RESULT_VALIDATION] && wants_confusion(training) && !training->confusion[RESULT_VALIDATION])) {
+    if (earlier || (training->has[RESULT_VALIDATION] && train_wants_confusion(training) && !training->confusion[RESULT_VALIDATION])) {
         int done = measure(training, RESULT_VALIDATION, stop, error);
         if (done <= 0)
             return done;
@@ -548,7 +300,7 @@ static int finish(struct training *training, struct work_result *result, enum wo
     }
     all = training->at.scores;
     all.splits[RESULT_TRAIN] = train;
-    if (wants_confusion(training))
+    if (train_wants_confusion(training))
         metrics_confusion(training->metrics, &all.classes);
     all.rolls_back = training->recipe.rolls_back;
     all.rollbacks = training->at.rollbacks;
@@ -626,9 +378,9 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     if (recipe_read(&training.recipe, work->worker->hub, work->task, error) ||
         rows_data_resolve_task(work->worker->cache, work->worker->hub, work->task, &training.recipe.dataset, error) ||
         rules_new(work->task, &training.rules, error) || fit_training(work->worker, &training.recipe, error) ||
-        load_data(&training, error))
+        train_load_data(&training, error))
         goto out;
-    done = prepare(&training, stop, error);
+    done = train_prepare(&training, stop, error);
     if (done <= 0)
         goto out;
     training.started = clock_seconds() - training.at.seconds; /* reading the data is not training */
@@ -638,7 +390,7 @@ int train_recipe(struct work *work, struct work_result *result, enum work_stop *
     if (done == 0 && may_be_resumed(*stop) && !training.stopped && net_check_finite(training.net, NULL) == 0)
         checkpoint_write_and_leave(&training.checkpoint, position(&training));
 out:
-    unbuild(&training);
+    train_unbuild(&training);
     chosen_free(training.chosen[0]);
     chosen_free(training.chosen[1]);
     metrics_free(training.metrics);
