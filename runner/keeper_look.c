@@ -9,6 +9,7 @@
 
 enum {
     REFRESH_MS = 60000, /* which classes there are, for runners with labels or much memory */
+    REFRESH_LOCAL_MS = 10000, /* in a file: asking costs no server anything */
     REFRESH_MOST_MS = 300000,
     WATCH_AFTER_MS = 2000, /* a change stream is opened when looks are this far apart */
     WATCH_AGAIN_MS = 20000,
@@ -36,6 +37,16 @@ static const char *const *keep_list(struct keeper *keeper, const char *const *li
     return copy;
 }
 
+static bool is_local(const struct keeper *keeper)
+{
+    return !strcmp(store_engine(hub_store(keeper->hub)), "sqlite");
+}
+
+static int64_t least_refresh_ms(const struct keeper *keeper)
+{
+    return is_local(keeper) ? REFRESH_LOCAL_MS : REFRESH_MS;
+}
+
 bool keeper_serve(struct keeper *keeper, const struct keeper_options *options)
 {
     keeper->serves = (struct task_serves){.projects = keep_list(keeper, options->serves->projects),
@@ -49,7 +60,7 @@ bool keeper_serve(struct keeper *keeper, const struct keeper_options *options)
     keeper->sources = bson_malloc0(bytes ? bytes : 1);
     memcpy(keeper->sources, options->sources, bytes);
     keeper->source_count = options->source_count;
-    keeper->refresh_ms = clock_boot_ms() + clock_jitter(REFRESH_MS);
+    keeper->refresh_ms = clock_boot_ms() + clock_jitter(least_refresh_ms(keeper));
     for (size_t i = 0; i < keeper->text_count; i++)
         if (!keeper->texts[i])
             return false;
@@ -129,7 +140,7 @@ static void tell_ready(struct keeper *keeper, bool *ready)
 static int nothing_left(struct keeper *keeper, bson_error_t *error)
 {
     int64_t waiting, first;
-    int other = task_serves_labels(&keeper->serves) ? refresh(keeper, REFRESH_MS, error) : 0;
+    int other = task_serves_labels(&keeper->serves) ? refresh(keeper, least_refresh_ms(keeper), error) : 0;
     if (other != 0)
         return other < 0 ? -1 : 0;
     int left = task_sources_left(keeper->hub, &keeper->serves, keeper->sources, keeper->source_count, &waiting, &first,
@@ -142,7 +153,7 @@ static int nothing_left(struct keeper *keeper, bson_error_t *error)
         keeper->empties = 0;
         return 0;
     }
-    if (++keeper->empties < 2 && strcmp(store_engine(hub_store(keeper->hub)), "sqlite")) {
+    if (++keeper->empties < 2 && !is_local(keeper)) {
         pthread_mutex_lock(&keeper->mutex);
         pace_hurry(&keeper->pace, clock_boot_ms());
         pthread_mutex_unlock(&keeper->mutex);
@@ -171,8 +182,8 @@ void keeper_refresh(struct keeper *keeper)
     pthread_mutex_lock(&keeper->mutex);
     int64_t idle_ms = keeper->question.all_idle ? clock_boot_ms() - keeper->pace.since_ms : 0;
     pthread_mutex_unlock(&keeper->mutex);
-    int64_t wait = idle_ms / 2 > REFRESH_MOST_MS ? REFRESH_MOST_MS : idle_ms / 2;
-    keeper_heard(keeper, refresh(keeper, wait < REFRESH_MS ? REFRESH_MS : wait, &error), &error);
+    int64_t wait = idle_ms / 2 > REFRESH_MOST_MS ? REFRESH_MOST_MS : idle_ms / 2, least = least_refresh_ms(keeper);
+    keeper_heard(keeper, refresh(keeper, wait < least ? least : wait, &error), &error);
 }
 
 void keeper_look(struct keeper *keeper)
@@ -194,7 +205,7 @@ void keeper_look(struct keeper *keeper)
     else
         bson_free(ready);
     bson_free(asked);
-    int64_t most = keeper->watch && strcmp(store_engine(hub_store(keeper->hub)), "sqlite") ? PACE_WATCH_MOST_MS : PACE_MOST_MS;
+    int64_t most = keeper->watch && !is_local(keeper) ? PACE_WATCH_MOST_MS : PACE_MOST_MS;
     if (!question.all_idle && most > PACE_BUSY_MOST_MS)
         most = PACE_BUSY_MOST_MS;
     pthread_mutex_lock(&keeper->mutex);
@@ -212,7 +223,7 @@ void keeper_watch(struct keeper *keeper)
 {
     bson_error_t error;
     int64_t now = clock_boot_ms();
-    bool local = !strcmp(store_engine(hub_store(keeper->hub)), "sqlite");
+    bool local = is_local(keeper);
     if (keeper->watch || now < keeper->watch_ms || keeper->away)
         return;
     pthread_mutex_lock(&keeper->mutex);
@@ -229,13 +240,15 @@ void keeper_take_watch(struct keeper *keeper)
 {
     int64_t now = clock_boot_ms();
     int came = store_watch_take(keeper->watch);
-    bool local = !strcmp(store_engine(hub_store(keeper->hub)), "sqlite");
+    bool local = is_local(keeper);
     if (came < 0 || (came > 0 && !local)) { /* a server's watch is for one event */
         store_watch_close(keeper->watch);
         keeper->watch = NULL;
         keeper->watch_ms = now + clock_jitter(came < 0 ? WATCH_FAILED_MS : 2 * WATCH_AGAIN_MS);
     }
     if (came > 0) {
+        if (local && keeper->refresh_ms > now + REFRESH_LOCAL_MS) /* the file changed: perhaps by a task of a new class */
+            keeper->refresh_ms = now + clock_jitter(REFRESH_LOCAL_MS);
         pthread_mutex_lock(&keeper->mutex);
         pace_wake(&keeper->pace, now);
         pthread_mutex_unlock(&keeper->mutex);

@@ -197,7 +197,7 @@ Test(outage, is_no_reason_to_stay_when_told_to_stop)
 {
     bson_t *all = json("{}");
     add("long", 1000000, "'log_every': 10");
-    pid_t runner = start_runner("{\"workers\": 1, \"lease_ms\": 12000}");
+    pid_t runner = start_runner("{\"workers\": 1, \"lease_ms\": 5000}");
     wait_for("tasks", "{'state': 'running', 'progress.seconds': {'$gt': 1}}", 1, 60);
     proxy_tell(&proxy, "refuse");
     usleep(500000);
