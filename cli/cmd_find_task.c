@@ -100,7 +100,7 @@ const struct cli_command cmd_find_task = {
     .groups = {select_task_options, select_options, select_order_options},
     .details = "A TASK is a number (#124 or 124), a name (every task of it), an id, or the first six or more digits of "
                "an id.\n"
-               "States: waiting, delayed, ready, running, paused, done, failed, dead, cancelled, stopped.",
+               "States: waiting, delayed, ready, running, paused, parked, done, failed, dead, cancelled, stopped.",
     .examples = "  tl_hub find-task --unfinished\n"
                 "  tl_hub find-task --state failed,dead --columns seq,name,error.message\n"
                 "  tl_hub find-task --where 'hyper_parameters.learning_rate<0.01 and state=done' --sort "

@@ -34,7 +34,7 @@ static int64_t count_tasks(struct cli *cli, const bson_t *filter, bool unfinishe
     select_add(&conditions, filter);
     select_add_text(&conditions, "project", hub_project(cli->hub));
     if (unfinished) {
-        select_add_words(&conditions, "state", "waiting,delayed,ready,running,paused");
+        select_add_words(&conditions, "state", "waiting,delayed,ready,running,paused,parked");
     }
     select_filter(&conditions, &whole);
     int64_t count = store_count(hub_store(cli->hub), "tasks", &whole, error);

@@ -230,7 +230,7 @@ static void fit(struct output *output, size_t *widths)
 static const char *state_color(const char *state)
 {
     static const char *const colors[][2] = {{"done", "32"},   {"failed", "31"},    {"dead", "31"},   {"running", "36"},
-                                            {"paused", "33"}, {"cancelled", "33"}, {"stopped", "33"}};
+                                            {"paused", "33"}, {"parked", "33"}, {"cancelled", "33"}, {"stopped", "33"}};
     for (size_t i = 0; i < sizeof colors / sizeof *colors; i++) {
         if (strcmp(state, colors[i][0]) == 0) {
             return colors[i][1];

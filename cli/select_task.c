@@ -43,7 +43,7 @@ static void add_sweep(struct select_conditions *conditions, const char *text)
 /* A state that there is not would find nothing, and say nothing of why. */
 static int check_states(const struct cli *cli, const char *text)
 {
-    static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "done",
+    static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "parked", "done",
                                          "failed",  "dead",    "cancelled", "stopped", NULL};
     for (const char *at = text; *at != '\0';) {
         size_t length = strcspn(at, ", "), i = 0;
@@ -51,7 +51,7 @@ static int check_states(const struct cli *cli, const char *text)
             i++;
         }
         if (length > 0 && states[i] == NULL) {
-            return cli_usage(cli, "--state %.*s: the states are waiting, delayed, ready, running, paused, done, failed, "
+            return cli_usage(cli, "--state %.*s: the states are waiting, delayed, ready, running, paused, parked, done, failed, "
                              "dead, cancelled and stopped", (int)length, at);
         }
         at += length + (at[length] != '\0');
@@ -70,7 +70,7 @@ int select_task_take_options(struct cli *cli, struct select_conditions *conditio
         select_add_words(conditions, "state", state);
     }
     if (cli_flag(cli, "unfinished")) {
-        select_add_words(conditions, "state", "waiting,delayed,ready,running,paused");
+        select_add_words(conditions, "state", "waiting,delayed,ready,running,paused,parked");
     }
     if (name != NULL) {
         select_add_text(conditions, "name", name);

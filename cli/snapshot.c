@@ -16,7 +16,7 @@
 #define FAILURES_MOST 5
 #define LABELS_MOST   64
 
-static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused",
+static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "parked",
                                      "done",    "failed",  "dead",      "cancelled", "stopped"};
 #define STATES (sizeof states / sizeof *states)
 

@@ -13,10 +13,10 @@
 #define DAY_MS INT64_C(86400000)
 
 static const char *const stamps[] = {"created_at", "claimed_at", "started_at", "beat_at", "finished_at"};
-static const char *const states[] = {"waiting", "delayed", "ready", "running",   "paused",
+static const char *const states[] = {"waiting", "delayed", "ready", "running",   "paused", "parked",
                                      "done",    "failed",  "dead",  "cancelled", "stopped"};
 #define STATES (sizeof states / sizeof *states)
-#define STATES_UNFINISHED 5 /* the first ones */
+#define STATES_UNFINISHED 6 /* the first ones */
 
 void where_tasks_init(struct where_tasks *tasks, int64_t now)
 {

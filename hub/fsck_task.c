@@ -22,7 +22,7 @@ static bool is_state(const bson_t *task, const char *const *states)
 }
 
 static const char *const waits[] = {"waiting", "paused", NULL};
-static const char *const begins[] = {"waiting", "delayed", "ready", "paused", NULL};
+static const char *const begins[] = {"waiting", "delayed", "ready", "paused", "parked", NULL};
 static const char *const results[] = {"done", "stopped", NULL};
 static const char *const running[] = {"running", NULL};
 

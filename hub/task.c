@@ -425,7 +425,7 @@ int task_resolve(struct hub *hub, const char *text, bson_t *task, bson_error_t *
 
 int task_count_states(struct hub *hub, const bson_t *filter, bson_t *out, bson_error_t *error)
 {
-    static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "done",
+    static const char *const states[] = {"waiting", "delayed", "ready",     "running", "paused", "parked", "done",
                                          "failed",  "dead",    "cancelled", "stopped"};
     static const char *const paths[] = {"state"};
     int64_t counts[sizeof states / sizeof states[0]] = {0};

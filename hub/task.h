@@ -11,6 +11,7 @@
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, lease_ms, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
+ *  rungs: {epochs: [ints], count, values: [numbers], metrics, seconds, waits},
  *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
  *  result: {claim_id, blob_id, sha256, dataset_id, metrics, reason, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
@@ -152,6 +153,21 @@ struct task_finish {
  * transaction. The _id of the model, or of the dataset, is the claim id. */
 int task_finish(struct hub *hub, const struct task_fence *fence, const struct task_finish *finish,
                 bson_error_t *error);
+
+/* ---- rungs: a task of a sweep that halves is parked at some epochs, with its checkpoint, and goes on when it is promoted.
+ * Its `rungs` are {epochs: [after which], count: how many of them it has come to, values: [the metric at each of those],
+ * metrics: {all, at the last}, seconds: of training up to it, waits: it stands there}. ---- */
+
+/* Fenced, as those above: "parked" with these rungs (whole, `waits` apart). A request of the user comes first; who is asked
+ * to stop ends as "stopped", with the rung's metrics. */
+int task_park(struct hub *hub, const struct task_fence *fence, const bson_t *rungs, bson_error_t *error);
+/* A promotion: parked → ready, from the park that `task` shows ({_id, project, lane, claim.id, rungs.count}) and from no later
+ * one. 1 it was this call's, 0 it was promoted or ended before, -1. */
+int task_unpark(struct hub *hub, const bson_t *task, bson_error_t *error);
+/* The same to "stopped", with the rung's metrics as its result, and why. Its weights were those of its checkpoint, which goes. */
+int task_end_parked(struct hub *hub, const bson_t *task, const char *reason, bson_error_t *error);
+/* All parked ones that match; how many. */
+int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
 
 /* ---- tasks of kind "outside", which another program does ---- */
 

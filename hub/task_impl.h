@@ -40,6 +40,14 @@ int task_read(struct hub *hub, const struct task_fence *fence, bson_t *task, bso
 int task_fenced(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update, bool again,
                 bson_t *task, bson_error_t *error);
 
+/* As task_fenced, of an ending that no match or a lost reply may hide: it was applied if the task is in `state` under this
+ * claim. */
+int task_end_with(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update,
+                  const char *state, bson_t *task, bson_error_t *error);
+/* Gives the task back by `update` (to `state`), unless the user has asked for something else. */
+int task_give_back(struct hub *hub, const struct task_fence *fence, const bson_t *update, const char *state,
+                   bson_error_t *error);
+
 enum task_held {
     TASK_HELD,  /* running under this claim */
     TASK_ENDED, /* this claim is the last one, and it runs no more */

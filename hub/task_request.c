@@ -82,10 +82,9 @@ static int64_t request(struct hub *hub, const bson_t *filter, const char *const 
     return again < 0 ? -1 : first + asked + again;
 }
 
-static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char *kind, const char *reason,
-                              bson_error_t *error)
+static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char *const *idle, const char *kind,
+                              const char *reason, bson_error_t *error)
 {
-    static const char *const idle[] = {"waiting", "delayed", "ready", "paused", NULL};
     bson_t update;
     task_end_update(&update, "cancelled", reason != NULL ? reason : "at the user's request", NULL);
     int64_t result = request(hub, filter, idle, &update, kind, reason, error);
@@ -95,12 +94,19 @@ static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char 
 
 int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
 {
-    return end_by_request(hub, filter, "cancel", reason, error);
+    static const char *const idle[] = {"waiting", "delayed", "ready", "paused", "parked", NULL};
+    return end_by_request(hub, filter, idle, "cancel", reason, error);
 }
 
 int64_t task_stop(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
 {
-    return end_by_request(hub, filter, "stop", reason, error);
+    static const char *const idle[] = {"waiting", "delayed", "ready", "paused", NULL};
+    const char *why = reason != NULL ? reason : "at the user's request";
+    /* Those at a rung have results; one may have come there meanwhile. */
+    int64_t parked = task_stop_parked(hub, filter, why, error);
+    int64_t others = parked < 0 ? -1 : end_by_request(hub, filter, idle, "stop", reason, error);
+    int64_t late = others < 0 ? -1 : task_stop_parked(hub, filter, why, error);
+    return late < 0 ? -1 : parked + others + late;
 }
 
 static void set_state(bson_t *update, const char *state)
@@ -114,7 +120,7 @@ static void set_state(bson_t *update, const char *state)
 
 int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
-    static const char *const idle[] = {"waiting", "delayed", "ready", NULL};
+    static const char *const idle[] = {"waiting", "delayed", "ready", "parked", NULL};
     bson_t update;
     set_state(&update, "paused");
     int64_t result = request(hub, filter, idle, &update, "pause", NULL, error);
@@ -142,12 +148,13 @@ static int64_t resume_to(struct hub *hub, const bson_t *filter, const bson_t *ex
     return result;
 }
 
-/* A task whose predecessors have not all ended goes back to waiting, one with a delay to delayed (promotion looks after
+/* One that stood at a rung stands there again. A task whose predecessors have not all ended goes back to waiting, one with a delay to delayed (promotion looks after
  * both), any other to ready. A running task that was asked to pause, and has not yet, goes on. */
 int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error)
 {
     static const char *const running[] = {"running", NULL};
-    bson_t go_on = BSON_INITIALIZER, pausing = BSON_INITIALIZER, after = BSON_INITIALIZER, delay = BSON_INITIALIZER, part;
+    bson_t go_on = BSON_INITIALIZER, pausing = BSON_INITIALIZER, after = BSON_INITIALIZER, delay = BSON_INITIALIZER,
+           rung = BSON_INITIALIZER, part;
     BSON_APPEND_UTF8(&pausing, "request.kind", "pause");
     BSON_APPEND_DOCUMENT_BEGIN(&go_on, "$unset", &part);
     BSON_APPEND_UTF8(&part, "request", "");
@@ -157,20 +164,23 @@ int64_t task_resume(struct hub *hub, const bson_t *filter, bson_error_t *error)
     BSON_APPEND_BOOL(&part, "$ne", true);
     bson_append_document_end(&after, &part);
     append_exists(&delay, "not_before", true);
+    BSON_APPEND_BOOL(&rung, "rungs.waits", true);
     int64_t heard = change(hub, filter, running, &pausing, &go_on, error);
-    int64_t waiting = heard < 0 ? -1 : resume_to(hub, filter, &after, "waiting", error);
+    int64_t parked = heard < 0 ? -1 : resume_to(hub, filter, &rung, "parked", error);
+    int64_t waiting = parked < 0 ? -1 : resume_to(hub, filter, &after, "waiting", error);
     int64_t delayed = waiting < 0 ? -1 : resume_to(hub, filter, &delay, "delayed", error);
     int64_t ready = delayed < 0 ? -1 : resume_to(hub, filter, NULL, "ready", error);
     bson_destroy(&go_on);
     bson_destroy(&pausing);
     bson_destroy(&after);
     bson_destroy(&delay);
-    return ready < 0 ? -1 : heard + waiting + delayed + ready;
+    bson_destroy(&rung);
+    return ready < 0 ? -1 : heard + parked + waiting + delayed + ready;
 }
 
 int64_t task_set(struct hub *hub, const bson_t *filter, const bson_t *set, bson_error_t *error)
 {
-    static const char *const open[] = {"waiting", "delayed", "ready", "running", "paused", NULL};
+    static const char *const open[] = {"waiting", "delayed", "ready", "running", "paused", "parked", NULL};
     static const char *const keys[] = {"priority", "queue", "resource_class", "max_crashes"};
     bson_t update = BSON_INITIALIZER;
     bson_iter_t iter;
@@ -252,7 +262,7 @@ static int check_changes(const bson_t *set, bson_error_t *error)
 static void restart_update(bson_t *update, const char *state, const bson_t *set, const bson_t *also)
 {
     static const char *const left[] = {"result",  "published",  "error",      "finished_at", "request",
-                                       "progress", "checkpoint", "started_at", "not_before",  "started"};
+                                       "progress", "checkpoint", "started_at", "not_before",  "started", "rungs"};
     bson_t part;
     bson_iter_t iter;
     bson_init(update);
@@ -314,7 +324,7 @@ int64_t task_restart_with(struct hub *hub, const bson_t *filter, const bson_t *s
 /* Deletes the tasks of these ids that are not running, then the logs of those that are gone. */
 static int64_t delete_ids(struct hub *hub, const bson_t *ids, bson_error_t *error)
 {
-    static const char *const idle[] = {"waiting", "delayed", "ready",     "paused", "done",
+    static const char *const idle[] = {"waiting", "delayed", "ready",     "paused", "parked", "done",
                                        "failed",  "dead",    "cancelled", "stopped", NULL};
     bson_t by_id = BSON_INITIALIZER, in, published = BSON_INITIALIZER, whole, left = BSON_INITIALIZER,
            projection = BSON_INITIALIZER, gone = BSON_INITIALIZER, logs = BSON_INITIALIZER;

@@ -277,7 +277,7 @@ int task_sources_ready(struct hub *hub, const struct task_serves *serves, const 
 /* Whether a waiting task may still start: all that it waits for has ended well or may yet. 1, 0, -1. */
 static int may_start(struct hub *hub, const bson_t *task, bson_error_t *error)
 {
-    static const char *const good[] = {"done", "stopped", "ready", "delayed", "running", "paused", NULL};
+    static const char *const good[] = {"done", "stopped", "ready", "delayed", "running", "paused", "parked", NULL};
     bson_t after, filter, found;
     bson_iter_t at;
     int result = 1;

@@ -94,9 +94,8 @@ int task_beat(struct hub *hub, const struct task_fence *fence, const bson_t *pro
     return result;
 }
 
-/* An ending that no match or a lost reply may hide: it was applied if the task is in `state` under this claim. */
-static int end_with(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update,
-                    const char *state, bson_t *task, bson_error_t *error)
+int task_end_with(struct hub *hub, const struct task_fence *fence, const bson_t *extra, const bson_t *update,
+                  const char *state, bson_t *task, bson_error_t *error)
 {
     int result = task_fenced(hub, fence, extra, update, true, task, error);
     if (result == 0 && task_held(task, fence) == TASK_ENDED) {
@@ -112,19 +111,18 @@ static int obey(struct hub *hub, const struct task_fence *fence, const bson_t *t
     bson_t update, after;
     const char *reason = hub_text(task, "request.reason");
     task_end_update(&update, state, reason != NULL ? reason : "at the user's request", NULL);
-    int result = end_with(hub, fence, NULL, &update, state, &after, error);
+    int result = task_end_with(hub, fence, NULL, &update, state, &after, error);
     bson_destroy(&after);
     bson_destroy(&update);
     return result;
 }
 
-/* Gives the task back by `update` (to `state`), unless the user has asked for something else. */
-static int give_back(struct hub *hub, const struct task_fence *fence, const bson_t *update, const char *state,
-                     bson_error_t *error)
+int task_give_back(struct hub *hub, const struct task_fence *fence, const bson_t *update, const char *state,
+                   bson_error_t *error)
 {
     bson_t no_request = BSON_INITIALIZER, task;
     BSON_APPEND_NULL(&no_request, "request");
-    int result = end_with(hub, fence, &no_request, update, state, &task, error);
+    int result = task_end_with(hub, fence, &no_request, update, state, &task, error);
     if (result == 0 && task_held(&task, fence) == TASK_HELD) {
         const char *requested = task_requested_state(&task);
         /* A request of no known kind is none. */
@@ -132,7 +130,7 @@ static int give_back(struct hub *hub, const struct task_fence *fence, const bson
             result = obey(hub, fence, &task, requested, error);
         } else {
             bson_destroy(&task);
-            result = end_with(hub, fence, NULL, update, state, &task, error);
+            result = task_end_with(hub, fence, NULL, update, state, &task, error);
         }
     }
     bson_destroy(&task);
@@ -148,7 +146,7 @@ int task_release(struct hub *hub, const struct task_fence *fence, bson_error_t *
     BSON_APPEND_UTF8(&part, "state", "ready");
     BSON_APPEND_BOOL(&part, "started", false);
     bson_append_document_end(&update, &part);
-    int result = give_back(hub, fence, &update, "ready", error);
+    int result = task_give_back(hub, fence, &update, "ready", error);
     TL_DID("release", fence, result);
     bson_destroy(&update);
     return result;
@@ -196,7 +194,7 @@ int task_crash(struct hub *hub, const struct task_fence *fence, const char *mess
     }
     task_append_history(&update, fence->claim_id, message, output, now);
     TL_FAULT("crash.write");
-    result = give_back(hub, fence, &update, dead ? "dead" : "delayed", error);
+    result = task_give_back(hub, fence, &update, dead ? "dead" : "delayed", error);
     TL_DID("crash", fence, result);
     bson_destroy(&update);
     return result;
@@ -211,7 +209,7 @@ static int end_task(struct hub *hub, const struct task_fence *fence, const char 
     if (keep) {
         task_append_history(&update, fence->claim_id, message, output, 0);
     }
-    int result = end_with(hub, fence, NULL, &update, state, &task, error);
+    int result = task_end_with(hub, fence, NULL, &update, state, &task, error);
     TL_DID(state, fence, result);
     bson_destroy(&task);
     bson_destroy(&update);

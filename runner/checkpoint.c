@@ -402,11 +402,15 @@ void checkpoint_write_and_go_on(struct checkpoint *checkpoint, const struct chec
 
 void checkpoint_write_and_leave(struct checkpoint *checkpoint, const struct checkpoint_position *position)
 {
+    if (clock_seconds() - checkpoint->last_time >= WORTH_SECONDS)
+        checkpoint_write_to_park(checkpoint, position);
+}
+
+void checkpoint_write_to_park(struct checkpoint *checkpoint, const struct checkpoint_position *position)
+{
     struct worker *worker = checkpoint->work->worker;
     bson_error_t error = {0};
     int64_t wait = WAIT_MS, started_ms = clock_boot_ms();
-    if (clock_seconds() - checkpoint->last_time < WORTH_SECONDS)
-        return;
     hub_error(&error, HUB_ERROR_UNREACHABLE, "the hub does not answer");
     for (;;) {
         /* A process that was stopped for long does not know that its task is another's. */

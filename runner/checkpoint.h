@@ -69,5 +69,7 @@ int checkpoint_write(struct checkpoint *checkpoint, const struct checkpoint_posi
 void checkpoint_write_and_go_on(struct checkpoint *checkpoint, const struct checkpoint_position *position);
 /* Before the run is given back: if more than about a second of work would be lost, and through an outage. */
 void checkpoint_write_and_leave(struct checkpoint *checkpoint, const struct checkpoint_position *position);
+/* The same where the task is to wait at a rung: whatever it costs. Without one it would begin anew when it is promoted. */
+void checkpoint_write_to_park(struct checkpoint *checkpoint, const struct checkpoint_position *position);
 
 #endif

@@ -260,6 +260,31 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
     return ask_rules(training, error);
 }
 
+/* Between two epochs, also where a run goes on that was interrupted before it could be parked. */
+static bool is_at_rung(const struct training *training)
+{
+    return training->at.row == 0 && rungs_are_reached(&training->rungs, training->at.epoch - 1, training->recipe.epochs);
+}
+
+/* The task is given back until it is promoted. 0 with *stop, -1. */
+static int park(struct training *training, struct work_result *result, enum work_stop *stop, bson_error_t *error)
+{
+    struct result_scores scores = training->at.scores;
+    bson_t metrics = BSON_INITIALIZER;
+    scores.rolls_back = training->recipe.rolls_back;
+    scores.rollbacks = training->at.rollbacks;
+    int failed = result_metrics(training->work->task, &scores, &metrics, error) ||
+                 rungs_add(&training->rungs, training->work->task, &metrics, clock_seconds() - training->started,
+                           &result->rungs, error);
+    bson_destroy(&metrics);
+    if (failed)
+        return -1;
+    if (training->at.step != training->resumed_step)
+        checkpoint_write_to_park(&training->checkpoint, position(training));
+    *stop = WORK_PARK;
+    return 0;
+}
+
 static void begin_next_epoch(struct training *training)
 {
     training->at.epoch++;
@@ -268,7 +293,7 @@ static void begin_next_epoch(struct training *training)
     memset(&training->at.sums, 0, sizeof training->at.sums);
     memset(&training->at.point, 0, sizeof training->at.point);
     rollback_keep(&training->rollback, training->net, training->optimizer);
-    if (training->at.epoch <= training->recipe.epochs &&
+    if (training->at.epoch <= training->recipe.epochs && !is_at_rung(training) &&
         checkpoint_is_due(&training->checkpoint, training->at.epoch - 1))
         checkpoint_write_and_go_on(&training->checkpoint, position(training));
 }
@@ -349,10 +374,12 @@ static bool goes_back(struct training *training, bson_error_t *error)
 }
 
 /* Epoch by epoch to the end, from where the run is. As train_epoch. */
-static int train(struct training *training, enum work_stop *stop, bson_error_t *error)
+static int train(struct training *training, struct work_result *result, enum work_stop *stop, bson_error_t *error)
 {
     int done = 1;
     while (done > 0 && training->at.epoch <= training->recipe.epochs && !training->stopped) {
+        if (is_at_rung(training) && (*stop = work_stopping(training->work)) != WORK_STOP)
+            return *stop == WORK_GO_ON ? park(training, result, stop, error) : 0;
         done = train_epoch(training, stop, error);
         if (done > 0)
             done = end_epoch(training, stop, error);
@@ -371,20 +398,21 @@ static bool may_be_resumed(enum work_stop stop)
 
 int train_recipe(struct work *work, struct work_result *result, enum work_stop *stop, bson_error_t *error)
 {
-    struct training training = {.work = work, .started = clock_seconds()};
+    struct training training = {.work = work, .started = clock_seconds(), .resumed_step = -1};
     int done = -1;
 
     recipe_init(&training.recipe);
     if (recipe_read(&training.recipe, work->worker->hub, work->task, error) ||
         rows_data_resolve_task(work->worker->cache, work->worker->hub, work->task, &training.recipe.dataset, error) ||
-        rules_new(work->task, &training.rules, error) || fit_training(work->worker, &training.recipe, error) ||
+        rules_new(work->task, &training.rules, error) || rungs_read(work->task, &training.rungs, error) ||
+        fit_training(work->worker, &training.recipe, error) ||
         train_load_data(&training, error))
         goto out;
     done = train_prepare(&training, stop, error);
     if (done <= 0)
         goto out;
     training.started = clock_seconds() - training.at.seconds; /* reading the data is not training */
-    done = train(&training, stop, error);
+    done = train(&training, result, stop, error);
     if (done > 0)
         done = finish(&training, result, stop, error);
     if (done == 0 && may_be_resumed(*stop) && !training.stopped && net_check_finite(training.net, NULL) == 0)

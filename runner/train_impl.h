@@ -10,6 +10,7 @@
 #include "runner/recipe.h"
 #include "runner/result.h"
 #include "runner/rules.h"
+#include "runner/rungs.h"
 
 struct training {
     struct work *work;
@@ -34,6 +35,8 @@ struct training {
     bool not_finite; /* why it failed: a loss or a parameter */
     bool stopped;
     struct rules *rules;
+    struct rungs rungs;
+    int64_t resumed_step; /* -1: from the beginning */
     char reason[1100]; /* why a rule stopped it */
 };
 

@@ -206,6 +206,7 @@ int train_prepare(struct training *training, enum work_stop *stop, bson_error_t 
         snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
                  (long long)training->at.step);
         work_note(training->work, text);
+        training->resumed_step = training->at.step;
         if (training->at.row == 0)
             rollback_keep(&training->rollback, training->net, training->optimizer);
         return 1;

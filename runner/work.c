@@ -149,12 +149,13 @@ int work_confirm(struct work *work)
 }
 
 /* Each end of a task, to be tried until the hub has answered: all are fenced, so that coming late harms nothing. */
-enum end_kind { END_FINISH, END_FAIL, END_RELEASE, END_CANCEL, END_PAUSE };
+enum end_kind { END_FINISH, END_FAIL, END_RELEASE, END_CANCEL, END_PAUSE, END_PARK };
 
 struct end {
     enum end_kind kind;
     struct task_finish finish;
     const char *message, *output;
+    const bson_t *rungs;
     bool taken; /* logs hold all points */
 };
 
@@ -223,6 +224,7 @@ static int try_end(struct work *work, struct end *end, bson_error_t *error)
     case END_RELEASE: return task_release(hub, work->fence, error);
     case END_CANCEL: return task_end(hub, work->fence, "cancelled", NULL, error);
     case END_PAUSE: return task_release(hub, work->fence, error); /* pauses, unless it was resumed meanwhile */
+    case END_PARK: return task_park(hub, work->fence, end->rungs, error);
     }
     return -1;
 }
@@ -307,17 +309,19 @@ static enum work_end commit(struct work *work, struct work_result *result)
 }
 
 /* The end of a task that was told to stop before it was through. */
-static enum work_end leave(struct work *work, enum work_stop stop)
+static enum work_end leave(struct work *work, const struct work_result *result, enum work_stop stop)
 {
     bson_error_t error;
     struct end end = {.kind = stop == WORK_CANCEL ? END_CANCEL : stop == WORK_PAUSE ? END_PAUSE : END_RELEASE};
+    if (stop == WORK_PARK)
+        end = (struct end){.kind = END_PARK, .rungs = &result->rungs};
     if (stop == WORK_LOST || end_task(work, &end, &error) <= 0)
         return lost(work);
     if (end.kind == END_RELEASE) {
         work_say(work, "released", NULL, true);
         return WORK_RELEASED;
     }
-    say_done(work, end.kind == END_CANCEL ? "cancelled" : "paused", NULL);
+    say_done(work, end.kind == END_CANCEL ? "cancelled" : end.kind == END_PARK ? "parked" : "paused", NULL);
     return WORK_DONE;
 }
 
@@ -332,6 +336,7 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
         bson_init(&result.model);
         bson_init(&result.dataset);
         bson_init(&result.logs_before);
+        bson_init(&result.rungs);
         int done = recipe(work, &result, &stop, &error);
         /* Only what is read at the start can end in this: then there is nothing to lose yet. */
         bool again = done < 0 && work_is_transient(&error);
@@ -343,11 +348,12 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
             done = again ? done : 0;
         }
         if (!again)
-            end = done > 0 ? commit(work, &result) : done == 0 ? leave(work, stop) : fail(work, &error);
+            end = done > 0 ? commit(work, &result) : done == 0 ? leave(work, &result, stop) : fail(work, &error);
         bson_destroy(&result.metrics);
         bson_destroy(&result.model);
         bson_destroy(&result.dataset);
         bson_destroy(&result.logs_before);
+        bson_destroy(&result.rungs);
         free(result.weights);
         if (!again)
             return end;

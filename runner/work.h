@@ -34,7 +34,8 @@ enum work_stop {
     WORK_STOPPING, /* the runner was told to stop */
     WORK_CANCEL, WORK_STOP, WORK_PAUSE, /* asked for by the user */
     WORK_AWAY,     /* the hub could not be reached for too long */
-    WORK_LOST
+    WORK_LOST,
+    WORK_PARK      /* at a rung: it goes on when it is promoted */
 };
 
 /* How a task ended, for the worker's loop and the supervisor's summary. */
@@ -62,6 +63,7 @@ struct work_result {
     bool stopped;   /* ended early, with results: at the user's request, or for the reason */
     char reason[1100]; /* "": the user's */
     bson_t logs_before; /* of task_finish; empty: none */
+    bson_t rungs;   /* with WORK_PARK: of task_park */
 };
 
 /* A recipe returns 1 with the result filled (initialised by the caller), 0 when *stop says why it ended without one, -1

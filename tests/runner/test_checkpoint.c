@@ -104,6 +104,66 @@ Test(checkpoint, of_a_paused_run_waits_for_resume)
     bson_destroy(all);
 }
 
+/* Parked at its rungs by one runner after the other, and promoted. */
+static void promote(const char *name, int rungs)
+{
+    char filter[64];
+    snprintf(filter, sizeof filter, "{'name': '%s'}", name);
+    bson_t *task = find_one("tasks", filter);
+    cr_assert_str_eq(document_string(task, "state"), "parked");
+    cr_expect_eq(number(task, "rungs.count"), rungs);
+    cr_expect_eq(number(task, "checkpoint.position.row"), 0);
+    cr_assert_eq(task_unpark(hub, task, error), 1, "%s", error->message);
+    bson_destroy(task);
+}
+
+Test(checkpoint, of_a_run_parked_at_its_rungs_and_promoted)
+{
+    static const char few[] = "'epochs': 9, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002";
+    add("through", few, "'metric': {'name': 'validation_loss', 'goal': 'minimize'}, 'log_every': 2");
+    run_all(NULL);
+    add("climbs", few, "'metric': {'name': 'validation_loss', 'goal': 'minimize'}, 'log_every': 2, 'rungs': {'epochs': [1, 4, 20]}");
+    run_all(NULL);
+    promote("climbs", 1);
+    run_all(NULL);
+    promote("climbs", 2);
+    run_all(NULL);
+    expect_finished("climbs");
+    expect_same_model("through", "climbs");
+    expect_same_logs("through", "climbs");
+    bson_t *task = find_one("tasks", "{'name': 'climbs'}");
+    double value = 0;
+    cr_expect(document_number(task, "rungs.values.1", &value) && value > 0);
+    cr_expect_eq(number(task, "claims"), 3);
+    bson_destroy(task);
+}
+
+/* The runner died between its checkpoint at the rung and giving the task back: who goes on gives it back at once. */
+Test(checkpoint, at_a_rung_that_is_not_recorded_is_parked_by_the_next)
+{
+    static const char few[] = "'epochs': 9, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002";
+    add("through", few, "'metric': {'name': 'validation_loss', 'goal': 'minimize'}, 'log_every': 2");
+    run_all(NULL);
+    add("climbs", few, "'metric': {'name': 'validation_loss', 'goal': 'minimize'}, 'log_every': 2, 'rungs': {'epochs': [4]}");
+    run_all(NULL);
+    bson_t *task = find_one("tasks", "{'name': 'climbs'}"), *name = json("{'name': 'climbs'}");
+    double value = document_number(task, "rungs.values.0", &value) ? value : -1, again = -2;
+    bson_t *back = json("{'$set': {'state': 'ready', 'rungs': {'epochs': [4]}}}");
+    cr_assert_eq(store_update(hub_store(hub), "tasks", name, back, error), 1);
+    run_all(NULL);
+    bson_destroy(task);
+    task = find_one("tasks", "{'name': 'climbs'}");
+    cr_expect(document_number(task, "rungs.values.0", &again) && again == value, "%g, not %g", again, value);
+    bson_destroy(task);
+    bson_destroy(name);
+    bson_destroy(back);
+    promote("climbs", 1);
+    run_all(NULL);
+    expect_finished("climbs");
+    expect_same_model("through", "climbs");
+    expect_same_logs("through", "climbs");
+}
+
 Test(checkpoint, goes_on_with_the_version_of_the_data_that_it_was_written_with)
 {
     add("through", LONGER, "");

@@ -29,7 +29,7 @@ import raw_hub
 FENCED = {"started", "beat", "release", "crash", "failed", "cancelled", "paused", "finish", "checkpoint"}
 SIGNS_OF_LIFE = {"claim", "beat"}  # what a sweeper can see: claim.id and claim.beat
 ENDED_WELL = {"done", "stopped"}
-STATES = {"waiting", "delayed", "ready", "running", "paused", "done", "failed", "dead", "cancelled", "stopped"}
+STATES = {"waiting", "delayed", "ready", "running", "paused", "parked", "done", "failed", "dead", "cancelled", "stopped"}
 # Points behind the write that decides: to wake there says nothing of when it was sent.
 BEHIND = {"model.before", "published.before", "upload_done.before", "commit.after", "publish.before", "decide.before",
           "model.after", "published.after", "upload_done.after", "publish.after", "transaction.after"}
