@@ -47,6 +47,13 @@ bool hyper_parameters_known(const char *name)
     return false;
 }
 
+int64_t hyper_parameters_epochs(const bson_t *given)
+{
+    bson_iter_t at;
+    return bson_iter_init_find(&at, given, integers[0].name) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_int64(&at)
+                                                                                            : integers[0].standard;
+}
+
 const char *hyper_parameters_names(void)
 {
     return "epochs, batch_size, seed, shuffle_window, recipe, window, horizon, precision, optimizer, loss, schedule, learning_rate, momentum, nesterov, beta1, beta2, alpha, "

@@ -23,6 +23,9 @@ const char *hyper_parameters_nearest(const char *name);
 int hyper_parameters_check(const bson_t *given, const char *label, int64_t classes, bool defaults, bson_t *complete,
                            const char **field, bson_error_t *error);
 
+/* The epochs that given (not yet checked) asks for, or the default. */
+int64_t hyper_parameters_epochs(const bson_t *given);
+
 /* How many letters must be changed, added, taken away or swapped between two words; more than limit is limit + 1. */
 int hyper_parameters_distance(const char *a, const char *b, int limit);
 

@@ -17,14 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum stop_early_type { STOP_EARLY_NONE, STOP_EARLY_MEDIAN, STOP_EARLY_HALVING };
+enum stop_early_type { STOP_EARLY_NONE, STOP_EARLY_MEDIAN, STOP_EARLY_HALVING, STOP_EARLY_ASHA /* not here: see asha.h */ };
 
 struct stop_early_options {
     enum stop_early_type type;
     int64_t parallel; /* at least 1 */
     int64_t least;    /* no verdict before this epoch; at least 1 */
     int64_t interval; /* MEDIAN: at least 1 */
-    int64_t eta;      /* HALVING: at least 2 */
+    int64_t eta;      /* HALVING, ASHA: at least 2 */
+    int64_t most;     /* ASHA: no rung at this epoch or later */
     int64_t startup;  /* others that a verdict needs at least */
 };
 

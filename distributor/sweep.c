@@ -302,7 +302,8 @@ static int check_metric_is_kept(const struct sweep *sweep, bson_error_t *error)
 {
     bson_iter_t keys, key, name;
     bool found = false;
-    if ((!search_learns(sweep->method) && !sweep->has_target) || !bson_iter_init_find(&keys, &sweep->fields, "result_keys") ||
+    bool decides = search_learns(sweep->method) || sweep->has_target || sweep->early.type == STOP_EARLY_ASHA;
+    if (!decides || !bson_iter_init_find(&keys, &sweep->fields, "result_keys") ||
         !bson_iter_recurse(&keys, &key) || !bson_iter_init_find(&name, &sweep->metric, "name"))
         return 0;
     while (bson_iter_next(&key))

@@ -12,6 +12,7 @@
 
 #define SWEEP_POINTS     1000000
 #define SWEEP_PARALLEL   8 /* points under way at once, of a method that learns */
+#define SWEEP_EPOCHS     1000000 /* the latest rung is below */
 #define SWEEP_TEXT_BYTES (4u << 20) /* text and specification fit into one document */
 
 struct sweep_parameter {
@@ -79,6 +80,8 @@ bool sweep_is_watched(const struct sweep *sweep);
 int sweep_take_early(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
 int sweep_take_target(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
 int sweep_take_budget(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
+/* {…, rungs: {epochs}} for a task of `end` epochs, where the sweep promotes; -1 without memory. */
+int sweep_append_rungs(const struct sweep *sweep, int64_t end, bson_t *task);
 /* When all keys are known. */
 int sweep_settle_stops(struct sweep *sweep, bson_error_t *error);
 

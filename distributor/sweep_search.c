@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/sweep_search.h"
 
+#include "distributor/sweep_ladder.h"
 #include "distributor/sweep_submit_impl.h"
 #include "distributor/sweep_watch.h"
 #include "hub/sweep_record.h"
@@ -22,6 +23,7 @@ struct observed {
     char id[128]; /* of its last task */
     bool running, asked; /* asked: to stop */
     double seconds, flops; /* of its tasks that ended */
+    bool model;   /* its task made one */
     bool settled; /* all its tasks have ended: it is not looked at again */
 };
 
@@ -38,9 +40,14 @@ struct sweep_search {
     int64_t capacity;
     int64_t proposed;  /* points that were made */
     int64_t settled;   /* all below are */
+    int64_t known;     /* all below are, or have come to a rung; without rungs as settled */
     int64_t best;      /* -1: none */
     int64_t last_seq;
     struct sweep_watch *watch; /* NULL: points are not stopped early */
+    struct sweep_ladder *ladder; /* NULL: points do not wait at rungs */
+    struct search_result *ranks; /* (capacity) what the method is to know, where there is a ladder */
+    int64_t under_way; /* points that have not ended and do not wait; only with a ladder */
+    bool submitted;    /* all points that are known from the start are in the hub */
     int64_t curves_ms;         /* when those of running tasks were read */
     int64_t ended_tasks;       /* of settled points, as seconds and flops are */
     double seconds, flops;
@@ -93,7 +100,10 @@ static int read_record(struct sweep_search *search, const bson_t *record, bson_e
     const char *metric = text_of(&search->sweep->metric, "name"), *goal = text_of(&search->sweep->metric, "goal");
     snprintf(search->metric, sizeof search->metric, "result.metrics.%s", metric ? metric : "loss");
     search->sign = goal && !strcmp(goal, "maximize") ? -1 : 1;
-    if (search->sweep->early.type && !(search->watch = sweep_watch_new(&search->sweep->early, metric, search->sign)))
+    const struct stop_early_options *early = &search->sweep->early;
+    if (early->type == STOP_EARLY_ASHA)
+        return (search->ladder = sweep_ladder_new(early->eta, search->sign)) ? 0 : no_memory(search, error);
+    if (early->type && !(search->watch = sweep_watch_new(&search->sweep->early, metric, search->sign)))
         return no_memory(search, error);
     return 0;
 }
@@ -145,6 +155,8 @@ void sweep_search_close(struct sweep_search *search)
     free(search->observed);
     search_free(search->search);
     sweep_watch_free(search->watch);
+    sweep_ladder_free(search->ladder);
+    free(search->ranks);
     if (search->submitting)
         submitting_destroy(search->submitting);
     free(search->submitting);
@@ -171,9 +183,13 @@ static int make_room(struct sweep_search *search, int64_t number, bson_error_t *
     search->results = results ? results : search->results;
     struct observed *observed = realloc(search->observed, (size_t)capacity * sizeof *observed);
     search->observed = observed ? observed : search->observed;
-    if (!results || !observed)
+    struct search_result *ranks = search->ladder ? realloc(search->ranks, (size_t)capacity * sizeof *ranks) : NULL;
+    search->ranks = ranks ? ranks : search->ranks;
+    if (!results || !observed || (search->ladder && !ranks))
         return no_memory(search, error);
     size_t more = (size_t)(capacity - search->capacity);
+    if (ranks)
+        memset(ranks + search->capacity, 0, more * sizeof *ranks);
     memset(results + search->capacity, 0, more * sizeof *results);
     memset(observed + search->capacity, 0, more * sizeof *observed);
     search->capacity = capacity;
@@ -198,6 +214,25 @@ static int keep_place(struct sweep_search *search, int64_t number, const double 
         return no_memory(search, error);
     memcpy(search->results[number].units, units, size);
     return 0;
+}
+
+/* What a task that ended took. One that ended at a rung waited there, and what it trained is the ladder's to count. */
+static void take_costs(struct sweep_search *search, int64_t number, const bson_t *task)
+{
+    struct observed *observed = &search->observed[number];
+    bson_iter_t at;
+    double flops = find(task, "needs.flops", &at) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_double(&at) : 0;
+    if (search->ladder && !observed->model && sweep_ladder_height(search->ladder, number)) {
+        int64_t epochs = number_of(task, "hyper_parameters.epochs", 0);
+        observed->flops += epochs > 0 ? flops * (double)sweep_ladder_epoch(search->ladder, number) / (double)epochs : 0;
+        return;
+    }
+    observed->flops += flops;
+    if (find(task, "claimed_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at)) {
+        int64_t from = bson_iter_date_time(&at);
+        if (find(task, "finished_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at) && bson_iter_date_time(&at) > from)
+            observed->seconds += (double)(bson_iter_date_time(&at) - from) / 1000;
+    }
 }
 
 static int take_task(struct sweep_search *search, const bson_t *task, double *units, bson_error_t *error)
@@ -225,15 +260,13 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
     const char *id = text_of(task, "_id");
     snprintf(observed->id, sizeof observed->id, "%s", id ? id : "");
     observed->running = !strcmp(state, "running");
+    if (search->ladder && sweep_ladder_take(search->ladder, number, task, error))
+        return -1;
     if (!has_ended(state))
         return 0;
     observed->ended++;
-    observed->flops += find(task, "needs.flops", &at) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_double(&at) : 0;
-    if (find(task, "claimed_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at)) {
-        int64_t from = bson_iter_date_time(&at);
-        if (find(task, "finished_at", &at) && BSON_ITER_HOLDS_DATE_TIME(&at) && bson_iter_date_time(&at) > from)
-            observed->seconds += (double)(bson_iter_date_time(&at) - from) / 1000;
-    }
+    observed->model = find(task, "result.blob_id", &at) || !strcmp(state, "done");
+    take_costs(search, number, task);
     if (find(task, search->metric, &at) && BSON_ITER_HOLDS_NUMBER(&at) && isfinite(bson_iter_as_double(&at))) {
         observed->valued++;
         observed->sum += search->sign * bson_iter_as_double(&at);
@@ -249,6 +282,10 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
     bson_t *projection = BCON_NEW("seq", BCON_INT32(1), "state", BCON_INT32(1), "point", BCON_INT32(1), "point_number",
                                   BCON_INT32(1), "claimed_at", BCON_INT32(1), "finished_at", BCON_INT32(1), "needs.flops",
                                   BCON_INT32(1), search->metric, BCON_INT32(1));
+    static const char *const of_ladder[] = {"project", "lane", "claim.id", "rungs.count", "rungs.values", "rungs.seconds",
+                                            "rungs.epochs", "result.blob_id", "hyper_parameters.epochs"};
+    for (size_t i = 0; search->ladder && i < sizeof of_ladder / sizeof *of_ladder; i++)
+        BSON_APPEND_INT32(projection, of_ladder[i], 1);
     struct store_find_options options = {.projection = projection};
     const bson_t *task;
     int more = -1;
@@ -291,13 +328,18 @@ static bool settle(struct sweep_search *search)
             search->ended_tasks += observed->ended;
             search->seconds += observed->seconds;
             search->flops += observed->flops;
-            if (result->has_value && (search->best < 0 || result->value < search->results[search->best].value))
+            if (result->has_value && (!search->ladder || observed->model) &&
+                (search->best < 0 || result->value < search->results[search->best].value))
                 search->best = i;
         }
         missing = missing || (!observed->settled && !observed->seq);
     }
     while (search->settled < search->proposed && search->observed[search->settled].settled)
         search->settled++;
+    search->known = search->known > search->settled ? search->known : search->settled;
+    while (search->ladder && search->known < search->proposed &&
+           (search->observed[search->known].settled || sweep_ladder_height(search->ladder, search->known)))
+        search->known++;
     return missing;
 }
 
@@ -354,6 +396,19 @@ static int watch_curves(struct sweep_search *search, struct hub *hub, bson_error
     return 0;
 }
 
+/* Where all points are known from the start, whether those that are not there were made at all. */
+static int read_submitted(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+{
+    bson_t record;
+    int found = search_learns(search->sweep->method) ? 0 : sweep_record_resolve(hub, search->id, &record, error);
+    if (found < 0)
+        return -1;
+    search->submitted = found == 0 || number_of(&record, "submitted", 0) >= search->sweep->points * search->sweep->seeds;
+    if (!search_learns(search->sweep->method))
+        bson_destroy(&record);
+    return 0;
+}
+
 static int read_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
 {
     int64_t from = search->last_seq + 1;
@@ -373,7 +428,9 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
         missing = settle(search);
     }
     search->complete = true;
-    if (missing)
+    if (missing && !search->submitted && read_submitted(search, hub, error))
+        return -1;
+    if (missing && search->submitted)
         give_up_missing(search);
     return 0;
 }
@@ -384,7 +441,7 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
 static int make_point(struct sweep_search *search, int64_t number, double *place, bson_t *tasks, bson_error_t *error)
 {
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (search_propose(search->search, search->results, number, attempt, place))
+        if (search_propose(search->search, search->ladder ? search->ranks : search->results, number, attempt, place))
             return no_memory(search, error);
         sweep_place(search->sweep, number, place);
         int64_t made = 0;
@@ -419,7 +476,14 @@ static int64_t insert(struct sweep_search *search, struct hub *hub, bson_t *task
 
 static bool may_propose(const struct sweep_search *search, int64_t number)
 {
-    return number < search->sweep->points && search_horizon(search->search, number) <= search->settled;
+    if (number >= search->sweep->points)
+        return false;
+    if (!search->ladder)
+        return search_horizon(search->search, number) <= search->settled;
+    /* Who is promoted comes before who is new. */
+    int64_t under_way = search->under_way + number - search->proposed;
+    return search_horizon(search->search, number) <= search->known &&
+           (!search_learns(search->sweep->method) || under_way < search->sweep->parallel);
 }
 
 /* A chunk of points from search->proposed on; how many tasks. */
@@ -430,6 +494,9 @@ static int64_t propose_some(struct sweep_search *search, struct hub *hub, int64_
     double *place = malloc((search->sweep->space.count + 1) * sizeof *place);
     int refused = tasks && place ? 0 : no_memory(search, error);
     limit = limit < most ? limit : most;
+    if (!refused && search->ladder &&
+        sweep_ladder_rank(search->ladder, search->results, first, search->sweep->method == SEARCH_CMA_ES, search->ranks))
+        refused = no_memory(search, error);
     while (!refused && count < limit && may_propose(search, first + count)) {
         int64_t number = first + count;
         refused = make_room(search, number, error) ||
@@ -440,13 +507,17 @@ static int64_t propose_some(struct sweep_search *search, struct hub *hub, int64_
             place[i] = search_unit(dimension, search_value(dimension, place[i]));
         }
         refused = refused || keep_place(search, number, place, error);
+        if (!refused && search->ladder)
+            search->ranks[number].units = search->results[number].units;
         count += !refused;
     }
     free(place);
     int64_t made = count ? insert(search, hub, tasks, count * seeds, error) : 0;
     free(tasks);
-    if (made >= 0)
+    if (made >= 0) {
         search->proposed = first + count;
+        search->under_way += count;
+    }
     return refused ? -1 : made;
 }
 
@@ -454,7 +525,8 @@ static int note(struct sweep_search *search, struct hub *hub, const char *reason
 {
     bson_t fields = BSON_INITIALIZER, best;
     BSON_APPEND_INT64(&fields, "proposed", search->proposed);
-    BSON_APPEND_INT64(&fields, "submitted", search->proposed * search->sweep->seeds);
+    if (search_learns(search->sweep->method))
+        BSON_APPEND_INT64(&fields, "submitted", search->proposed * search->sweep->seeds);
     BSON_APPEND_INT64(&fields, "ended", search->settled);
     if (search->best >= 0) {
         BSON_APPEND_DOCUMENT_BEGIN(&fields, "best", &best);
@@ -477,11 +549,12 @@ static bool is_spent(const struct sweep_search *search, char *reason, size_t siz
 {
     const struct sweep *sweep = search->sweep;
     double best = search->best < 0 ? INFINITY : search->results[search->best].value;
+    double seconds = search->seconds + (search->ladder ? sweep_ladder_seconds(search->ladder) : 0);
     if (sweep->has_target && best <= search->sign * sweep->target)
         snprintf(reason, size, "point %lld has reached the target of %g", (long long)search->best, sweep->target);
     else if (sweep->budget_tasks && search->ended_tasks >= sweep->budget_tasks)
         snprintf(reason, size, "the budget of %lld tasks is spent", (long long)sweep->budget_tasks);
-    else if (sweep->budget_seconds > 0 && search->seconds >= sweep->budget_seconds)
+    else if (sweep->budget_seconds > 0 && seconds >= sweep->budget_seconds)
         snprintf(reason, size, "the budget of %g s is spent", sweep->budget_seconds);
     else if (sweep->budget_flops > 0 && search->flops >= sweep->budget_flops)
         snprintf(reason, size, "the budget of %g floating-point operations is spent", sweep->budget_flops);
@@ -498,6 +571,28 @@ static int end_sweep(struct sweep_search *search, struct hub *hub, const char *r
     return ended < 0 ? -1 : note(search, hub, reason, error);
 }
 
+/* Promotes who may go on. When nobody else is going to come to any rung, and nobody may go on, those that wait are ended. */
+static int climb(struct sweep_search *search, struct hub *hub, int64_t *promoted, bson_error_t *error)
+{
+    int64_t judged, waits = 0;
+    search->under_way = 0;
+    for (int64_t i = search->settled; i < search->proposed; i++) {
+        bool waiting = sweep_ladder_waits(search->ladder, i);
+        waits += waiting;
+        search->under_way += !search->observed[i].settled && !waiting;
+    }
+    if (waits > 0 && !search->submitted && read_submitted(search, hub, error))
+        return -1;
+    bool rest = search->submitted && search->proposed >= search->sweep->points && search->under_way == 0;
+    *promoted = sweep_ladder_promote(search->ladder, hub, rest, &judged, error);
+    if (*promoted < 0)
+        return -1;
+    search->under_way += judged;
+    if (!rest || judged > 0 || waits == 0)
+        return 0;
+    return sweep_ladder_end(search->ladder, hub, error) < 0 ? -1 : read_results(search, hub, error);
+}
+
 int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
 {
     int64_t made = 0, before = search->proposed, settled = search->settled;
@@ -509,6 +604,9 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
     char reason[200];
     if (is_spent(search, reason, sizeof reason))
         return end_sweep(search, hub, reason, error) ? -1 : 0;
+    int64_t promoted = 0;
+    if (search->ladder && climb(search, hub, &promoted, error))
+        return -1;
     most = most > 0 ? most : INT64_MAX;
     for (bool more = true; more && search->proposed - before < most && may_propose(search, search->proposed);) {
         int64_t first = search->proposed, some = propose_some(search, hub, most - (first - before), error);
@@ -523,8 +621,8 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
     }
     bool through = search->proposed >= search->sweep->points && search->settled >= search->sweep->points;
     if (search->proposed == before && search->settled == settled && !through)
-        return made;
-    return note(search, hub, through ? "all its points have ended" : NULL, error) ? -1 : made;
+        return made + promoted;
+    return note(search, hub, through ? "all its points have ended" : NULL, error) ? -1 : made + promoted;
 }
 
 int sweep_propose_first(struct hub *hub, const char *sweep_id, int64_t *made, bson_error_t *error)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ends points before they are through, and the whole sweep: early_terminate, target, budget. */
+#include "distributor/asha.h"
 #include "distributor/sweep_impl.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,24 @@ static int read_whole(const struct sweep *sweep, const struct yaml_tree_node *ma
         return REFUSE(sweep, node->line, "%s must be an integer in [%lld, 1000000]", key, (long long)least);
     *number = node->integer;
     return 0;
+}
+
+int sweep_append_rungs(const struct sweep *sweep, int64_t end, bson_t *task)
+{
+    const struct stop_early_options *early = &sweep->early;
+    int64_t epochs[ASHA_RUNGS];
+    bson_t rungs, list;
+    if (early->type != STOP_EARLY_ASHA)
+        return 0;
+    size_t count = asha_rungs(early->least, early->eta, end < early->most ? end : early->most, epochs);
+    bool done = BSON_APPEND_DOCUMENT_BEGIN(task, "rungs", &rungs) && BSON_APPEND_ARRAY_BEGIN(&rungs, "epochs", &list);
+    for (size_t i = 0; done && i < count; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%zu", i);
+        done = BSON_APPEND_INT64(&list, key, epochs[i]);
+    }
+    done = done && bson_append_array_end(&rungs, &list) && bson_append_document_end(task, &rungs);
+    return done ? 0 : -1;
 }
 
 /* The keys that a map may have. */
@@ -51,6 +71,10 @@ static int read_rungs(struct sweep *sweep, const struct yaml_tree_node *node, bs
     if (read_whole(sweep, node, "eta", 2, &early->eta, error) || read_whole(sweep, node, "max_iter", 1, &most, error) ||
         read_whole(sweep, node, "s", 1, &rungs, error))
         return -1;
+    if (early->type == STOP_EARLY_ASHA) {
+        early->most = most ? most : SWEEP_EPOCHS;
+        return early->least < early->most ? 0 : REFUSE(sweep, node->line, "min_iter of early_terminate must be below max_iter");
+    }
     if (!most != !rungs || (most && yaml_tree_get(node, "min_iter")))
         return REFUSE(sweep, node->line, "early_terminate of type hyperband needs min_iter, or max_iter and s");
     for (early->least = most ? most : early->least; rungs > 0; rungs--)
@@ -63,6 +87,7 @@ int sweep_take_early(struct sweep *sweep, const struct yaml_tree_node *node, bso
 {
     static const char *const of_median[] = {"type", "min_iter", "interval", "startup", NULL},
                              *const of_halving[] = {"type", "min_iter", "eta", "s", "max_iter", "startup", NULL},
+                             *const of_asha[] = {"type", "min_iter", "eta", "max_iter", NULL},
                              *const all[] = {"type", "min_iter", "interval", "eta", "s", "max_iter", "startup", NULL};
     struct stop_early_options *early = &sweep->early;
     const struct yaml_tree_node *type;
@@ -70,16 +95,16 @@ int sweep_take_early(struct sweep *sweep, const struct yaml_tree_node *node, bso
         return -1;
     type = yaml_tree_get(node, "type");
     const char *name = type && type->kind == YAML_TREE_STRING ? type->text : "";
-    bool median = !strcmp(name, "median");
-    if (!median && strcmp(name, "hyperband") && strcmp(name, "halving"))
-        return REFUSE(sweep, type ? type->line : node->line, "early_terminate needs type: median, hyperband or halving");
-    *early = (struct stop_early_options){.type = median ? STOP_EARLY_MEDIAN : STOP_EARLY_HALVING,
+    bool median = !strcmp(name, "median"), asha = !strcmp(name, "asha");
+    if (!median && !asha && strcmp(name, "hyperband") && strcmp(name, "halving"))
+        return REFUSE(sweep, type ? type->line : node->line, "early_terminate needs type: median, asha, hyperband or halving");
+    *early = (struct stop_early_options){.type = median ? STOP_EARLY_MEDIAN : asha ? STOP_EARLY_ASHA : STOP_EARLY_HALVING,
                                          .least = 1,
                                          .interval = 1,
                                          .eta = 3,
                                          .startup = median ? 5 : 2};
     if (check_keys(sweep, node, median ? "early_terminate of type median" : "early_terminate of this type",
-                   median ? of_median : of_halving, error) ||
+                   median ? of_median : asha ? of_asha : of_halving, error) ||
         read_whole(sweep, node, "min_iter", 1, &early->least, error) ||
         read_whole(sweep, node, "interval", 1, &early->interval, error) ||
         read_whole(sweep, node, "startup", 0, &early->startup, error))
@@ -144,5 +169,7 @@ int sweep_settle_stops(struct sweep *sweep, bson_error_t *error)
     if (!strncmp(bson_iter_utf8(&name, NULL), "test_", 5))
         return REFUSE(sweep, early->line, "early_terminate looks at every epoch, and %.100s is measured at the end",
                       bson_iter_utf8(&name, NULL));
-    return sweep_is_outside(sweep) ? REFUSE(sweep, early->line, "early_terminate reads logs; kind outside has none") : 0;
+    if (sweep->early.type == STOP_EARLY_ASHA && sweep_is_outside(sweep) && sweep->early.most == SWEEP_EPOCHS)
+        return REFUSE(sweep, early->line, "early_terminate of type asha needs max_iter where another program trains");
+    return sweep_is_outside(sweep) && sweep->early.type != STOP_EARLY_ASHA ? REFUSE(sweep, early->line, "early_terminate reads logs; kind outside has none") : 0;
 }

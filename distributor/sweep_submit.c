@@ -126,9 +126,11 @@ static int make_task(const struct submitting *submitting, int64_t i, int64_t see
         if (!sweep->parameters[j].label && hyper_parameters_known(sweep->parameters[j].path))
             done = sweep_append_scalar(&hyper, sweep->parameters[j].path, sweep_value(sweep, &sweep->parameters[j], i));
     done = done && bson_concat(&hyper, &submitting->given);
+    int64_t epochs = hyper_parameters_epochs(&hyper);
     if (done && (sweep->seed >= 0 || sweep->seeds > 1))
         done = BSON_APPEND_INT64(&hyper, "seed", (sweep->seed < 0 ? 0 : sweep->seed) + seed);
-    done = done && bson_append_document_end(task, &hyper);
+    done = done && bson_append_document_end(task, &hyper) &&
+           !sweep_append_rungs(sweep, sweep_is_outside(sweep) ? SWEEP_EPOCHS : epochs, task);
     if (!done) {
         no_memory(submitting, error);
         goto out;
@@ -197,14 +199,16 @@ int submitting_accept(const struct submitting *submitting, int64_t i, int64_t se
 /* What decides which points a search that learns proposes, and when its points are stopped. */
 static bool append_search(const struct sweep *sweep, bson_t *specification)
 {
+    static const char *const types[] = {"", "median", "halving", "asha"};
     const struct stop_early_options *early = &sweep->early;
     bson_t inner;
     if (early->type && !(BSON_APPEND_DOCUMENT_BEGIN(specification, "early_terminate", &inner) &&
-                         BSON_APPEND_UTF8(&inner, "type", early->type == STOP_EARLY_MEDIAN ? "median" : "halving") &&
+                         BSON_APPEND_UTF8(&inner, "type", types[early->type]) &&
                          BSON_APPEND_INT64(&inner, "min_iter", early->least) &&
                          BSON_APPEND_INT64(&inner, "interval", early->interval) && BSON_APPEND_INT64(&inner, "eta", early->eta) &&
                          BSON_APPEND_INT64(&inner, "startup", early->startup) &&
                          BSON_APPEND_INT64(&inner, "parallel", early->parallel) &&
+                         (early->type != STOP_EARLY_ASHA || BSON_APPEND_INT64(&inner, "max_iter", early->most)) &&
                          bson_append_document_end(specification, &inner)))
         return false;
     if (!search_learns(sweep->method))

@@ -49,4 +49,42 @@ for method in tpe cma_es evolution; do
     cmp one.txt four.txt || fail "$method: four workers had other points than one"
 done
 grep -q '} dense:[0-9]*:relu dense:[0-9]*:relu dense:4$' one.txt || fail "no net of two layers"
+
+# Rungs: points are parked and promoted, on any worker; in the end each has a reason.
+cat >asha.yaml <<'YAML'
+name: asha
+method: random
+dataset: tiny
+metric: {name: loss, goal: minimize}
+early_terminate: {type: asha, min_iter: 1, eta: 3}
+run_cap: 12
+seed: 3
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.3}
+  epochs: 6
+architecture: "dense:4"
+YAML
+expect 0 -- create-task --sweep asha.yaml
+expect 0 -- run-task --workers 1 --max-tasks 1 --quiet
+expect 0 -- find-task --sweep asha --where 'state=parked' -o json
+json 'len(it) == 1 and it[0]["rungs"]["count"] == 1 and it[0]["checkpoint"]["epoch"] == 2'
+expect 0 -- status -o json
+json 'it["tasks"]["parked"] == 1'
+expect 0 -- gc
+expect 0 -- fsck
+expect 0 -- export kept.tar
+expect 0 -- init --hub sqlite:other.db
+expect 0 -- import kept.tar --hub sqlite:other.db
+expect 0 -- run-task --hub sqlite:other.db --workers 1 --until-empty --quiet
+expect 0 -- run-task --workers 3 --until-empty --quiet
+expect 0 -- wait --sweep asha --timeout 5s
+for hub in tl_hub other; do
+    expect 0 -- find-task --hub sqlite:$hub.db --sweep asha -o json
+    json 'len(it) == 12 and {t["state"] for t in it} == {"done", "stopped"}'
+    json 'all("not among the best" in t["result"]["reason"] for t in it if t["state"] == "stopped")'
+    json 'any(t["state"] == "done" and t["claims"] == 3 for t in it)'
+done
+expect 0 -- gc
+expect 0 -- fsck
+expect 0 -- report asha
 finish

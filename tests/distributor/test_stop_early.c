@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/asha.h"
 #include "distributor/stop_early.h"
 #include "kernels/random.h"
 
@@ -126,4 +127,89 @@ Test(stop_early, of_those_at_a_rung_the_best_third_goes_on)
     stop_early_judge(&options, runs, 1, 9);
     for (int i = 1; i < 9; i++)
         cr_expect_eq(runs[i].stop, 1);
+}
+
+/* ---- asynchronous halving ---- */
+
+enum { LADDER = 60, LADDER_EPOCHS = 27 };
+
+/* Runs climb in an order drawn from seed, one decided after the other; how many came to each rung, and who to the last. */
+static void climb_all(uint64_t seed, int64_t came[4], bool last[LADDER])
+{
+    static double values[LADDER][4];
+    struct asha_run runs[LADDER];
+    bool started[LADDER] = {false};
+    struct random_state random;
+    random_init(&random, 11, 0);
+    for (int i = 0; i < LADDER; i++)
+        for (int j = 0; j < 4; j++)
+            values[i][j] = (double)((i * 37) % LADDER) + 0.001 * random_uniform(&random);
+    random_init(&random, seed, 1);
+    for (int i = 0; i < LADDER; i++)
+        runs[i] = (struct asha_run){.values = values[i]};
+    for (int64_t under_way = 0, fresh = LADDER;;) {
+        int at = (int)random_below(&random, LADDER);
+        if (fresh == 0 && under_way == 0) {
+            int64_t promoted = asha_judge(runs, LADDER, 3, true);
+            if (promoted == 0)
+                break;
+            for (int i = 0; i < LADDER; i++)
+                runs[i].waits = runs[i].waits && !runs[i].promoted;
+            under_way += promoted;
+        } else if (!started[at] || (!runs[at].waits && runs[at].count < 4)) {
+            under_way -= started[at];
+            fresh -= !started[at];
+            started[at] = true;
+            runs[at].waits = ++runs[at].count < 4;
+            int64_t promoted = asha_judge(runs, LADDER, 3, false);
+            for (int i = 0; i < LADDER; i++)
+                runs[i].waits = runs[i].waits && !runs[i].promoted;
+            under_way += promoted;
+        }
+    }
+    for (size_t i = 0; i < 4; i++)
+        came[i] = asha_came(runs, LADDER, i);
+    for (int i = 0; i < LADDER; i++)
+        last[i] = runs[i].count == 4;
+}
+
+Test(asha, the_best_third_of_those_that_came_goes_on_and_ties_go_by_number)
+{
+    static double values[] = {3, 1, 2, 1, NAN, 9};
+    struct asha_run runs[6];
+    for (int i = 0; i < 6; i++)
+        runs[i] = (struct asha_run){.values = &values[i], .count = 1, .waits = true};
+    cr_expect_eq(asha_judge(runs, 2, 3, false), 0, "a third of two is nobody");
+    cr_expect_eq(asha_judge(runs, 2, 3, true), 1, "unless nobody else is to come");
+    cr_expect(runs[1].promoted);
+    cr_expect_eq(asha_judge(runs, 5, 3, false), 1);
+    cr_expect(runs[1].promoted && !runs[3].promoted);
+    runs[1].waits = false;
+    cr_expect_eq(asha_judge(runs, 5, 3, false), 0, "once");
+    cr_expect_eq(asha_judge(runs, 6, 3, false), 1);
+    cr_expect(runs[3].promoted);
+    cr_expect_eq(asha_judge(runs, 6, 3, true), 1);
+}
+
+Test(asha, the_best_come_to_the_end_whatever_the_order)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        int64_t came[4];
+        bool last[LADDER];
+        climb_all(seed, came, last);
+        cr_expect_eq(came[0], LADDER);
+        cr_expect(came[1] >= LADDER / 3 && came[1] < LADDER, "%d", (int)came[1]);
+        cr_expect(came[2] >= came[1] / 3 && came[2] < came[1] && came[3] >= came[2] / 3 && came[3] < came[2]);
+        cr_expect(last[0], "seed %d: the best of all (its values are the least at every rung)", (int)seed);
+    }
+}
+
+Test(asha, rungs_are_powers_of_eta_below_the_end)
+{
+    int64_t epochs[ASHA_RUNGS];
+    cr_expect_eq(asha_rungs(1, 3, LADDER_EPOCHS, epochs), 3);
+    cr_expect(epochs[0] == 1 && epochs[1] == 3 && epochs[2] == 9);
+    cr_expect_eq(asha_rungs(2, 2, 17, epochs), 4);
+    cr_expect_eq(asha_rungs(5, 3, 5, epochs), 0);
+    cr_expect_eq(asha_rungs(1, 2, INT64_MAX, epochs), ASHA_RUNGS);
 }
