@@ -7,10 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#define DELETE_STEP 500            /* documents deleted in one transaction */
-#define VACUUM_STEP_PAGES 2048
-#define VACUUM_STEP "PRAGMA incremental_vacuum(2048)"
-#define VACUUM_THRESHOLD_PAGES 4096 /* unused pages from which on the file is made smaller */
+#define DELETE_STEP 500 /* documents deleted in one transaction */
 
 static int64_t wall_clock_ms(void)
 {
@@ -307,36 +304,6 @@ static int64_t delete_matches(struct sqlite_store *store, const char *name, cons
     return result ? -1 : (int64_t)count;
 }
 
-static int64_t unused_pages(struct sqlite_store *store, bson_error_t *error)
-{
-    int64_t unused = -1;
-    if (sqlite_begin_read(store, error))
-        return -1;
-    if (sqlite_query_int(store, "PRAGMA freelist_count", &unused, error) < 0)
-        unused = -1;
-    sqlite_end_read(store);
-    return unused;
-}
-
-/* Gives unused pages back to the file system, so many at a time that other writers wait for a moment only. */
-static int shrink(struct sqlite_store *store, bson_error_t *error)
-{
-    int64_t unused = unused_pages(store, error);
-    if (unused < VACUUM_THRESHOLD_PAGES)
-        return unused < 0 ? -1 : 0;
-    for (int64_t steps = unused / VACUUM_STEP_PAGES + 1; steps > 0 && unused > 0; steps--) {
-        if (sqlite_begin_write(store, error))
-            return -1;
-        if (sqlite_execute(store, VACUUM_STEP, error)) {
-            sqlite_rollback(store);
-            return -1;
-        }
-        if (sqlite_commit(store, error) || (unused = unused_pages(store, error)) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static int64_t sqlite_delete(void *self, const char *collection, const struct store_filter *filter,
                              bson_error_t *error)
 {
@@ -356,7 +323,7 @@ static int64_t sqlite_delete(void *self, const char *collection, const struct st
     } while (step == DELETE_STEP);
     bson_error_t unused; /* the deleting is done; a file that could not be made smaller is no error */
     if (total > 0)
-        shrink(store, &unused);
+        sqlite_shrink(store, &unused);
     return total;
 }
 

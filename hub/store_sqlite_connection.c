@@ -54,6 +54,7 @@ int sqlite_fail(struct sqlite_store *store, int code, const char *what, bson_err
                          "%s: '%s' stayed locked for %lld ms; see which program holds it, or give sqlite:…?"
                          "busy_timeout_ms= a longer time", what, path, (long long)store->busy_ms);
     case SQLITE_FULL:
+        store->full = store->writing;
         return hub_error(error, HUB_ERROR_NO_SPACE, "%s: no space left for '%s'; nothing was written", what, path);
     case SQLITE_CORRUPT:
         return hub_error(error, HUB_ERROR_CORRUPT, "%s: '%s' is damaged (%s); restore it from a copy", what, path,
@@ -67,6 +68,7 @@ int sqlite_fail(struct sqlite_store *store, int code, const char *what, bson_err
     case SQLITE_READONLY:
         return hub_error(error, HUB_ERROR_IO, "%s: '%s' or its folder may not be written to", what, path);
     case SQLITE_IOERR:
+        store->full = store->writing && (system == ENOSPC || system == EDQUOT);
         if (system == ENOSPC || system == EDQUOT)
             return hub_error(error, HUB_ERROR_NO_SPACE, "%s: no space left for '%s'; nothing was written", what, path);
         return hub_error(error, HUB_ERROR_IO, "%s: '%s': %s (%s)", what, path, message, strerror(system));
@@ -340,4 +342,10 @@ void sqlite_rollback(struct sqlite_store *store)
     store->depth = 0;
     store->writing = false;
     turnstile_leave(&store->turnstile);
+    if (store->full && !store->making_room) {
+        store->making_room = true;
+        sqlite_make_room(store);
+        store->making_room = false;
+    }
+    store->full = false;
 }

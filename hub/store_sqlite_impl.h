@@ -82,6 +82,8 @@ struct sqlite_store {
 
     unsigned depth; /* transactions inside each other: reads within a batch */
     bool writing;
+    bool full;        /* what is being written found no space */
+    bool making_room;
 
     /* The one the registry below was read at; -1: read it again. So it is after every change of the schema, which
      * may be rolled back. */
@@ -188,6 +190,14 @@ int sqlite_explain(void *self, const char *collection, const struct store_find_r
 
 int sqlite_count_by(void *self, const char *collection, const struct store_filter *filter, const char *const *paths,
                     size_t count, struct store_tally *tally, bson_error_t *error);
+
+/* ---- unused pages (store_sqlite_space.c) ---- */
+
+/* After deletes: where there are many, they are given back, so many at a time that other writers wait for a moment only. */
+int sqlite_shrink(struct sqlite_store *store, bson_error_t *error);
+/* A write found no space. The file may have pages for it, but what it overwrites goes to the journal first, and that cannot
+ * grow: up to 4 MiB of unused pages are given back, for the next try. */
+void sqlite_make_room(struct sqlite_store *store);
 
 /* ---- wake-ups (store_sqlite_watch.c) ---- */
 

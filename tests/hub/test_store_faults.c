@@ -263,6 +263,56 @@ Test(faults, a_failing_read_is_reported)
     let_each_fail(FAULTY_READ, false);
 }
 
+/* ---- making room ---- */
+
+static int insert_large(struct store *store, int first, int count)
+{
+    struct store_operation operations[8] = {0};
+    static uint8_t bytes[1 << 20];
+    for (int i = 0; i < count; i++) {
+        bson_t *large = BCON_NEW("_id", BCON_INT32(first + i), "data", BCON_BIN(BSON_SUBTYPE_BINARY, bytes, sizeof bytes));
+        operations[i] = (struct store_operation){.kind = STORE_INSERT, .collection = "large", .document = document_keep(large)};
+    }
+    return store_batch(store, operations, (size_t)count, NULL, &error);
+}
+
+/* Not by way of a journal that would have to hold what is deleted. */
+Test(faults, documents_can_be_deleted_when_the_disk_is_full)
+{
+    faulty_vfs_arm(FAULTY_NONE, 0, false);
+    struct store *store = store_open(uri, true, &error);
+    cr_assert_not_null(store, "%s", error.message);
+    cr_assert_eq(insert_large(store, 0, 8), 1, "%s", error.message);
+    faulty_vfs_leave_room(100000);
+    cr_expect_eq(insert_large(store, 8, 1), -1);
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_NO_SPACE, "%s", error.message);
+    cr_expect_eq(store_delete(store, "large", document("{'_id': {'$lt': 6}}"), &error), 6, "%s", error.message);
+    faulty_vfs_leave_room(-1);
+    store_close(store);
+    check_integrity("deleted on a full disk");
+}
+
+/* Pages are free in the file, but the journal of a write into them cannot grow. */
+Test(faults, a_write_into_what_was_deleted_is_possible_on_a_full_disk)
+{
+    faulty_vfs_arm(FAULTY_NONE, 0, false);
+    struct store *store = store_open(uri, true, &error);
+    cr_assert_not_null(store, "%s", error.message);
+    for (int i = 0; i < 200; i++)
+        cr_assert_eq(store_insert(store, "things", document("{'_id': %d, 'state': 'a', 'text': '%0900d'}", i, i), &error), 1);
+    cr_assert_eq(insert_large(store, 0, 8), 1, "%s", error.message);
+    faulty_vfs_leave_room(100000);
+    cr_assert_eq(store_delete(store, "large", document("{'_id': {'$lt': 6}}"), &error), 6, "%s", error.message);
+    int64_t changed = store_update(store, "things", document("{}"), document("{'$set': {'n': 1}}"), &error);
+    cr_assert_eq(changed, -1, "the journal did not grow: nothing is shown");
+    cr_expect_eq(hub_error_code(&error), HUB_ERROR_NO_SPACE, "%s", error.message);
+    cr_expect_eq(store_update(store, "things", document("{}"), document("{'$set': {'n': 1}}"), &error), 200, "%s", error.message);
+    cr_expect_eq(insert_large(store, 8, 3), 1, "%s", error.message);
+    faulty_vfs_leave_room(-1);
+    store_close(store);
+    check_integrity("written on a full disk");
+}
+
 /* ---- the power goes ---- */
 
 /* Everything from the start, with the power cut at the at-th request; false when there are not so many. */

@@ -39,7 +39,8 @@ static struct {
     sqlite3_vfs *real;
     enum faulty_kind kind;
     int64_t at, count;
-    bool stays, fired, dead;
+    bool stays, fired, dead, limited;
+    int64_t room; /* where limited */
     struct image images[IMAGES];
 } faulty;
 
@@ -240,6 +241,12 @@ void faulty_vfs_arm(enum faulty_kind kind, int64_t at, bool stays)
     faulty.fired = faulty.dead = false;
 }
 
+void faulty_vfs_leave_room(int64_t bytes)
+{
+    faulty.limited = bytes >= 0;
+    faulty.room = bytes;
+}
+
 int64_t faulty_vfs_count(void)
 {
     return faulty.count;
@@ -298,6 +305,21 @@ static int file_read(sqlite3_file *file, void *data, int length, sqlite3_int64 o
     return code != SQLITE_OK ? code : FORWARD(file, xRead, data, length, offset);
 }
 
+/* The file is to end there. */
+static int take_room(sqlite3_file *file, int64_t end)
+{
+    sqlite3_int64 now = 0;
+    if (!faulty.limited)
+        return SQLITE_OK;
+    int code = FORWARD(file, xFileSize, &now);
+    if (code != SQLITE_OK)
+        return code;
+    if (end - now > faulty.room)
+        return SQLITE_FULL;
+    faulty.room -= end - now;
+    return SQLITE_OK;
+}
+
 static int file_write(sqlite3_file *file, const void *data, int length, sqlite3_int64 offset)
 {
     bool alive = !faulty.dead;
@@ -305,9 +327,12 @@ static int file_write(sqlite3_file *file, const void *data, int length, sqlite3_
     /* Also the one at which the power went: a part of it may have come through. */
     if (alive && faulty.kind == FAULTY_POWER && IMAGE(file) != NULL)
         remember(IMAGE(file), offset, length, data);
-    if (code != SQLITE_OK)
-        return code;
-    return FORWARD(file, xWrite, data, length, offset);
+    sqlite3_int64 now = 0;
+    if (code == SQLITE_OK && faulty.limited)
+        code = FORWARD(file, xFileSize, &now);
+    if (code == SQLITE_OK && offset + length > now)
+        code = take_room(file, offset + length);
+    return code != SQLITE_OK ? code : FORWARD(file, xWrite, data, length, offset);
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 length)
@@ -317,7 +342,8 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 length)
         return code;
     if (faulty.kind == FAULTY_POWER && IMAGE(file) != NULL)
         remember(IMAGE(file), length, 0, NULL);
-    return FORWARD(file, xTruncate, length);
+    code = take_room(file, length);
+    return code != SQLITE_OK ? code : FORWARD(file, xTruncate, length);
 }
 
 static int file_sync(sqlite3_file *file, int flags)

@@ -26,6 +26,8 @@ void faulty_vfs_install(void);
  * Forgets what was counted, and what is known about files that are not open. at 0: only counts. */
 void faulty_vfs_arm(enum faulty_kind kind, int64_t at, bool stays);
 int64_t faulty_vfs_count(void);
+/* From now on files grow by so many bytes in all, and what is cut off counts again; -1: without a limit. */
+void faulty_vfs_leave_room(int64_t bytes);
 bool faulty_vfs_fired(void);
 /* After a power cut: makes the files as the disk would show them, in place of those there are. The database must be
  * closed. */
