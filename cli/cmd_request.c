@@ -99,7 +99,7 @@ static int run_stop(struct cli *cli)
 
 const struct cli_command cmd_stop_task = {
     .verb = "stop-task",
-    .summary = "End running tasks early with the model they have; cancel those that wait",
+    .summary = "End running tasks early with what they have: a model, predictions, measured rows; cancel those that wait",
     .arguments = "[TASK]…",
     .most = CLI_ANY_NUMBER,
     .groups = {select_task_options, select_options, choose_options},

@@ -94,19 +94,22 @@ static void take_values(struct metrics *metrics, struct batch_scores *scores)
 }
 
 int batch_evaluate(struct work *work, struct net *net, const struct data *data, struct batch *batch,
-                   struct metrics *metrics, const char *split, struct batch_scores *scores, enum work_stop *stop,
-                   bson_error_t *error)
+                   struct metrics *metrics, const char *split, struct batch_scores *scores, int64_t *measured,
+                   enum work_stop *stop, bson_error_t *error)
 {
     struct net_metrics sums = {0};
     struct kernel_error why = {0};
     const struct metrics_options *options = metrics_options(metrics);
+    int64_t first;
 
     memset(scores, 0, sizeof *scores);
     metrics_clear(metrics);
-    for (int64_t first = 0; first < data->rows; first += batch->size) {
+    for (first = 0; first < data->rows; first += batch->size) {
         *stop = work_stopping(work);
         if (*stop != WORK_GO_ON && *stop != WORK_STOP)
             return 0;
+        if (*stop == WORK_STOP && measured && first > 0)
+            break;
         int64_t count = data->rows - first < batch->size ? data->rows - first : batch->size;
         struct net_batch rows = batch_gather(batch, data, NULL, first, count);
         if (net_evaluate(net, &rows, &sums, &why) ||
@@ -115,6 +118,8 @@ int batch_evaluate(struct work *work, struct net *net, const struct data *data, 
             return work_kernel_error(error, &why, split);
         }
     }
+    if (measured)
+        *measured = first < data->rows ? first : data->rows;
     batch_score(&sums, loss_has_accuracy(options->loss, options->columns), scores);
     take_values(metrics, scores);
     scores->not_finite = !isfinite(scores->loss);

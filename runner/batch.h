@@ -40,10 +40,11 @@ struct batch_scores {
 };
 
 /* The mean loss, accuracy and metrics of net over a split, without dropout; metrics is cleared before. 1, 0 when told to stop
- * (*stop; a request to stop with results does not end it), -1; a loss that is not finite is HUB_ERROR_INVALID. */
+ * (*stop), -1; a loss that is not finite is HUB_ERROR_INVALID. A request to stop with results (WORK_STOP in *stop) ends it where
+ * measured, which gets the number of rows, is not NULL: behind a batch, with the scores so far. */
 int batch_evaluate(struct work *work, struct net *net, const struct data *data, struct batch *batch,
-                   struct metrics *metrics, const char *split, struct batch_scores *scores, enum work_stop *stop,
-                   bson_error_t *error);
+                   struct metrics *metrics, const char *split, struct batch_scores *scores, int64_t *measured,
+                   enum work_stop *stop, bson_error_t *error);
 /* Means of sums: loss, and accuracy where there is one. */
 void batch_score(const struct net_metrics *sums, bool has_accuracy, struct batch_scores *scores);
 /* Any metric; false where it has no value. */

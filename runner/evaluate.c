@@ -25,6 +25,7 @@ struct evaluation {
     struct metrics *metrics;
     struct batch batch;
     struct chosen *chosen; /* where samples are pairs */
+    int64_t rows;          /* that were measured: all, or those until it was asked to stop */
 };
 
 static int read_dataset(struct evaluation *evaluation, bson_error_t *error)
@@ -156,7 +157,7 @@ static int fill(struct evaluation *evaluation, const struct batch_scores *scores
     done = batch_append_scores(&all, "", scores) && batch_append_scores(&all, prefix, scores);
     snprintf(prefix, sizeof prefix, "%.60s_%s", evaluation->split, metric_name(METRIC_CONFUSION_MATRIX));
     done = done && (!confusion || result_append_confusion(&all, prefix, confusion, classes));
-    if (!done || !BSON_APPEND_INT64(&all, "rows", evaluation->data.rows) ||
+    if (!done || !BSON_APPEND_INT64(&all, "rows", evaluation->rows) ||
         (model && !BSON_APPEND_UTF8(&all, "model", model))) {
         hub_error(error, HUB_ERROR_MEMORY, "no memory for the metrics");
         goto out;
@@ -193,7 +194,8 @@ int evaluate_recipe(struct work *work, struct work_result *result, enum work_sto
     recipe_init(&evaluation.recipe);
     if (prepare(&evaluation, error) == 0)
         done = batch_evaluate(work, evaluation.net, &evaluation.data, &evaluation.batch, evaluation.metrics,
-                              evaluation.split, &scores, stop, error);
+                              evaluation.split, &scores, &evaluation.rows, stop, error);
+    result->stopped = done > 0 && evaluation.rows < evaluation.data.rows;
     if (done > 0)
         done = fill(&evaluation, &scores, result, error);
     batch_destroy(&evaluation.batch);

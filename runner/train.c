@@ -175,7 +175,7 @@ static int measure(struct training *training, enum result_split split, enum work
     int64_t classes;
     struct batch_scores scores;
     int done = batch_evaluate(training->work, training->net, &training->data[split], &training->batch, training->metrics,
-                              result_split_names[split], &scores, stop, error);
+                              result_split_names[split], &scores, NULL, stop, error);
     const int64_t *confusion = metrics_confusion(training->metrics, &classes);
     training->not_finite = scores.not_finite;
     if (done > 0)

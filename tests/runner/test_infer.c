@@ -206,20 +206,20 @@ Test(infer, what_it_cannot_do_fails_and_says_why)
     bson_destroy(narrow);
 }
 
-/* The user asks while it predicts: the rows so far become the dataset, and those that wait for it go on. */
-Test(infer, told_to_stop_it_ends_with_the_rows_that_it_has)
+/* A task on the large dataset, row by row, that the user asks to stop as soon as it has begun. */
+static bson_t *run_stopped(const char *name, const char *rest)
 {
     int status;
     train_base();
     enlarge();
-    bson_t *fields = json("{'name': 'inferred', 'kind': 'infer', 'dataset': 'large', 'model': 'base', 'save_dataset': 'out',"
-                          " 'hyper_parameters': {'batch_size': 1}}");
+    bson_t *fields = json("{'name': '%s', 'dataset': 'large', 'model': 'base', %s, 'hyper_parameters': {'batch_size': 1}}",
+                          name, rest);
     cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
     bson_destroy(fields);
     pid_t pid = fork();
     if (pid == 0) { /* the user, who waits for it to begin */
         struct hub *own = hub_open(uri, NULL, HUB_OPEN_EXISTING, NULL);
-        bson_t *which = json("{'name': 'inferred', 'started': true}");
+        bson_t *which = json("{'name': '%s', 'started': true}", name);
         for (int i = 0; own && i < 6000 && task_stop(own, which, "enough", NULL) == 0; i++)
             usleep(10000);
         _exit(0);
@@ -227,8 +227,28 @@ Test(infer, told_to_stop_it_ends_with_the_rows_that_it_has)
     run((struct runner_options){.workers = 1, .until_empty = true, .lease_ms = 2000}, NULL);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
-    bson_t *task = find_one("tasks", "{'name': 'inferred'}"), *out = find_one("datasets", "{'name': 'out'}");
+    char *filter = bson_strdup_printf("{'name': '%s'}", name);
+    bson_t *task = find_one("tasks", filter);
+    bson_free(filter);
     cr_expect_str_eq(document_string(task, "state"), "stopped");
+    cr_expect_str_eq(document_string(task, "result.reason"), "enough");
+    return task;
+}
+
+/* The rows so far are measured, and the result says how many they were. */
+Test(infer, told_to_stop_a_test_ends_with_the_rows_that_it_measured)
+{
+    bson_t *task = run_stopped("tested", "'kind': 'test'");
+    cr_expect_gt(number(task, "result.metrics.rows"), 0);
+    cr_expect_lt(number(task, "result.metrics.rows"), LARGE_PARTS * (double)LARGE_ROWS);
+    cr_expect(document_has(task, "result.metrics.test_accuracy"));
+    bson_destroy(task);
+}
+
+/* The rows so far become the dataset, and those that wait for it go on. */
+Test(infer, told_to_stop_it_ends_with_the_rows_that_it_has)
+{
+    bson_t *task = run_stopped("inferred", "'kind': 'infer', 'save_dataset': 'out'"), *out = find_one("datasets", "{'name': 'out'}");
     cr_expect_gt(number(out, "splits.test"), 0);
     cr_expect_lt(number(out, "splits.test"), LARGE_PARTS * (double)LARGE_ROWS);
     cr_expect_eq(number(task, "result.metrics.rows"), number(out, "splits.test"));
