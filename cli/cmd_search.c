@@ -17,6 +17,7 @@ static const struct cli_option ask_options[] = {
 };
 
 static const struct cli_option tell_options[] = {
+    {"epoch", 0, CLI_COUNT, "N", "so far it was trained, to its next rung: the answer says whether it goes on"},
     {"failed", 0, CLI_TEXT, "REASON", "the point came to nothing"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -28,6 +29,31 @@ static const struct output_column ask_columns[] = {
     {"parameters", "point", OUTPUT_PARAMETERS},
     {NULL, NULL, OUTPUT_AUTO},
 };
+
+/* With rungs: how far it is to be trained now. */
+static const struct output_column ask_rung_columns[] = {
+    {"point", "point_number", OUTPUT_AUTO},
+    {"task", "seq", OUTPUT_AUTO},
+    {"until", "until", OUTPUT_AUTO},
+    {"seed", "hyper_parameters.seed", OUTPUT_AUTO},
+    {"parameters", "point", OUTPUT_PARAMETERS},
+    {NULL, NULL, OUTPUT_AUTO},
+};
+
+static void show(struct output *output, bson_t *task)
+{
+    int64_t until = task_outside_until(task);
+    if (until > 0) {
+        BSON_APPEND_INT64(task, "until", until);
+    }
+    output_row(output, task);
+}
+
+static bool has_rungs(const bson_t *record)
+{
+    const char *type = output_text(record, "specification.early_terminate.type");
+    return type != NULL && strcmp(type, "asha") == 0;
+}
 
 static int find_sweep(struct cli *cli, bson_t *record)
 {
@@ -81,13 +107,13 @@ static int ask(struct cli *cli)
         bson_destroy(&record);
         code = find_sweep(cli, &record);
     }
-    if (code == CLI_DONE && (output = output_open(cli, ask_columns, "point")) == NULL) {
+    if (code == CLI_DONE && (output = output_open(cli, has_rungs(&record) ? ask_rung_columns : ask_columns, "point")) == NULL) {
         code = CLI_USAGE;
     }
     while (code == CLI_DONE && given < count && made > 0) {
         found = task_hand_out(cli->hub, output_text(&record, "_id"), &task, &error);
         if (found > 0) {
-            output_row(output, &task);
+            show(output, &task);
             given++;
         } else if (found == 0) {
             code = go_on(cli, &record, &made);
@@ -136,6 +162,48 @@ static int check_metric(struct cli *cli, const bson_t *record, const bson_t *met
     return cli_usage(cli, "the sweep's metric is %s: give %s=VALUE", name, name);
 }
 
+/* What becomes of a point that was told of at its rung, when all who may go on were promoted: "promote" (it is this caller's
+ * again), "pause" or "stop". */
+static int answer(struct cli *cli, int64_t point, const bson_t *told)
+{
+    bson_t task = BSON_INITIALIZER, out = BSON_INITIALIZER, id = BSON_INITIALIZER;
+    bson_error_t error;
+    bson_destroy(&task);
+    int again = task_hand_out_again(cli->hub, told, &task, &error);
+    const char *verdict = again > 0 ? "promote" : "pause";
+    if (again == 0) {
+        const bson_t *now;
+        BSON_APPEND_UTF8(&id, "_id", output_text(told, "_id"));
+        struct store_cursor *cursor = task_find(cli->hub, &id, NULL, &error);
+        again = cursor != NULL ? store_cursor_next(cursor, &now, &error) : -1;
+        const char *state = again > 0 ? output_text(now, "state") : NULL;
+        verdict = state != NULL && (strcmp(state, "parked") == 0 || strcmp(state, "paused") == 0) ? "pause" : "stop";
+        store_cursor_close(cursor);
+    }
+    int code = again < 0 ? cli_fail(&error) : CLI_DONE;
+    if (code == CLI_DONE) {
+        BSON_APPEND_INT64(&out, "point_number", point);
+        BSON_APPEND_UTF8(&out, "verdict", verdict);
+        if (strcmp(verdict, "promote") == 0) {
+            BSON_APPEND_INT64(&out, "until", task_outside_until(&task));
+        }
+        code = output_object(cli, &out, "point %lld: %s", (long long)point, verdict);
+    }
+    bson_destroy(&task);
+    bson_destroy(&out);
+    bson_destroy(&id);
+    return code;
+}
+
+/* At a rung, or in the end. As task_tell. */
+static int tell_hub(struct cli *cli, const bson_t *record, int64_t point, const bson_t *metrics, bson_t *task, bson_error_t *error)
+{
+    const char *sweep = output_text(record, "_id"), *metric = output_text(record, "metric.name");
+    int64_t epoch = cli_integer(cli, "epoch", 0);
+    return epoch > 0 ? task_tell_rung(cli->hub, sweep, point, epoch, metric != NULL ? metric : "loss", metrics, task, error)
+                     : task_tell(cli->hub, sweep, point, metrics, cli_text(cli, "failed"), task, error);
+}
+
 static int tell(struct cli *cli)
 {
     bson_t record = BSON_INITIALIZER, metrics = BSON_INITIALIZER, task = BSON_INITIALIZER;
@@ -159,7 +227,7 @@ static int tell(struct cli *cli)
     }
     if (code == CLI_DONE) {
         bson_destroy(&task);
-        int told = task_tell(cli->hub, output_text(&record, "_id"), point, &metrics, cli_text(cli, "failed"), &task, &error);
+        int told = tell_hub(cli, &record, point, &metrics, &task, &error);
         code = told > 0   ? CLI_DONE
                : told < 0 ? cli_fail(&error)
                           : cli_say(CLI_CONFLICT, "point %lld of %s is not under way: it was told already, or never asked for",
@@ -168,7 +236,9 @@ static int tell(struct cli *cli)
     if (code == CLI_DONE) {
         code = go_on(cli, &record, &made);
     }
-    if (code == CLI_DONE) {
+    if (code == CLI_DONE && cli_integer(cli, "epoch", 0) > 0) {
+        code = answer(cli, point, &task);
+    } else if (code == CLI_DONE) {
         code = output_object(cli, &task, "point %lld: %s", (long long)point, output_text(&task, "state"));
     }
     bson_destroy(&record);
@@ -198,7 +268,10 @@ const struct cli_command cmd_tell = {
     .least = 2,
     .most = CLI_ANY_NUMBER,
     .groups = {tell_options},
-    .details = "POINT is the point_number that ask gave.\nexit: 6 the point is not under way.",
-    .examples = "  tl_hub tell ackley 3 loss=0.25 accuracy=0.9\n  tl_hub tell ackley 4 --failed 'out of memory'",
+    .details = "POINT is the point_number that ask gave. With rungs (early_terminate of type asha) ask says how far it is to be\n"
+               "trained (until), and --epoch that it has come there; the answer's verdict is promote (go on at once), pause (keep\n"
+               "its checkpoint: ask may give it again) or stop.\nexit: 6 the point is not under way.",
+    .examples = "  tl_hub tell ackley 3 loss=0.25 accuracy=0.9\n  tl_hub tell digits 3 --epoch 9 loss=0.4 -o json\n"
+                "  tl_hub tell ackley 4 --failed 'out of memory'",
     .run = tell,
 };

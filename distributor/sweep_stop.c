@@ -43,7 +43,9 @@ int sweep_append_rungs(const struct sweep *sweep, int64_t end, bson_t *task)
         snprintf(key, sizeof key, "%zu", i);
         done = BSON_APPEND_INT64(&list, key, epochs[i]);
     }
-    done = done && bson_append_array_end(&rungs, &list) && bson_append_document_end(task, &rungs);
+    done = done && bson_append_array_end(&rungs, &list) &&
+           (!sweep_is_outside(sweep) || BSON_APPEND_INT64(&rungs, "end", early->most)) &&
+           bson_append_document_end(task, &rungs);
     return done ? 0 : -1;
 }
 

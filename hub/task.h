@@ -11,7 +11,7 @@
  *  run, claims, crashes, lost, max_crashes, claim: {id, runner, worker, lease_ms, beat}, claimed_at, started_at, beat_at, started,
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
- *  rungs: {epochs: [ints], count, values: [numbers], metrics, seconds, waits},
+ *  rungs: {epochs: [ints], count, values: [numbers], metrics, seconds, waits, end (outside)},
  *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
  *  result: {claim_id, blob_id, sha256, dataset_id, metrics, reason, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
@@ -173,6 +173,14 @@ int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reas
 
 /* Gives the sweep's first that is ready, which is "paused" from then on: 1 with *task, 0 there is none, -1. */
 int task_hand_out(struct hub *hub, const char *sweep, bson_t *task, bson_error_t *error);
+/* The same of one point, where it has just been promoted: so who told of its rung goes on with it. */
+int task_hand_out_again(struct hub *hub, const bson_t *told, bson_t *task, bson_error_t *error);
+/* The epoch up to which a task that was handed out is to be trained: that of its next rung, or its end. 0: it has no rungs. */
+int64_t task_outside_until(const bson_t *task);
+/* What this point came to at its next rung, which must be that of this epoch: "parked" with it. metric: the name of the one that decides.
+ * 1 with *task, 0 it is not under way, -1 (HUB_ERROR_INVALID: it has no such rung next). */
+int task_tell_rung(struct hub *hub, const char *sweep, int64_t point, int64_t epoch, const char *metric, const bson_t *metrics,
+                   bson_t *task, bson_error_t *error);
 /* What the first of this point's that was not told of came to: "done" with metrics, or where failure is given "failed". 1 with *task,
  * 0 there is none, -1. */
 int task_tell(struct hub *hub, const char *sweep, int64_t point, const bson_t *metrics, const char *failure, bson_t *task,

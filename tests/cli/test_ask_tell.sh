@@ -43,4 +43,46 @@ refuse 3 'all its points have ended' -- ask s
 expect 0 -- find-task --name s --where 'state=failed' -o json
 json 'len(it) == 1 and it[0]["point_number"] == 2'
 refuse 3 'no sweep t' -- ask t
+
+# Rungs: told at each, a point goes on, waits or is over; who waits may be given again.
+cat >rungs.yaml <<'YAML'
+name: rungs
+kind: outside
+method: random
+seed: 1
+run_cap: 4
+metric: {name: value, goal: minimize}
+early_terminate: {type: asha, min_iter: 2, eta: 2, max_iter: 8}
+parameters:
+  x: {min: -5.0, max: 5.0}
+YAML
+expect 0 -- create-task --sweep rungs.yaml
+expect 0 -- ask rungs --count 2 -o json
+json '[(p["point_number"], p["until"]) for p in it] == [(0, 2), (1, 2)]'
+refuse 1 'up to: that is 2' -- tell rungs 0 --epoch 4 value=3
+refuse 6 'not under way' -- tell rungs 3 --epoch 2 value=3
+expect 0 -- tell rungs 0 --epoch 2 value=3 -o json
+json 'it == {"point_number": 0, "verdict": "pause"}'
+expect 0 -- tell rungs 1 --epoch 2 value=2 -o json
+json 'it == {"point_number": 1, "verdict": "promote", "until": 4}'
+refuse 6 'not under way' -- tell rungs 0 value=3
+expect 0 -- ask rungs --count 9 -o json
+json '[(p["point_number"], p["until"]) for p in it] == [(2, 2), (3, 2)]'
+expect 0 -- tell rungs 2 --epoch 2 value=9 -o json
+json 'it["verdict"] == "pause"'
+expect 0 -- tell rungs 3 --epoch 2 value=4
+said 'point 3: pause'
+expect 0 -- ask rungs --count 9 -o json
+json '[(p["point_number"], p["until"]) for p in it] == [(0, 4)]'
+expect 0 -- tell rungs 1 --epoch 4 value=1 -o json
+json 'it["verdict"] == "pause"'
+expect 0 -- tell rungs 0 --epoch 4 value=2 -o json
+json 'it["verdict"] == "pause"'
+expect 0 -- ask rungs -o json
+json '[(p["point_number"], p["until"]) for p in it] == [(1, 8)]'
+refuse 1 'its end' -- tell rungs 1 --epoch 8 value=1
+expect 0 -- tell rungs 1 value=1
+refuse 3 'all its points have ended' -- ask rungs
+expect 0 -- find-task --name rungs -o json
+json 'sorted(t["state"] for t in it) == ["done", "stopped", "stopped", "stopped"] and all("result" in t for t in it)'
 finish
