@@ -12,14 +12,26 @@
 #include <string.h>
 
 
+static bool find_path(const bson_t *document, const char *path, bool nested, bson_iter_t *value)
+{
+    bson_iter_t iter;
+
+    if (nested) {
+        return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, value) && !BSON_ITER_HOLDS_NULL(value);
+    }
+    return bson_iter_init_find(value, document, path) && !BSON_ITER_HOLDS_NULL(value);
+}
+
 bool output_find(const bson_t *document, const char *path, bson_iter_t *value)
 {
+    size_t simple = strcspn(path, "|.");
+    if (path[simple] != '|' && strchr(path + simple, '|') == NULL) {
+        return *path != '\0' && find_path(document, path, path[simple] == '.', value);
+    }
     for (const char *at = path; *at != '\0';) {
         size_t length = strcspn(at, "|");
         char *one = bson_strndup(at, length);
-        bson_iter_t iter;
-        bool found = bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, one, value) &&
-                     !BSON_ITER_HOLDS_NULL(value);
+        bool found = find_path(document, one, strchr(one, '.') != NULL, value);
         bson_free(one);
         if (found) {
             return true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/text.h"
+#include "cli/text_double.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -258,21 +259,41 @@ bool text_parse_date(const char *text, size_t length, int64_t *milliseconds)
     return true;
 }
 
+/* As "%.*g" writes it with the fewest digits that read back; false where they were not found. */
+static bool format_short(double value, char out[32])
+{
+    char digits[TEXT_DOUBLE_DIGITS + 1];
+    int exponent, count = text_double_shortest(fabs(value), digits, &exponent);
+    const char *sign = value < 0 ? "-" : "";
+
+    if (count == 0) {
+        return false;
+    }
+    if (exponent < -4) {
+        snprintf(out, 32, "%s%c%s%se-%02d", sign, *digits, count > 1 ? "." : "", digits + 1, -exponent);
+    } else if (exponent < 0) {
+        snprintf(out, 32, "%s0.%.*s%s", sign, -exponent - 1, "000", digits);
+    } else {
+        snprintf(out, 32, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+    }
+    return true;
+}
+
 void text_format_double(double value, char out[32])
 {
     if (!isfinite(value)) {
         snprintf(out, 32, "%s", isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
         return;
     }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, 32, "%.*g", digits, value);
-        if (strtod(out, NULL) == value) {
-            break;
+    if (value == floor(value) && fabs(value) < 1e15) {
+        snprintf(out, 32, "%.0f", value); /* not "1e+02" */
+    } else if (!format_short(value, out)) {
+        for (int digits = 1; digits <= 17; digits++) {
+            snprintf(out, 32, "%.*g", digits, value);
+            if (strtod(out, NULL) == value) {
+                break;
+            }
         }
-    }
-    /* Not "1e+02": digits as far as they are exact. */
-    if (strchr(out, 'e') != NULL && fabs(value) < 1e15 && value == floor(value)) {
-        snprintf(out, 32, "%.0f", value);
     }
     if (strpbrk(out, ".e") == NULL) {
         size_t length = strlen(out);

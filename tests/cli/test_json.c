@@ -90,6 +90,52 @@ Test(json, what_a_terminal_would_obey_is_escaped)
     bson_string_free(out, true);
 }
 
+static void expect_shortest(double value)
+{
+    char text[32], expected[64];
+    text_format_double(value, text);
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(expected, sizeof expected, "%.*g", digits, value);
+        if (strtod(expected, NULL) == value) {
+            break;
+        }
+    }
+    if (fabs(value) < 1e15 && value == floor(value)) {
+        snprintf(expected, sizeof expected, "%.0f", value);
+    }
+    if (strpbrk(expected, ".e") == NULL) {
+        strcat(expected, ".0");
+    }
+    cr_assert_str_eq(text, expected, "%.20g", value);
+}
+
+Test(json, doubles_are_as_short_as_printf_can_say_them)
+{
+    static const double values[] = {0.1,    0.001,  9.5e-5, 1e-6,   1e-5,  123.456, 9.999999999999999, 0.30000000000000004, 1e22,
+                                    100.5,  -2.5e-7, 1e15,   1e16,  0.0,   -0.0,    4503599627370495.5, 5e-324, 9007199254740993.0,
+                                    2.5,    0.5,    0.25,   0.0625, 99.99, 1.0,     0.00012345678901234567, 1e-4, 8.5e-4};
+    uint64_t state = 88172645463325252u;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        expect_shortest(values[i]);
+        expect_shortest(-values[i]);
+        expect_shortest(nextafter(values[i], 1e300));
+        expect_shortest(nextafter(values[i], -1e300));
+    }
+    for (int power = -22; power <= 53; power++) { /* below a power of two doubles lie closer than above it */
+        expect_shortest(ldexp(1, power));
+        expect_shortest(nextafter(ldexp(1, power), 0));
+        expect_shortest(nextafter(ldexp(1, power), 1e300));
+    }
+    for (int i = 0; i < 40000; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        double any = ldexp((double)(state >> 11), (int)(state % 75) - 73);
+        expect_shortest(any);
+        expect_shortest(floor(any * 1e4) / 1e4); /* what people write */
+    }
+}
+
 Test(json, doubles_read_back_as_they_were)
 {
     static const double values[] = {0.1, 1.0 / 3, 5e-324, 1.7976931348623157e308, -0.0, 1e15, 123456789.125};
