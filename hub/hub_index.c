@@ -16,7 +16,7 @@ static const struct index indexes[] = {
     {"tasks", "claim", "project queue resource_class lane state -priority seq"},
     {"tasks", "newest", "project name state -seq"},
     {"tasks", "state", "state not_before"},
-    {"tasks", "published", "published finished_at"},
+    {"tasks", "published", "published project finished_at"},
     {"tasks", "number", "project seq"},
     {"tasks", "sweep", "project sweep"},
     {"tasks", "sweep_number", "project sweep seq"},

@@ -102,7 +102,11 @@ int sqlite_explain(void *self, const char *collection, const struct store_find_r
         BSON_APPEND_INT64(out, "documents_examined", 0);
         return 1;
     }
-    sqlite_plan_init(&plan, table, request->filter.query, request->sort);
+    if (sqlite_plan_init(store, &plan, table, request->filter.query, request->sort,
+                         request->limit ? request->skip + request->limit : 0, error) < 0) {
+        sqlite_end_read(store);
+        return -1;
+    }
     if (explain_plan(store, &plan, collection, &sql_sorts, out, error) == 0) {
         int64_t examined =
             examine(store, &plan, request->filter.query, request->skip + (request->limit ? request->limit : 1), error);

@@ -19,12 +19,19 @@ struct selection {
     bool with_bson;
 };
 
+/* How many documents in order it takes; 0: all. */
+static int64_t wanted_of(int64_t skip, int64_t limit)
+{
+    return limit == 0 ? 0 : skip <= INT64_MAX - limit ? skip + limit : INT64_MAX;
+}
+
 static int selection_open(struct selection *selection, struct sqlite_store *store,
                           const struct sqlite_collection *collection, const struct query *query, const bson_t *sort,
-                          bool with_bson, bson_error_t *error)
+                          int64_t wanted, bool with_bson, bson_error_t *error)
 {
     *selection = (struct selection){.store = store, .query = query};
-    sqlite_plan_init(&selection->plan, collection, query, sort);
+    if (sqlite_plan_init(store, &selection->plan, collection, query, sort, wanted, error) < 0)
+        return -1;
     selection->with_bson = with_bson || !selection->plan.exact || !selection->plan.sorted;
     bson_string_t *sql = bson_string_new(selection->with_bson ? "SELECT t.rowid, t.bson" : "SELECT t.rowid");
     bson_string_append(sql, selection->plan.from->str);
@@ -61,7 +68,8 @@ static void selection_close(struct selection *selection)
     sqlite3_reset(selection->statement);
     if (selection->statement)
         sqlite3_clear_bindings(selection->statement);
-    sqlite_plan_destroy(&selection->plan);
+    if (selection->plan.from)
+        sqlite_plan_destroy(&selection->plan);
 }
 
 /* ---- sorting without an index: the first ones in a heap, the last of them on top ---- */
@@ -196,7 +204,7 @@ int sqlite_find_rows(struct sqlite_store *store, const struct sqlite_collection 
     if (!collection)
         return 0;
     struct selection selection;
-    int result = selection_open(&selection, store, collection, query, sort, false, error);
+    int result = selection_open(&selection, store, collection, query, sort, wanted_of(skip, limit), false, error);
     if (result == 0 && selection.plan.sorted)
         result = take_rows(&selection, skip, limit, rows, count, error);
     else if (result == 0)
@@ -255,7 +263,7 @@ int sqlite_find_first(struct sqlite_store *store, const struct sqlite_collection
     int64_t *rows = NULL;
     size_t count = 0;
     bson_t bson;
-    int result = selection_open(&selection, store, collection, query, sort, true, error);
+    int result = selection_open(&selection, store, collection, query, sort, wanted_of(skip, 1), true, error);
     if (result == 0 && selection.plan.sorted) {
         while ((result = selection_next(&selection, row, &bson, error)) == 1 && skip > 0)
             skip--;
@@ -311,7 +319,7 @@ int64_t sqlite_count(void *self, const char *collection, const struct store_filt
     bson_t bson;
     int more = 0;
     if (table) {
-        more = selection_open(&selection, store, table, filter->query, NULL, false, error);
+        more = selection_open(&selection, store, table, filter->query, NULL, 0, false, error);
         if (more == 0)
             while ((more = selection_next(&selection, &row, &bson, error)) == 1)
                 count++;

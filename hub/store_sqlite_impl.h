@@ -10,7 +10,8 @@
  * update then writes only the indexes whose keys it changed, not all of them. The arrays tags and words have a side
  * table "m_NAME.PATH"(key, row) each, one row per element.
  * Table hub_indexes(collection, name, keys) lists them; name '' stands for the collection itself.
- * A filter becomes SQL only as far as one index (or _id, or the side tables) serves it; query_matches decides. */
+ * A filter becomes SQL only as far as one index (or _id, or the side tables, or for an $or one a branch) serves it;
+ * query_matches decides. */
 
 #include "hub/key.h"
 #include "hub/query_impl.h"
@@ -51,6 +52,7 @@ struct sqlite_index {
     bool membership; /* of the array that columns[0] names */
     struct sqlite_column *columns;
     size_t count;
+    bool shared_lead; /* its first path is that of several indexes: it tells few rows from others */
 };
 
 struct sqlite_collection {
@@ -144,7 +146,7 @@ void sqlite_quote_index(bson_string_t *sql, const char *collection, const char *
 /* 'text' as an SQL literal with the given quote character, appended. */
 void sqlite_quote(bson_string_t *sql, char quote, const char *prefix, const char *text);
 
-/* ---- from filter and sort to SQL (store_sqlite_plan.c) ---- */
+/* ---- from filter and sort to SQL (store_sqlite_plan.c, store_sqlite_choose.c) ---- */
 
 struct sqlite_plan {
     bson_string_t *from;  /* " FROM … WHERE …" */
@@ -155,8 +157,10 @@ struct sqlite_plan {
     bool sorted; /* the rows come in the sort's order */
 };
 
-void sqlite_plan_init(struct sqlite_plan *plan, const struct sqlite_collection *collection, const struct query *query,
-                      const bson_t *sort);
+/* Within a transaction. sort may be NULL; wanted: how many documents are read, in its order, at most; 0: all. 0, or -1 and
+ * nothing to destroy. */
+int sqlite_plan_init(struct sqlite_store *store, struct sqlite_plan *plan, const struct sqlite_collection *collection,
+                     const struct query *query, const bson_t *sort, int64_t wanted, bson_error_t *error);
 /* For counting by the paths from one index alone: order is then " GROUP BY …" over its columns in their order. false
  * (and nothing to destroy) where no index holds all the paths and serves the whole filter. */
 bool sqlite_plan_grouped(struct sqlite_plan *plan, const struct sqlite_collection *collection,

@@ -129,6 +129,18 @@ static void add_index(struct sqlite_collection *collection, const char *name, co
     }
 }
 
+/* A path that three indexes or more begin with. */
+static void mark_shared_leads(struct sqlite_collection *collection)
+{
+    for (size_t i = 0; i < collection->count; i++) {
+        size_t same = 0;
+        for (size_t j = 0; j < collection->count; j++)
+            same += !collection->indexes[j].membership &&
+                    strcmp(collection->indexes[i].columns[0].path, collection->indexes[j].columns[0].path) == 0;
+        collection->indexes[i].shared_lead = same >= 3 && collection->indexes[i].count > 1;
+    }
+}
+
 int sqlite_registry_load(struct sqlite_store *store, bson_error_t *error)
 {
     sqlite3_stmt *rows = sqlite_prepare(store, "SELECT collection, name, keys FROM hub_indexes "
@@ -155,6 +167,8 @@ int sqlite_registry_load(struct sqlite_store *store, bson_error_t *error)
         if (*index)
             add_index(&store->collections[n - 1], index, &keys);
     }
+    for (size_t i = 0; i < store->collection_count; i++)
+        mark_shared_leads(&store->collections[i]);
     result = code == SQLITE_DONE ? 0 : sqlite_fail(store, code, "read the list of indexes", error);
 out:
     sqlite3_reset(rows);

@@ -2,28 +2,12 @@
 /* From a filter and a sort to SQL over one index. The filter's top level is a conjunction; of it, those conditions
  * become SQL that bind the index's first columns to values, and a range of the next. Every other condition is left to
  * query_matches. An index is named in the SQL, so that the choice is made here and nowhere else. */
-#include "hub/store_sqlite_impl.h"
+#include "hub/store_sqlite_plan_impl.h"
 
 #include <math.h>
 #include <string.h>
 
-#define CONDITIONS_LIMIT 64
 #define IN_LIMIT 1000 /* elements of an $in that become SQL */
-
-struct conditions {
-    const struct query_node *nodes[CONDITIONS_LIMIT];
-    bool served[CONDITIONS_LIMIT]; /* SQL decides it exactly */
-    size_t count;
-    bool all; /* nothing of the filter is missing here */
-};
-
-/* How well one index serves. */
-struct fit {
-    const struct sqlite_index *index; /* NULL: _id */
-    int score;
-    size_t bound; /* leading columns bound to values */
-    bool sorted;
-};
 
 struct limit {
     struct key key;
@@ -31,17 +15,16 @@ struct limit {
     bool inclusive;
 };
 
-static void collect(struct conditions *conditions, const struct query_node *node)
+void conditions_add(struct conditions *conditions, const struct query_node *node)
 {
-    for (size_t i = 0; i < node->count; i++) {
-        const struct query_node *child = node->children[i];
-        if (child->kind == QUERY_AND)
-            collect(conditions, child);
-        else if (conditions->count < CONDITIONS_LIMIT)
-            conditions->nodes[conditions->count++] = child;
-        else
-            conditions->all = false;
-    }
+    for (size_t i = 0; node->kind == QUERY_AND && i < node->count; i++)
+        conditions_add(conditions, node->children[i]);
+    if (node->kind == QUERY_AND)
+        return;
+    if (conditions->count < CONDITIONS_LIMIT)
+        conditions->nodes[conditions->count++] = node;
+    else
+        conditions->all = false;
 }
 
 static bool is_range(const struct query_node *node)
@@ -121,7 +104,7 @@ static bool serves_sort(const struct sqlite_column *columns, size_t count, size_
 
 static const struct sqlite_column id_column = {.path = (char *)"_id", .descending = false, .sql = (char *)"t.id"};
 
-static struct fit fit_of(const struct conditions *conditions, const struct sqlite_index *index, const bson_t *sort)
+struct fit fit_of(const struct conditions *conditions, const struct sqlite_index *index, const bson_t *sort)
 {
     const struct sqlite_column *columns = index ? index->columns : &id_column;
     size_t count = index ? index->count : 1;
@@ -133,9 +116,11 @@ static struct fit fit_of(const struct conditions *conditions, const struct sqlit
     }
     bool range = fit.bound < count && has_range(conditions, columns[fit.bound].path);
     fit.sorted = sort && !in && serves_sort(columns, count, fit.bound, sort);
-    fit.score = (int)fit.bound * 10 - (in ? 1 : 0) + (range ? 4 : 0) + (fit.sorted ? 3 : 0);
+    fit.strength = (int)fit.bound * FIT_BOUND - (in ? 1 : 0) + (range ? 4 : 0);
+    if (fit.bound && index && index->shared_lead)
+        fit.strength -= FIT_BOUND - FIT_SHARED;
     if (!index && fit.bound)
-        fit.score = 10000; /* _id: at most one row a value */
+        fit.strength = FIT_ID;
     return fit;
 }
 
@@ -258,7 +243,7 @@ static void append_range(struct sqlite_plan *plan, struct conditions *conditions
     append_limit(plan, column->sql, &upper, true, separator);
 }
 
-static void append_conditions(struct sqlite_plan *plan, struct conditions *conditions, const struct fit *fit)
+void plan_append_conditions(struct sqlite_plan *plan, struct conditions *conditions, const struct fit *fit)
 {
     const struct sqlite_column *columns = fit->index ? fit->index->columns : &id_column;
     size_t count = fit->index ? fit->index->count : 1;
@@ -274,7 +259,7 @@ static void append_conditions(struct sqlite_plan *plan, struct conditions *condi
         append_range(plan, conditions, &columns[fit->bound], &separator);
 }
 
-static void append_order(struct sqlite_plan *plan, const struct sqlite_index *index, const bson_t *sort)
+void plan_append_order(struct sqlite_plan *plan, const struct sqlite_index *index, const bson_t *sort)
 {
     bson_iter_t key;
     const char *separator = " ORDER BY ";
@@ -293,8 +278,7 @@ static void append_order(struct sqlite_plan *plan, const struct sqlite_index *in
     }
 }
 
-/* Equalities to a scalar on an array with a side table: rows are found there. */
-static bool plan_membership(struct sqlite_plan *plan, const struct sqlite_collection *collection,
+bool plan_append_membership(struct sqlite_plan *plan, const struct sqlite_collection *collection,
                             struct conditions *conditions)
 {
     size_t tables = 0;
@@ -329,7 +313,7 @@ static bool plan_membership(struct sqlite_plan *plan, const struct sqlite_collec
     return tables > 0;
 }
 
-static bool all_served(const struct conditions *conditions)
+bool conditions_all_served(const struct conditions *conditions)
 {
     for (size_t i = 0; i < conditions->count; i++)
         if (!conditions->served[i])
@@ -337,39 +321,16 @@ static bool all_served(const struct conditions *conditions)
     return conditions->all;
 }
 
-void sqlite_plan_init(struct sqlite_plan *plan, const struct sqlite_collection *collection, const struct query *query,
-                      const bson_t *sort)
+void plan_append_table(struct sqlite_plan *plan, const struct sqlite_collection *collection,
+                       const struct sqlite_index *index)
 {
-    struct conditions conditions = {.all = true};
-    *plan = (struct sqlite_plan){.from = bson_string_new(NULL), .order = bson_string_new(NULL)};
-    collect(&conditions, query->root);
-    struct fit best = fit_of(&conditions, NULL, sort);
-    if (best.score < 10000 && plan_membership(plan, collection, &conditions)) {
-        plan->exact = all_served(&conditions);
-        plan->sorted = !sort;
-        return;
-    }
-    for (size_t i = 0; i < collection->count; i++) {
-        if (collection->indexes[i].membership)
-            continue;
-        struct fit fit = fit_of(&conditions, &collection->indexes[i], sort);
-        if (fit.score > best.score)
-            best = fit;
-    }
     bson_string_append(plan->from, " FROM ");
     sqlite_quote(plan->from, '"', "c_", collection->name);
     bson_string_append(plan->from, " AS t");
-    if (best.score > 0) {
-        if (best.index) {
-            bson_string_append(plan->from, " INDEXED BY ");
-            sqlite_quote_index(plan->from, collection->name, best.index->name);
-        }
-        append_conditions(plan, &conditions, &best);
-        if (best.sorted)
-            append_order(plan, best.index, sort);
+    if (index) {
+        bson_string_append(plan->from, " INDEXED BY ");
+        sqlite_quote_index(plan->from, collection->name, index->name);
     }
-    plan->exact = all_served(&conditions);
-    plan->sorted = !sort || (best.score > 0 && best.sorted);
 }
 
 /* How many of the index's columns it takes to have all the paths; 0: it does not have them. */
@@ -392,23 +353,21 @@ bool sqlite_plan_grouped(struct sqlite_plan *plan, const struct sqlite_collectio
 {
     struct conditions conditions = {.all = true};
     struct fit best = {.index = NULL};
-    collect(&conditions, query->root);
+    conditions_add(&conditions, query->root);
     for (size_t i = 0; i < collection->count; i++) {
         const struct sqlite_index *index = &collection->indexes[i];
         if (index->membership || columns_for(index, paths, count) == 0)
             continue;
         struct fit fit = fit_of(&conditions, index, NULL);
-        if (!best.index || fit.score > best.score)
+        if (!best.index || fit.strength > best.strength)
             best = fit;
     }
     if (!best.index)
         return false;
-    *plan = (struct sqlite_plan){.from = bson_string_new(" FROM "), .order = bson_string_new(" GROUP BY ")};
-    sqlite_quote(plan->from, '"', "c_", collection->name);
-    bson_string_append(plan->from, " AS t INDEXED BY ");
-    sqlite_quote_index(plan->from, collection->name, best.index->name);
-    append_conditions(plan, &conditions, &best);
-    plan->exact = all_served(&conditions);
+    *plan = (struct sqlite_plan){.from = bson_string_new(NULL), .order = bson_string_new(" GROUP BY ")};
+    plan_append_table(plan, collection, best.index);
+    plan_append_conditions(plan, &conditions, &best);
+    plan->exact = conditions_all_served(&conditions);
     size_t columns = columns_for(best.index, paths, count);
     for (size_t i = 0; i < columns; i++)
         bson_string_append_printf(plan->order, "%s%s", i > 0 ? ", " : "", best.index->columns[i].sql);

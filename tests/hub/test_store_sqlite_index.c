@@ -24,7 +24,8 @@ static void append_step(bson_string_t *text, const char *step)
 }
 
 /* How SQLite would run the find: its query plan, on one line. */
-static char *explain(const char *collection, const char *filter, const char *sort, bool *exact, bool *sorted)
+static char *explain(const char *collection, const char *filter, const char *sort, int64_t wanted, bool *exact,
+                     bool *sorted)
 {
     bson_error_t error = {0};
     char *uri = bson_strdup_printf("sqlite:%s", path);
@@ -32,7 +33,10 @@ static char *explain(const char *collection, const char *filter, const char *sor
     cr_assert_not_null(store, "%s", error.message);
     struct query *query = query_parse(document("%s", filter), &error);
     struct sqlite_plan plan;
-    sqlite_plan_init(&plan, sqlite_collection_find(store, collection), query, sort ? document("%s", sort) : NULL);
+    cr_assert_eq(sqlite_begin_read(store, &error), 0);
+    cr_assert_eq(sqlite_plan_init(store, &plan, sqlite_collection_find(store, collection), query,
+                                  sort ? document("%s", sort) : NULL, wanted, &error),
+                 0, "%s", error.message);
     char *sql = bson_strdup_printf("EXPLAIN QUERY PLAN SELECT t.rowid, t.bson%s%s", plan.from->str, plan.order->str);
     sqlite3_stmt *statement = sqlite_prepare(store, sql, &error);
     cr_assert_not_null(statement, "%s: %s", sql, error.message);
@@ -41,6 +45,8 @@ static char *explain(const char *collection, const char *filter, const char *sor
         append_step(text, (const char *)sqlite3_column_text(statement, 3));
     *exact = plan.exact;
     *sorted = plan.sorted;
+    sqlite3_reset(statement);
+    sqlite_end_read(store);
     sqlite_plan_destroy(&plan);
     query_free(query);
     bson_free(sql);
@@ -57,6 +63,7 @@ static void make_indexes(struct store *store)
     ensure(store, "tasks", "claim", "{'project': 1, 'queue': 1, 'resource_class': 1, 'lane': 1, 'state': 1, "
                                     "'priority': -1, 'seq': 1}");
     ensure(store, "tasks", "newest", "{'project': 1, 'name': 1, 'state': 1, 'seq': -1}");
+    ensure(store, "tasks", "number", "{'project': 1, 'seq': 1}");
     ensure(store, "tasks", "blob", "{'result.blob_id': 1}");
     ensure(store, "tasks", "tags", "{'tags': 1}");
     ensure(store, "tasks", "words", "{'words': 1}");
@@ -88,23 +95,76 @@ Test(sqlite_index, seeks_in_indexes)
         {"{'$and': [{'result.blob_id': 5}]}", NULL, "SEARCH t USING INDEX i_tasks:blob (=?); ", true, true},
         {"{}", "{'result.blob_id': -1}", "SCAN t USING INDEX i_tasks:blob; ", true, true},
         {"{'x': 1}", "{'y': 1}", "SCAN t; ", false, false},
-        {"{'$or': [{'project': 'p'}]}", NULL, "SCAN t; ", false, true},
+        {"{'$or': [{'project': 'p'}, {'x': 1}]}", NULL, "SCAN t; ", false, true},
+        {"{'x': 1, '$or': [{'result.blob_id': 5}, {'_id': {'$in': [1, 2]}}]}", NULL,
+         "SEARCH t USING INTEGER PRIMARY KEY (=?); LIST SUBQUERY 2; COMPOUND QUERY; LEFT-MOST SUBQUERY; "
+         "SEARCH t USING COVERING INDEX i_tasks:blob (=?); UNION ALL; "
+         "SEARCH t USING COVERING INDEX sqlite_autoindex_c_tasks_1 (=?); ", false, true},
+        {"{'project': 'p', '$or': [{'name': 'a'}, {'name': {'$regex': '^b'}}]}", NULL,
+         "SEARCH t USING INTEGER PRIMARY KEY (=?); LIST SUBQUERY 2; COMPOUND QUERY; LEFT-MOST SUBQUERY; "
+         "SEARCH t USING COVERING INDEX i_tasks:newest (=? AND =?); UNION ALL; "
+         "SEARCH t USING COVERING INDEX i_tasks:newest (=? AND >? AND <?); ", true, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool exact, sorted;
-        char *plan = explain("tasks", cases[i].filter, cases[i].sort, &exact, &sorted);
+        char *plan = explain("tasks", cases[i].filter, cases[i].sort, 0, &exact, &sorted);
         cr_expect_str_eq(plan, cases[i].plan, "%s: %s", cases[i].filter, plan);
         cr_expect_eq(exact, cases[i].exact, "%s", cases[i].filter);
         cr_expect_eq(sorted, cases[i].sorted, "%s", cases[i].filter);
         bson_free(plan);
     }
     bool exact, sorted;
-    char *plan = explain("tasks", "{'words': {'$all': ['a', 'b']}, 'tags': 'c'}", NULL, &exact, &sorted);
+    char *plan = explain("tasks", "{'words': {'$all': ['a', 'b']}, 'tags': 'c'}", NULL, 0, &exact, &sorted);
     cr_expect_eq(strncmp(plan, "SEARCH m USING PRIMARY KEY (=?); ", 33), 0, "%s", plan);
     cr_expect_not_null(strstr(plan, "SEARCH t USING INTEGER PRIMARY KEY (=?)"), "%s", plan);
     cr_expect_null(strstr(plan, "SCAN"), "%s", plan);
     cr_expect(exact);
     bson_free(plan);
+}
+
+static void expect_plan(const char *filter, const char *sort, int64_t wanted, const char *start, bool sorted)
+{
+    bool exact, in_order;
+    char *plan = explain("tasks", filter, sort, wanted, &exact, &in_order);
+    cr_expect_eq(strncmp(plan, start, strlen(start)), 0, "%s: %s", filter, plan);
+    cr_expect_eq(in_order, sorted, "%s", filter);
+    bson_free(plan);
+}
+
+/* Which is the quicker one, few rows that are sorted or many in order, hangs on how many there are. */
+Test(sqlite_index, the_first_of_many_come_in_order_and_of_few_are_sorted)
+{
+    bson_error_t error = {0};
+    struct store *store = opened("", true);
+    ensure(store, "tasks", "number", "{'project': 1, 'seq': 1}");
+    ensure(store, "tasks", "state", "{'state': 1}");
+    ensure(store, "tasks", "sweep", "{'project': 1, 'sweep': 1}");
+    ensure(store, "tasks", "newest", "{'project': 1, 'name': 1}");
+    ensure(store, "tasks", "tags", "{'tags': 1}");
+    for (int i = 0; i < 3000; i += 1000) {
+        struct store_operation operations[1000] = {0};
+        for (int j = 0; j < 1000; j++)
+            operations[j] = (struct store_operation){
+                .kind = STORE_INSERT, .collection = "tasks",
+                .document = document("{'_id': %d, 'project': 'p', 'seq': %d, 'state': '%s', 'sweep': 's%d', 'name': 'n%d', "
+                                     "'tags': ['%s']}", i + j, i + j, (i + j) % 500 ? "done" : "failed", j % 2, j % 100,
+                                     j % 300 ? "a" : "b")};
+        cr_assert_eq(store_batch(store, operations, 1000, NULL, &error), 1, "%s", error.message);
+        documents_free();
+    }
+    const char *seq = "{'seq': -1}", *in_order = "SEARCH t USING INDEX i_tasks:number (=?); ",
+               *by_state = "SEARCH t USING INDEX i_tasks:state (=?); ", *both = "SEARCH t USING INTEGER PRIMARY KEY (=?); LIST";
+    expect_plan("{'project': 'p', 'state': 'done'}", seq, 20, in_order, true);
+    expect_plan("{'project': 'p', 'state': 'failed'}", seq, 20, by_state, false);
+    expect_plan("{'project': 'p', 'state': 'done'}", seq, 0, by_state, false);
+    expect_plan("{'project': 'p', '$or': [{'state': 'failed'}, {'state': 'dead'}]}", seq, 20, both, false);
+    expect_plan("{'project': 'p', '$or': [{'state': 'done'}, {'state': 'dead'}]}", seq, 20, in_order, true);
+    expect_plan("{'project': 'p', '$or': [{'state': 'done'}, {'state': 'dead'}]}", seq, 0, both, false);
+    expect_plan("{'project': 'p', '$or': [{'seq': {'$gte': 5, '$lte': 9}}, {'seq': 70}, {'tags': 'b'}]}", seq, 20, both, false);
+    expect_plan("{'project': 'p', '$or': [{'seq': 5}, {'x': 70}]}", seq, 20, in_order, true); /* one of them has no index */
+    const char *filter = "{'project': 'p', '$or': [{'seq': {'$lt': 3}}, {'sweep': 's0', 'seq': 6}, {'seq': 1}, {'tags': 'b'}]}";
+    cr_expect_eq(count(store, "tasks", filter), 3 + 1 + 12 - 1);
+    store_close(store);
 }
 
 Test(sqlite_index, claims_the_first_of_a_long_queue)
@@ -227,13 +287,16 @@ static bson_string_t *ids_of(struct store *store, const char *collection, const 
 Test(sqlite_index, answers_the_same_with_indexes_as_without)
 {
     bson_error_t error = {0};
-    enum { DOCUMENTS = 300, QUERIES = 600 };
+    enum { DOCUMENTS = 300, QUERIES = 900 };
     static const char *const sorts[] = {"{'_id': 1}", "{'a': 1, '_id': 1}", "{'a': -1, '_id': 1}",
                                         "{'a': 1, 'b.c': -1, '_id': 1}", "{'b.c': 1, 'a': 1, '_id': -1}",
                                         "{'d': -1, '_id': 1}"};
     struct store *store = opened("", true);
     ensure(store, "with", "a", "{'a': 1, 'b.c': -1}");
     ensure(store, "with", "b", "{'b.c': 1, 'a': 1, 'd': 1}");
+    ensure(store, "with", "d", "{'d': -1}");
+    ensure(store, "with", "a2", "{'a': 1, 'd': 1}"); /* three begin with a */
+    ensure(store, "with", "a3", "{'a': 1, '_id': 1}");
     ensure(store, "with", "tags", "{'tags': 1}");
     for (int i = 0; i < DOCUMENTS; i++) {
         char *a = random_below(5) ? bson_strdup_printf(", 'a': %s", random_scalar()) : bson_strdup("");
@@ -260,7 +323,9 @@ Test(sqlite_index, answers_the_same_with_indexes_as_without)
     for (int i = 0; i < QUERIES; i++) {
         char *a = random_condition("a"), *b = random_condition(random_below(2) ? "b.c" : "_id");
         char *d = random_condition(random_below(2) ? "d" : "tags");
-        const bson_t *filter = random_below(3)   ? document("{%s, %s}", a, b)
+        const bson_t *filter = random_below(3) == 0 ? document("{%s, '$or': [{%s}, {%s}]}", random_below(2) ? a : "'x': null", b, d)
+                               : random_below(3) == 0 ? document("{'$or': [{%s, %s}, {'$and': [{%s}, {%s}]}, {'a': 1}]}", a, b, d, b)
+                               : random_below(3) ? document("{%s, %s}", a, b)
                                : random_below(2) ? document("{%s}", d)
                                                  : document("{%s, %s, %s}", a, b, d);
         const bson_t *sort = document("%s", sorts[random_below(sizeof sorts / sizeof *sorts)]);
