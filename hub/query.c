@@ -30,6 +30,7 @@ static void node_free(struct query_node *node)
         node_free(node->children[i]);
     bson_free(node->children);
     bson_free(node->literal);
+    query_ranges_free(node->ranges);
     query_path_destroy(&node->path);
     bson_free(node);
 }
@@ -226,6 +227,7 @@ static int parse_logical(struct query_node *parent, const bson_iter_t *value, un
         return hub_error(error, HUB_ERROR_INVALID, "filter: malformed BSON");
     if (node->count == 0)
         return hub_error(error, HUB_ERROR_INVALID, "filter: %s needs at least one filter", operator);
+    node->ranges = and ? NULL : query_ranges_new(node);
     return 0;
 }
 

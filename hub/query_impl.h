@@ -39,6 +39,7 @@ struct query_node {
     bool anchored;
     struct query_node **children;
     size_t count;
+    struct query_ranges *ranges; /* of an OR with many children, or NULL */
 };
 
 struct query {
@@ -47,6 +48,11 @@ struct query {
 };
 
 bool query_node_matches(const struct query_node *node, const bson_t *document);
+
+/* Of an OR whose children are complete: NULL where it does not help. match: 1, 0, or -1 where each child must be asked. */
+struct query_ranges *query_ranges_new(const struct query_node *node);
+void query_ranges_free(struct query_ranges *ranges);
+int query_ranges_match(const struct query_ranges *ranges, const bson_t *document);
 
 /* Checks a path of a filter, sort, projection, update or index: parts not empty and not starting with '$', at most
  * QUERY_DEPTH_LIMIT of them. */

@@ -213,11 +213,15 @@ bool query_node_matches(const struct query_node *node, const bson_t *document)
             if (!query_node_matches(node->children[i], document))
                 return false;
         return true;
-    case QUERY_OR:
+    case QUERY_OR: {
+        int known = node->ranges ? query_ranges_match(node->ranges, document) : -1;
+        if (known >= 0)
+            return known > 0;
         for (size_t i = 0; i < node->count; i++)
             if (query_node_matches(node->children[i], document))
                 return true;
         return false;
+    }
     case QUERY_NOT:
         return !query_node_matches(node->children[0], document);
     default: {

@@ -140,6 +140,29 @@ Test(query, combines_conditions)
     CHECK(cases);
 }
 
+/* The same alternatives once more than are asked one by one, in any order, and fewer of them. */
+Test(query, finds_the_one_of_many_ranges)
+{
+    const char *many = "{'$or': [{'n': {'$gte': 70, '$lte': 79}}, {'n': 5}, {'n': {'$gte': 10, '$lte': 12, '$in': [10, 12]}}, "
+                       "{'n': {'$gte': 20, '$lte': 21}}, {'n': {'$gte': 30, '$lte': 30}, 'x': 1}, {'n': {'$gte': 40, '$lte': 49}}, "
+                       "{'n': {'$gte': 50, '$lte': 59}}, {'n': {'$gte': 60, '$lte': 69}}, {'id': {'$in': ['a', 'b']}}]}";
+    const char *overlapping = "{'$or': [{'n': {'$gte': 1, '$lte': 9}}, {'n': {'$gte': 5, '$lte': 12}, 'x': 1}, {'n': 20}, {'n': 21}, "
+                              "{'n': 22}, {'n': 23}, {'n': 24}, {'n': 25}, {'n': 26}]}";
+    const struct match cases[] = {
+        {many, "{'n': 5}", true},          {many, "{'n': 4}", false},       {many, "{'n': 6}", false},
+        {many, "{'n': 10}", true},         {many, "{'n': 11}", false},      {many, "{'n': 12}", true},
+        {many, "{'n': 30}", false},        {many, "{'n': 30, 'x': 1}", true}, {many, "{'n': 79}", true},
+        {many, "{'n': 80}", false},        {many, "{'n': {'$numberLong': '45'}}", true},
+        {many, "{'n': 45.5}", true},       {many, "{'n': 59.5}", false},    {many, "{'n': 5.0}", true},
+        {many, "{'n': [1, 65]}", true},    {many, "{'n': [1, 2]}", false},  {many, "{'n': '5'}", false},
+        {many, "{}", false},               {many, "{'id': 'b'}", true},     {many, "{'n': 1, 'id': 'b'}", true},
+        {many, "{'n': null}", false},      {many, "{'n': {'$numberDouble': 'NaN'}}", false},
+        {overlapping, "{'n': 11, 'x': 1}", true}, {overlapping, "{'n': 11}", false}, {overlapping, "{'n': 8}", true},
+        {overlapping, "{'n': 24}", true},
+    };
+    CHECK(cases);
+}
+
 Test(query, finds_literals_in_strings)
 {
     const struct match cases[] = {
