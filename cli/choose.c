@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define NUMBERS_TOGETHER 250 /* in one $in; a task is compared with one of them only */
+#define NUMBERS_TOGETHER 64  /* in one $in; a task is compared with one of them only */
 #define RUN_LENGTH 3         /* consecutive numbers that become a range */
 
 /* ---- numbers as a condition ---- */

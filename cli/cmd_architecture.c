@@ -24,7 +24,7 @@ static int run_find(struct cli *cli)
 {
     struct select_conditions conditions;
     select_init(&conditions);
-    return select_and_print(cli, &select_architectures, &conditions);
+    return select_and_print(cli, &select_architectures, &conditions, NULL);
 }
 
 const struct cli_command cmd_find_architecture = {

@@ -55,7 +55,7 @@ static int run_find(struct cli *cli)
     if (cli_flag(cli, "describe")) {
         return describe_datasets(cli, &conditions);
     }
-    return select_and_print(cli, &select_datasets, &conditions);
+    return select_and_print(cli, &select_datasets, &conditions, NULL);
 }
 
 const struct cli_command cmd_find_dataset = {

@@ -73,23 +73,13 @@ static void say_unserved(struct cli *cli, const bson_t *filter)
 
 static int run_find(struct cli *cli)
 {
-    struct select_conditions conditions, again;
-    bson_t filter;
+    struct select_conditions conditions;
     select_init(&conditions);
     if (select_task_take_options(cli, &conditions) != CLI_DONE) {
         select_destroy(&conditions);
         return CLI_USAGE;
     }
-    int code = select_and_print(cli, &select_tasks, &conditions);
-    select_init(&again);
-    if (code == CLI_DONE && cli->format == CLI_TABLE && select_task_take_options(cli, &again) == CLI_DONE &&
-        select_take_options(cli, &again) == CLI_DONE && select_take_arguments(cli, &select_tasks, &again) == CLI_DONE) {
-        select_filter(&again, &filter);
-        say_unserved(cli, &filter);
-        bson_destroy(&filter);
-    }
-    select_destroy(&again);
-    return code;
+    return select_and_print(cli, &select_tasks, &conditions, cli->format == CLI_TABLE ? say_unserved : NULL);
 }
 
 const struct cli_command cmd_find_task = {

@@ -63,7 +63,7 @@ static int run_find(struct cli *cli)
         return find_groups(cli);
     }
     select_init(&conditions);
-    return select_and_print(cli, &select_models, &conditions);
+    return select_and_print(cli, &select_models, &conditions, NULL);
 }
 
 const struct cli_command cmd_find_model = {

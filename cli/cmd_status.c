@@ -9,33 +9,56 @@
 #include <math.h>
 #include <string.h>
 
-static int append_best(struct cli *cli, bson_t *report)
+/* The first model that matches, by one path, into *model (initialised always). 1, 0, or -1. */
+static int first_model(struct cli *cli, const bson_t *filter, const char *path, int direction, bson_t *model, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, inner, sort = BSON_INITIALIZER;
+    bson_t sort = BSON_INITIALIZER;
     struct store_find_options options = {.sort = &sort, .limit = 1};
-    const bson_t *model;
-    bson_error_t error;
+    const bson_t *found;
     int more = -1;
 
-    BSON_APPEND_INT32(&sort, "accuracy", -1);
-    BSON_APPEND_INT32(&sort, "loss", 1);
+    bson_init(model);
+    BSON_APPEND_INT32(&sort, path, direction);
+    struct store_cursor *cursor = select_models.find(cli->hub, filter, &options, error);
+    if (cursor != NULL && (more = store_cursor_next(cursor, &found, error)) > 0) {
+        bson_concat(model, found);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&sort);
+    return more;
+}
+
+/* By accuracy, which has an index, and of those with the same one by loss. */
+static int append_best(struct cli *cli, bson_t *report)
+{
+    bson_t filter = BSON_INITIALIZER, inner, model, best;
+    bson_error_t error;
+
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "accuracy", &inner);
     BSON_APPEND_BOOL(&inner, "$exists", true);
     bson_append_document_end(&filter, &inner);
-    struct store_cursor *cursor = select_models.find(cli->hub, &filter, &options, &error);
-    if (cursor != NULL && (more = store_cursor_next(cursor, &model, &error)) > 0) {
-        bson_iter_t id;
+    int more = first_model(cli, &filter, "accuracy", -1, &model, &error);
+    bson_iter_t value;
+    bson_reinit(&filter);
+    bson_init(&best);
+    if (more > 0 && bson_iter_init_find(&value, &model, "accuracy")) {
+        bson_append_iter(&filter, "accuracy", -1, &value);
+        bson_destroy(&best);
+        more = first_model(cli, &filter, "loss", 1, &best, &error);
+    }
+    if (more > 0) {
+        const char *name = output_text(&best, "name");
         BSON_APPEND_DOCUMENT_BEGIN(report, "best_model", &inner);
-        if (output_find(model, "_id", &id)) {
-            bson_append_iter(&inner, "_id", -1, &id);
+        if (output_find(&best, "_id", &value)) {
+            bson_append_iter(&inner, "_id", -1, &value);
         }
-        BSON_APPEND_UTF8(&inner, "name", output_text(model, "name") != NULL ? output_text(model, "name") : "");
-        BSON_APPEND_DOUBLE(&inner, "accuracy", output_number(model, "accuracy"));
+        BSON_APPEND_UTF8(&inner, "name", name != NULL ? name : "");
+        BSON_APPEND_DOUBLE(&inner, "accuracy", output_number(&best, "accuracy"));
         bson_append_document_end(report, &inner);
     }
-    store_cursor_close(cursor);
+    bson_destroy(&best);
+    bson_destroy(&model);
     bson_destroy(&filter);
-    bson_destroy(&sort);
     return more < 0 ? cli_fail(&error) : CLI_DONE;
 }
 

@@ -411,7 +411,8 @@ static int print_matches(struct cli *cli, const struct select_kind *kind, const 
     return output_close(output);
 }
 
-int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions)
+int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,
+                     void (*then)(struct cli *cli, const bson_t *filter))
 {
     bson_t sort, filter;
 
@@ -428,6 +429,9 @@ int select_and_print(struct cli *cli, const struct select_kind *kind, struct sel
     if (code == CLI_DONE) {
         select_filter(conditions, &filter);
         code = print_matches(cli, kind, &filter, &sort);
+        if (code == CLI_DONE && then != NULL) {
+            then(cli, &filter);
+        }
         bson_destroy(&filter);
     }
     bson_destroy(&sort);

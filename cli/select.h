@@ -57,8 +57,10 @@ int select_sort(struct cli *cli, const char *otherwise, bson_t *sort);
 /* The number of documents that match, or -1 having said why. */
 int64_t select_count(struct cli *cli, const struct select_kind *kind, const bson_t *filter);
 
-/* The verbs find-*: open, select with the conditions given so far, print. Destroys conditions. */
-int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions);
+/* The verbs find-*: open, select with the conditions given so far, print; then (NULL allowed) is told what was printed.
+ * Destroys conditions. */
+int select_and_print(struct cli *cli, const struct select_kind *kind, struct select_conditions *conditions,
+                     void (*then)(struct cli *cli, const bson_t *filter));
 /* Where everything is to be deleted: CLI_USAGE when nobody has said --yes and there is no terminal to ask at. */
 int select_check_all(struct cli *cli, const char *noun);
 /* The verbs delete-*: select (arguments, conditions or --all are needed), count, ask, remove, say. Destroys conditions.
