@@ -28,7 +28,28 @@ const struct select_kind select_models = {
     .columns = columns,
 };
 
-static const struct cli_option seed_options[] = {
+static const struct output_column epoch_columns[] = {
+    {"id", "_id", OUTPUT_ID},
+    {"name", "name", OUTPUT_TEXT},
+    {"task", "task_seq", OUTPUT_AUTO},
+    {"run", "run", OUTPUT_AUTO},
+    {"epoch", "epoch", OUTPUT_AUTO},
+    {"accuracy", "accuracy", OUTPUT_FRACTION},
+    {"loss", "loss", OUTPUT_FRACTION},
+    {"size", "bytes", OUTPUT_BYTES},
+    {"created", "created_at", OUTPUT_DATE},
+    {NULL, NULL, OUTPUT_AUTO},
+};
+
+static const struct select_kind select_epochs = {
+    .noun = "model",
+    .find = model_find,
+    .sort = "task_seq:desc,epoch:asc",
+    .columns = epoch_columns,
+};
+
+static const struct cli_option find_options[] = {
+    {"epochs", 0, CLI_FLAG, NULL, "models of runs with keep: every N epochs: those of the epochs, too"},
     {"group-seeds", 0, CLI_FLAG, NULL, "models that differ only in the seed as one: the best, with mean and deviation"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -59,10 +80,22 @@ static int run_find(struct cli *cli)
 {
     struct select_conditions conditions;
 
+    if (cli_flag(cli, "group-seeds") && cli_flag(cli, "epochs")) {
+        return cli_usage(cli, "--group-seeds is of what runs ended with: leave out --epochs");
+    }
     if (cli_flag(cli, "group-seeds")) {
         return find_groups(cli);
     }
     select_init(&conditions);
+    if (cli_flag(cli, "epochs")) {
+        bson_t condition = BSON_INITIALIZER, inner;
+        BSON_APPEND_DOCUMENT_BEGIN(&condition, "epoch", &inner);
+        BSON_APPEND_BOOL(&inner, "$exists", true);
+        bson_append_document_end(&condition, &inner);
+        select_add(&conditions, &condition);
+        bson_destroy(&condition);
+        return select_and_print(cli, &select_epochs, &conditions, NULL);
+    }
     return select_and_print(cli, &select_models, &conditions, NULL);
 }
 
@@ -71,9 +104,13 @@ const struct cli_command cmd_find_model = {
     .summary = "List models, newest first, or sorted by accuracy, loss or any key",
     .arguments = "[MODEL]…",
     .most = CLI_ANY_NUMBER,
-    .groups = {seed_options, select_options, select_order_options},
-    .details = "A MODEL is a name (every model of it), an id, or the first six or more digits of an id.",
+    .groups = {find_options, select_options, select_order_options},
+    .details = "A MODEL is a name (every model of it), an id, or the first six or more digits of an id. Listed are the models that\n"
+               "runs ended with; those of epochs that a run kept are found by --epochs, by their ids, and by conditions on\n"
+               "epoch or final, here and wherever a model is named by a query.",
     .examples = "  tl_hub find-model --sort accuracy:desc --limit 5 -o json\n"
+                "  tl_hub find-model --epochs --where task_seq=12\n"
+                "  tl_hub find-model --where 'task_seq=12 and epoch=3'\n"
                 "  tl_hub find-model --where 'accuracy>0.88 and parameters<500000' --keyword fashion\n"
                 "  tl_hub find-model --group-seeds --sort metrics.f1:desc --limit 10\n"
                 "  tl_hub find-model --columns name,accuracy,hyper_parameters.learning_rate -o csv",

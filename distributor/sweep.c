@@ -2,6 +2,7 @@
 #include "distributor/sweep_impl.h"
 
 #include "distributor/hyper_parameters.h"
+#include "hub/task_keep.h"
 
 #include <errno.h>
 #include <math.h>
@@ -94,6 +95,14 @@ static int take_choice(struct sweep *sweep, const char *key, const struct yaml_t
 {
     if (node->kind != YAML_TREE_STRING || (strcmp(node->text, one) && strcmp(node->text, other)))
         return REFUSE(sweep, node->line, "%s must be %s or %s", key, one, other);
+    return take_text(sweep, key, node, error);
+}
+
+static int take_keep(struct sweep *sweep, const char *key, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    struct task_keep keep;
+    if (node->kind != YAML_TREE_STRING || !task_keep_read(node->text, &keep))
+        return REFUSE(sweep, node->line, "keep must be last, best or every N epochs");
     return take_text(sweep, key, node, error);
 }
 
@@ -268,7 +277,7 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
     if (!strcmp(name, "on_nonfinite"))
         return take_choice(sweep, name, node, "fail", "rollback", error);
     if (!strcmp(name, "keep"))
-        return take_choice(sweep, name, node, "last", "best", error);
+        return take_keep(sweep, name, node, error);
     if (!strcmp(name, "checkpoint_minutes"))
         return take_minutes(sweep, name, node, error);
     if (!strcmp(name, "log_every") && (node->kind != YAML_TREE_STRING || strcmp(node->text, "epoch")))

@@ -2,6 +2,7 @@
 #include "distributor/task_kind.h"
 
 #include "distributor/rule_names.h"
+#include "hub/task_keep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,6 +83,18 @@ static int check_rollback(const bson_t *fields, const char **field, bson_error_t
     return hub_error(error, HUB_ERROR_INVALID, "rollback_factor: must be a number above 0 and below 1");
 }
 
+static int check_keep(const bson_t *fields, const char **field, bson_error_t *error)
+{
+    bson_iter_t at;
+    struct task_keep keep;
+    if (!bson_iter_init_find(&at, fields, "keep") ||
+        (BSON_ITER_HOLDS_UTF8(&at) && task_keep_read(bson_iter_utf8(&at, NULL), &keep)))
+        return 0;
+    if (field)
+        *field = "keep";
+    return hub_error(error, HUB_ERROR_INVALID, "keep: must be " TASK_KEEP_HELP);
+}
+
 int task_kind_check_fields(const char *kind, const bson_t *fields, const char **field, bson_error_t *error)
 {
     if (!strcmp(kind, "infer"))
@@ -92,7 +105,7 @@ int task_kind_check_fields(const char *kind, const bson_t *fields, const char **
         return -1;
     if (strcmp(kind, "train"))
         return check_measuring(kind, fields, field, error);
-    if (check_rollback(fields, field, error) || rule_names_check(fields, field, error))
+    if (check_rollback(fields, field, error) || check_keep(fields, field, error) || rule_names_check(fields, field, error))
         return -1;
     if (refuse(fields, "model", field, kind, "makes its model; weights to begin with are its initial_model", error))
         return -1;

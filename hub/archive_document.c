@@ -95,7 +95,7 @@ void archive_reduce_task(const bson_t *task, bool without_checkpoint, bool witho
             bson_append_document_end(out, &inner);
         } else if (without_weights && strcmp(key, "published") == 0) {
             BSON_APPEND_BOOL(out, "published", true);
-        } else if (!(without_checkpoint && strcmp(key, "checkpoint") == 0)) {
+        } else if (!(without_checkpoint && (strcmp(key, "checkpoint") == 0 || strcmp(key, "kept") == 0))) {
             bson_append_iter(out, key, -1, &iter);
         }
     }
@@ -134,8 +134,8 @@ size_t archive_pointers(const char *collection, const bson_t *document, bson_oid
     bool deleted = bson_iter_init_find(&iter, document, "deleted") && bson_iter_as_bool(&iter);
     *list = NULL;
     if (strcmp(collection, "tasks") == 0) {
-        static const char *const paths[] = {"result.blob_id", "checkpoint.blob_id"};
-        for (size_t i = 0; i < 2; i++) {
+        static const char *const paths[] = {"result.blob_id", "checkpoint.blob_id", "kept.blob_id"};
+        for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
             if (bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, paths[i], &value)) {
                 add_pointer(&value, list, &count, &capacity);
             }

@@ -282,11 +282,17 @@ static int still_points(struct exporter *exporter, const char *collection, const
     return result < 0 ? -1 : points;
 }
 
+/* A checkpoint, or an epoch that is kept: what a run has on its way. */
 static bool is_checkpoint(const bson_t *task, const bson_oid_t *blob)
 {
-    bson_iter_t iter, value;
-    return bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "checkpoint.blob_id", &value) &&
-           BSON_ITER_HOLDS_OID(&value) && bson_oid_equal(bson_iter_oid(&value), blob);
+    static const char *const paths[] = {"checkpoint.blob_id", "kept.blob_id"};
+    bool is = false;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        bson_iter_t iter, value;
+        is = is || (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, paths[i], &value) &&
+                    BSON_ITER_HOLDS_OID(&value) && bson_oid_equal(bson_iter_oid(&value), blob));
+    }
+    return is;
 }
 
 /* What of a task is left behind, where the rest of it goes in. */

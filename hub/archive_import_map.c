@@ -353,7 +353,7 @@ static void map_into(const char *collection, bson_iter_t *iter, const struct imp
         const char *key = bson_iter_key(iter);
         bson_iter_t inner;
         bson_t part;
-        bool below = (tasks && strcmp(key, "result") == 0) || (collection == NULL && (strcmp(key, "model") == 0 || strcmp(key, "dataset") == 0));
+        bool below = (tasks && (strcmp(key, "result") == 0 || strcmp(key, "kept") == 0)) || (collection == NULL && (strcmp(key, "model") == 0 || strcmp(key, "dataset") == 0));
         if (BSON_ITER_HOLDS_UTF8(iter) && collection != NULL &&
             (strcmp(key, "project") == 0 || (projects && strcmp(key, "_id") == 0))) {
             BSON_APPEND_UTF8(out, key, project->target);

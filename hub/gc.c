@@ -284,9 +284,16 @@ static int task_is_settled(struct gc *gc, const bson_t *tombstone, bson_error_t 
     task_append_id(&filter, "_id", id);
     int result = store_find_one(hub_store(gc->hub), TASKS, &filter, NULL, &task, error);
     bool unpublished = bson_iter_init_find(&iter, &task, "published") && !bson_iter_as_bool(&iter);
+    const char *state = hub_text(&task, "state");
+    /* A run that is not over may come by an epoch again that it kept. */
+    bool open = false;
+    static const char *const opens[] = {"waiting", "delayed", "ready", "running", "paused", "parked"};
+    for (size_t i = 0; i < sizeof opens / sizeof opens[0]; i++) {
+        open = open || (state != NULL && strcmp(state, opens[i]) == 0);
+    }
     bson_destroy(&task);
     bson_destroy(&filter);
-    return result < 0 ? -1 : result == 0 || !unpublished;
+    return result < 0 ? -1 : result == 0 || (!unpublished && !open);
 }
 
 /* At first sight the sweeper's beat is noted; the tombstone goes when the sweeper has beaten twice since: a whole

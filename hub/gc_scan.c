@@ -419,12 +419,31 @@ static int find_in_parts(struct gc *gc, struct gc_batch *batch, const char *coll
     return next;
 }
 
-/* The datasets of tasks whose finish stands and is not published yet: few, and found by an index. */
+/* The datasets of tasks whose finish stands and is not published yet, and epochs that are kept and not shown: few, and found by
+ * an index. */
 static int find_unpublished(struct gc *gc, struct gc_batch *batch, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER;
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    const bson_t *task;
+    bson_iter_t iter, blob;
+    int next = -1;
     BSON_APPEND_BOOL(&filter, "published", false);
-    int result = find_in_parts(gc, batch, TASKS, &filter, "result.dataset.parts", error);
+    BSON_APPEND_INT32(&projection, "kept.blob_id", 1);
+    struct store_find_options options = {.projection = &projection};
+    struct store_cursor *cursor = store_find(hub_store(gc->hub), TASKS, &filter, &options, error);
+    while (cursor != NULL && (next = store_cursor_next(cursor, &task, error)) == 1) {
+        struct gc_candidate *candidate = NULL;
+        if (bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, "kept.blob_id", &blob) &&
+            BSON_ITER_HOLDS_OID(&blob)) {
+            candidate = find_candidate(batch, bson_iter_oid(&blob));
+        }
+        if (candidate != NULL) {
+            candidate->pointed = true;
+        }
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&projection);
+    int result = cursor == NULL || next < 0 ? -1 : find_in_parts(gc, batch, TASKS, &filter, "result.dataset.parts", error);
     bson_destroy(&filter);
     return result;
 }

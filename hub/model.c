@@ -14,6 +14,7 @@
 #define READ_BYTES (1 << 20)
 #define TAG_TRIES 10
 #define SAVE_TRIES 4
+#define FILTER_DEPTH 100
 
 /* ---- saving ---- */
 
@@ -160,11 +161,50 @@ out:
 
 /* ---- finding ---- */
 
+static bool is_named(const bson_t *filter, int depth)
+{
+    static const char *const names[] = {"_id", "epoch", "final"};
+    bson_iter_t iter, inner;
+    bson_t part;
+    bool named = false, more = filter != NULL && bson_iter_init(&iter, filter);
+    while (more && !named && bson_iter_next(&iter)) {
+        const char *key = bson_iter_key(&iter);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            named = named || strcmp(key, names[i]) == 0;
+        }
+        if (named || *key != '$' || depth == 0 || !BSON_ITER_HOLDS_ARRAY(&iter) || !bson_iter_recurse(&iter, &inner)) {
+            continue;
+        }
+        while (!named && bson_iter_next(&inner)) {
+            named = BSON_ITER_HOLDS_DOCUMENT(&inner) && hub_item(&inner, &part) && is_named(&part, depth - 1);
+        }
+    }
+    return named;
+}
+
+/* Who asks for models means those that runs ended with; epochs are found by who names them. */
+static void live_filter(const struct hub *hub, const bson_t *filter, bson_t *out)
+{
+    bson_t last = BSON_INITIALIZER, condition, both;
+    if (is_named(filter, FILTER_DEPTH)) {
+        bson_destroy(&last);
+        tombstone_live_filter(hub, filter, out);
+        return;
+    }
+    BSON_APPEND_DOCUMENT_BEGIN(&last, "final", &condition);
+    BSON_APPEND_BOOL(&condition, "$ne", false);
+    bson_append_document_end(&last, &condition);
+    hub_filter(hub, filter, &last, &both);
+    tombstone_live_filter(hub, &both, out);
+    bson_destroy(&both);
+    bson_destroy(&last);
+}
+
 struct store_cursor *model_find(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
                                 bson_error_t *error)
 {
     bson_t whole;
-    tombstone_live_filter(hub, filter, &whole);
+    live_filter(hub, filter, &whole);
     struct store_cursor *cursor = store_find(hub_store(hub), MODELS, &whole, options, error);
     bson_destroy(&whole);
     return cursor;
@@ -173,7 +213,7 @@ struct store_cursor *model_find(struct hub *hub, const bson_t *filter, const str
 int model_find_one(struct hub *hub, const bson_t *filter, const bson_t *sort, bson_t *model, bson_error_t *error)
 {
     bson_t whole, newest = BSON_INITIALIZER;
-    tombstone_live_filter(hub, filter, &whole);
+    live_filter(hub, filter, &whole);
     BSON_APPEND_INT32(&newest, "created_at", -1);
     struct store_find_options options = {.sort = sort != NULL ? sort : &newest, .limit = 1};
     int result = store_find_one(hub_store(hub), MODELS, &whole, &options, model, error);

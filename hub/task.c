@@ -16,7 +16,7 @@
 static const char *const protocol_fields[] = {
     "state",    "seq",        "claims",      "crashes",    "lost",    "claim",      "claimed_at", "started_at",
     "beat_at",  "started",    "progress",    "request",    "checkpoint", "result",  "published",  "error",
-    "run",      "finished_at", "created_at", "schema_version", "words", "project", "after_met",
+    "run",      "finished_at", "created_at", "schema_version", "words", "project", "after_met", "kept",
 };
 
 static int check_names(const bson_t *fields, bson_error_t *error)

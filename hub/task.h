@@ -12,6 +12,7 @@
  *  progress: {epoch, epochs, step, loss, accuracy, …}, request: {kind, reason},
  *  checkpoint: {blob_id, claim_id, sha256, bytes, epoch, step, …, log_claims, log_points},
  *  rungs: {epochs: [ints], count, values: [numbers], metrics, seconds, waits, end (outside)},
+ *  kept: {claim_id, epoch, blob_id, sha256, model} (an epoch that is committed and not shown yet; published is false then),
  *  save_dataset: "name", save_split, steps (infer), needs: {memory: bytes, flops},
  *  result: {claim_id, blob_id, sha256, dataset_id, metrics, reason, log_claims, log_points}, published, error: {message, output},
  *  errors: [{claim, message, output, at}] (the last few, of earlier claims and runs too), finished_at,
@@ -134,6 +135,24 @@ int task_checkpoint(struct hub *hub, const struct task_fence *fence, const struc
 /* Takes a checkpoint away that nobody can go on from, if it still is the task's: the whole subdocument as it was read. */
 int task_drop_checkpoint(struct hub *hub, const struct task_fence *fence, const bson_t *checkpoint,
                          bson_error_t *error);
+
+/* The parameters after one epoch, as a model beside the one that the task ends with: {…, epoch, final: false}. */
+struct task_epoch {
+    int64_t epoch;        /* from 1 */
+    int64_t run;          /* the task's */
+    const char *identity; /* digest of what is computed (data, network, settings): who repeats it says the same */
+    const void *weights;  /* safetensors in memory; not read by task_has_epoch, as is: */
+    size_t weights_length;
+    const bson_t *model;  /* the model's own fields (model.h) */
+};
+
+/* Whether it is there already, or was and was deleted: 1, 0, -1. */
+int task_has_epoch(struct hub *hub, const struct task_fence *fence, const struct task_epoch *epoch, bson_error_t *error);
+/* Upload, commit, model: as the finish, under the fence, effectively once. The task goes on. 1 it is there, 0 the lease is
+ * lost, -1. */
+int task_keep_epoch(struct hub *hub, const struct task_fence *fence, const struct task_epoch *epoch, bson_error_t *error);
+/* Shows what an earlier claim committed and did not come to show. 1, 0 nothing to do, -1. */
+int task_show_kept(struct hub *hub, const bson_t *task, bson_error_t *error);
 
 struct task_finish {
     const char *state;         /* "done" or "stopped" */

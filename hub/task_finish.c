@@ -3,12 +3,10 @@
  * stops. The commit is the fenced update of the task; docs/task-states.md shows the order and why. */
 #include "hub/fault.h"
 #include "hub/gc_impl.h"
-#include "hub/schema.h"
 #include "hub/task_impl.h"
+#include "hub/task_weights_impl.h"
 
 #include <string.h>
-
-#define SMALL_WEIGHTS (8 << 20) /* bytes that travel inside the batch */
 
 /* Everything that one try borrows from. */
 struct finish {
@@ -16,69 +14,14 @@ struct finish {
     const struct task_fence *fence;
     const struct task_finish *finish;
     bool atomic;      /* the batch is one transaction: no state between its steps is ever seen */
-    bson_oid_t blob_id;
-    struct blob_info info;
-    struct blob_batch *batch; /* NULL for large weights, which are there already */
-    bson_t metadata, upload, model, commit_filter, commit, output_filter, output_update, published_filter, published,
-        upload_filter;
+    struct task_weights weights;
+    bson_t model, commit_filter, commit, output_filter, output_update, published_filter, published,
+        upload_filter; /* of a dataset's parts */
     struct store_operation *operations;
     size_t count;
     size_t commit_at; /* index of the commit in operations */
     char *reason; /* of "stopped" */
 };
-
-/* ---- the model's document ---- */
-
-/* The first of test, validation and train that metrics has; plain NAME after them. */
-static bool headline(const bson_t *metrics, const char *name, double *value)
-{
-    static const char *const splits[] = {"test_", "validation_", "train_", ""};
-    for (size_t i = 0; metrics != NULL && i < sizeof splits / sizeof splits[0]; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "%s%s", splits[i], name);
-        if (hub_double(metrics, path, value)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int compose_model(struct finish *f, int64_t now, bson_error_t *error)
-{
-    const bson_t *fields = f->finish->model, *metrics = f->finish->metrics;
-    bson_t *model = &f->model, tags;
-    double value;
-    bool tagged = hub_view(fields, "tags", &tags);
-    if (hub_text(fields, "name") == NULL) {
-        return hub_error(error, HUB_ERROR_INVALID, "model.name: it is missing");
-    }
-    BSON_APPEND_UTF8(model, "_id", f->fence->claim_id);
-    BSON_APPEND_UTF8(model, "project", f->fence->project);
-    hub_copy_without(fields, model, "_id", "project", "words", "blob_id", "sha256", "bytes", "task", "created_at",
-                     "schema_version", "log_claims", "log_points", NULL);
-    BSON_APPEND_UTF8(model, "task", f->fence->task_id);
-    if (f->finish->logs_before != NULL) {
-        bson_concat(model, f->finish->logs_before); /* the task forgets them when it is restarted */
-    }
-    if (metrics != NULL && !bson_has_field(fields, "metrics")) {
-        BSON_APPEND_DOCUMENT(model, "metrics", metrics);
-    }
-    if (!bson_has_field(fields, "accuracy") && headline(metrics, "accuracy", &value)) {
-        BSON_APPEND_DOUBLE(model, "accuracy", value);
-    }
-    if (!bson_has_field(fields, "loss") && headline(metrics, "loss", &value)) {
-        BSON_APPEND_DOUBLE(model, "loss", value);
-    }
-    if (hub_append_words(model, hub_text(fields, "name"), hub_text(fields, "description"), tagged ? &tags : NULL) < 0) {
-        return hub_error(error, HUB_ERROR_INVALID, "model: the document is too large");
-    }
-    BSON_APPEND_OID(model, "blob_id", &f->blob_id);
-    BSON_APPEND_UTF8(model, "sha256", f->info.sha256);
-    BSON_APPEND_INT64(model, "bytes", f->info.length);
-    BSON_APPEND_DATE_TIME(model, "created_at", now);
-    BSON_APPEND_INT32(model, "schema_version", HUB_SCHEMA_VERSION);
-    return schema_check("model", model, error);
-}
 
 /* ---- the batch ---- */
 
@@ -93,8 +36,8 @@ static void build_commit(struct finish *f)
     BSON_APPEND_DOCUMENT_BEGIN(&set, "result", &result);
     BSON_APPEND_UTF8(&result, "claim_id", f->fence->claim_id);
     if (model) {
-        BSON_APPEND_OID(&result, "blob_id", &f->blob_id);
-        BSON_APPEND_UTF8(&result, "sha256", f->info.sha256);
+        BSON_APPEND_OID(&result, "blob_id", &f->weights.id);
+        BSON_APPEND_UTF8(&result, "sha256", f->weights.info.sha256);
     }
     if (f->finish->metrics != NULL) {
         BSON_APPEND_DOCUMENT(&result, "metrics", f->finish->metrics);
@@ -134,6 +77,7 @@ static void build_published(struct finish *f)
     BSON_APPEND_UTF8(&f->published_filter, "project", f->fence->project);
     BSON_APPEND_INT32(&f->published_filter, "lane", f->fence->lane);
     BSON_APPEND_UTF8(&f->published_filter, "result.claim_id", f->fence->claim_id);
+    BSON_APPEND_NULL(&f->published_filter, "kept"); /* an earlier claim's epoch is still to be shown: whoever sweeps does both */
     task_append_published(&f->published);
 }
 
@@ -145,13 +89,13 @@ static void add(struct finish *f, struct store_operation operation)
 static void build_operations(struct finish *f)
 {
     size_t blob_count = 0;
-    const struct store_operation *blob = f->batch != NULL ? blob_batch_operations(f->batch, &blob_count) : NULL;
+    const struct store_operation *blob = f->weights.batch != NULL ? blob_batch_operations(f->weights.batch, &blob_count) : NULL;
     bool model = f->finish->weights != NULL, dataset = f->finish->dataset != NULL;
     f->operations = bson_malloc0((blob_count + f->finish->log_count + 5) * sizeof *f->operations);
     /* In one transaction nobody sees a blob without its pointer, so that it need not be announced. */
-    if (f->batch != NULL && !f->atomic) {
+    if (f->weights.batch != NULL && !f->atomic) {
         add(f, (struct store_operation){
-                   .kind = STORE_INSERT, .collection = GC_UPLOADS, .document = &f->upload, .ignore_duplicate = true});
+                   .kind = STORE_INSERT, .collection = GC_UPLOADS, .document = &f->weights.upload, .ignore_duplicate = true});
     }
     for (size_t i = 0; i < blob_count; i++) {
         add(f, blob[i]);
@@ -178,15 +122,16 @@ static void build_operations(struct finish *f)
                                         .filter = &f->published_filter,
                                         .update = &f->published});
     }
-    if (dataset || (model && (f->batch == NULL || !f->atomic))) {
-        add(f, (struct store_operation){.kind = STORE_DELETE, .collection = GC_UPLOADS, .filter = &f->upload_filter});
+    if (dataset || (model && (f->weights.batch == NULL || !f->atomic))) {
+        add(f, (struct store_operation){.kind = STORE_DELETE,
+                                        .collection = GC_UPLOADS,
+                                        .filter = dataset ? &f->upload_filter : &f->weights.upload_filter});
     }
 }
 
 static void finish_init(struct finish *f)
 {
-    bson_init(&f->metadata);
-    bson_init(&f->upload);
+    task_weights_init(&f->weights);
     bson_init(&f->model);
     bson_init(&f->commit_filter);
     bson_init(&f->commit);
@@ -199,9 +144,7 @@ static void finish_init(struct finish *f)
 
 static void finish_destroy(struct finish *f)
 {
-    blob_batch_free(f->batch);
-    bson_destroy(&f->metadata);
-    bson_destroy(&f->upload);
+    task_weights_destroy(&f->weights);
     bson_destroy(&f->model);
     bson_destroy(&f->commit_filter);
     bson_destroy(&f->commit);
@@ -212,30 +155,6 @@ static void finish_destroy(struct finish *f)
     bson_destroy(&f->upload_filter);
     bson_free(f->operations);
     bson_free(f->reason);
-}
-
-/* Weights too large for a batch are announced and streamed before it. */
-static int upload_large(struct finish *f, const char *filename, bson_error_t *error)
-{
-    const uint8_t *data = f->finish->weights;
-    size_t left = f->finish->weights_length;
-    struct hub *hub = f->hub;
-    if (gc_announce_session(hub, &f->blob_id, f->fence->task_id, f->fence->lane, f->fence->claim_id, NULL, error) < 0) {
-        return -1;
-    }
-    struct blob_writer *writer = blob_writer_open(hub_store(hub), &f->blob_id, filename, &f->metadata, error);
-    int result = writer == NULL ? -1 : 1;
-    while (result > 0 && left > 0) {
-        size_t part = left < ((size_t)1 << 20) ? left : (size_t)1 << 20;
-        result = blob_writer_write(writer, data, part, error);
-        data += part;
-        left -= part;
-    }
-    if (result > 0) {
-        result = blob_writer_finish(writer, &f->info, error);
-    }
-    blob_writer_close(writer);
-    return result;
 }
 
 /* Why it is stopped: a request goes with the commit, its reason stays. */
@@ -265,27 +184,10 @@ static int prepare(struct finish *f, bson_error_t *error)
         if (hub_now(f->hub, &now, error) < 0) {
             return -1;
         }
-        bson_oid_init(&f->blob_id, NULL);
-        BSON_APPEND_UTF8(&f->metadata, "project", f->fence->project);
-        BSON_APPEND_UTF8(&f->metadata, "kind", "model");
-        BSON_APPEND_UTF8(&f->metadata, "claim", f->fence->claim_id);
-        BSON_APPEND_OID(&f->upload_filter, "_id", &f->blob_id);
-        if (f->finish->weights_length > SMALL_WEIGHTS) {
-            if (upload_large(f, filename, error) < 0) {
-                return -1;
-            }
-        } else {
-            bson_destroy(&f->upload);
-            gc_upload_document(f->hub, &f->blob_id, f->fence->task_id, f->fence->lane, f->fence->claim_id, NULL, now,
-                               &f->upload);
-            f->batch = blob_batch_new(hub_store(f->hub), &f->blob_id, filename, &f->metadata, f->finish->weights,
-                                      f->finish->weights_length, error);
-            if (f->batch == NULL) {
-                return -1;
-            }
-            f->info = *blob_batch_info(f->batch);
-        }
-        if (compose_model(f, now, error) < 0) {
+        if (task_weights_prepare(f->hub, f->fence, filename, f->finish->weights, f->finish->weights_length, now,
+                                 &f->weights, error) < 0 ||
+            task_weights_compose(&f->weights, f->fence, f->fence->claim_id, f->finish->model, f->finish->metrics,
+                                 f->finish->logs_before, now, &f->model, error) < 0) {
             return -1;
         }
         task_append_output(f->fence->project, f->fence->claim_id, &f->model, &f->output_filter, &f->output_update);
@@ -409,7 +311,7 @@ int task_finish(struct hub *hub, const struct task_fence *fence, const struct ta
     }
     if (result == 0 && finish->weights != NULL) {
         /* The blob is gc's; only the announcement is ours to take back, and stale from now on if this fails. */
-        gc_upload_done(hub, &f.blob_id, NULL);
+        gc_upload_done(hub, &f.weights.id, NULL);
     } else if (result == 0 && finish->dataset != NULL) {
         store_delete(hub_store(hub), GC_UPLOADS, &f.upload_filter, NULL);
     }

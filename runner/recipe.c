@@ -2,6 +2,7 @@
 #include "runner/recipe.h"
 #include "hub/architecture_record.h"
 #include "hub/query_text.h"
+#include "hub/task_keep.h"
 #include "kernels/loss.h"
 #include "runner/document.h"
 #include "runner/rollback.h"
@@ -148,9 +149,11 @@ static int read_task_options(struct recipe *recipe, const bson_t *task, bson_err
     if (document_integer_in(task, "threads", 0, THREADS_MAXIMUM, 0, &recipe->threads, error) ||
         (!by_epoch && document_integer_in(task, "log_every", 1, INT32_MAX, 0, &recipe->log_every, error)))
         return -1;
-    if (document_has(task, "keep") && (!keep || (strcmp(keep, "last") && strcmp(keep, "best"))))
-        return hub_error(error, HUB_ERROR_INVALID, "keep: must be \"last\" or \"best\"");
-    recipe->keep_best = keep && !strcmp(keep, "best");
+    struct task_keep kept;
+    if ((document_has(task, "keep") && !keep) || !task_keep_read(keep, &kept))
+        return hub_error(error, HUB_ERROR_INVALID, "keep: must be " TASK_KEEP_HELP);
+    recipe->keep_best = kept.best;
+    recipe->keep_every = kept.every;
     return read_nonfinite(recipe, task, error) || read_checkpoints(recipe, task, error) ? -1 : 0;
 }
 

@@ -44,6 +44,7 @@ struct recipe {
     int64_t checkpoint_every;  /* epochs; 0: not by epochs */
     double checkpoint_seconds; /* since the last checkpoint; 0: not by time. 5 minutes without either option */
     bool keep_best;           /* keep: "best" by the validation rows; "last" is the default */
+    int64_t keep_every;       /* keep: "every N epochs": a model of each; 0: none */
     enum metric best;         /* what says so: the task's metric, else accuracy, where there is one, else loss */
     bool rolls_back;          /* on_nonfinite: "rollback"; "fail" is the default */
     double rollback_factor;   /* 0.5: of the learning rate, each time */

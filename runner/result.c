@@ -229,6 +229,7 @@ int result_model(const struct work *work, const struct recipe *recipe, const str
     done = done && BSON_APPEND_INT64(model, "parameters", net_size(net)->parameters) &&
            BSON_APPEND_DOUBLE(model, "training_seconds", training->seconds) &&
            append_integer(model, "epochs", training->epochs) &&
+           (recipe->keep_every == 0 || append_integer(model, "epoch", training->epochs)) &&
            append_rollbacks(model, recipe, scores, training->rollback_records) &&
            BSON_APPEND_UTF8(model, "device", work->worker->device_name) &&
            (recipe->precision != PRECISION_BFLOAT16 ||

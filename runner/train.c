@@ -4,6 +4,7 @@
  * net was at each of them (with dropout). */
 #include "runner/train_impl.h"
 #include "runner/clock.h"
+#include "runner/epoch_keeper.h"
 #include "runner/fit.h"
 #include "runner/order.h"
 #include "runner/rows_data.h"
@@ -383,6 +384,8 @@ static int train(struct training *training, struct work_result *result, enum wor
         done = train_epoch(training, stop, error);
         if (done > 0)
             done = end_epoch(training, stop, error);
+        if (done > 0 && !training->stopped && epoch_is_kept(&training->recipe, training->at.epoch))
+            done = epoch_keep(training->work, &training->checkpoint, training->net, position(training), stop, error);
         if (done > 0 && !training->stopped)
             begin_next_epoch(training);
         if (done < 0 && goes_back(training, error))

@@ -337,7 +337,8 @@ static enum work_end run_recipe(struct work *work, work_recipe *recipe)
         bson_init(&result.dataset);
         bson_init(&result.logs_before);
         bson_init(&result.rungs);
-        int done = recipe(work, &result, &stop, &error);
+        int done = task_show_kept(work->worker->hub, work->task, &error); /* of an earlier claim, before there is another */
+        done = done < 0 ? -1 : recipe(work, &result, &stop, &error);
         /* Only what is read at the start can end in this: then there is nothing to lose yet. */
         bool again = done < 0 && work_is_transient(&error);
         if (again) {

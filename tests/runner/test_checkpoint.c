@@ -86,6 +86,50 @@ Test(checkpoint, of_a_run_that_was_killed_behind_it)
     bson_destroy(task);
 }
 
+/* Every epoch that is kept, by number: the digests of both are the same. */
+static void expect_same_epochs(const char *one, const char *other, int64_t every, int64_t epochs)
+{
+    for (int64_t epoch = every; epoch < epochs; epoch += every) {
+        char a[120], b[120];
+        snprintf(a, sizeof a, "{'name': '%s', 'epoch': %d, 'final': false}", one, (int)epoch);
+        snprintf(b, sizeof b, "{'name': '%s', 'epoch': %d, 'final': false}", other, (int)epoch);
+        cr_assert_eq(count("models", a), 1, "%s", a);
+        cr_assert_eq(count("models", b), 1, "%s", b);
+        bson_t *first = find_one("models", a), *second = find_one("models", b);
+        cr_expect_str_eq(document_string(first, "sha256"), document_string(second, "sha256"), "epoch %d", (int)epoch);
+        cr_expect(document_has(first, "metrics.validation_loss"));
+        bson_destroy(first);
+        bson_destroy(second);
+    }
+}
+
+Test(checkpoint, of_a_run_that_keeps_epochs_and_was_killed)
+{
+    static const char task[] = "{'name': '%s', " NET ", 'keep': 'every 50 epochs', 'checkpoint_every': 70, "
+                               "'hyper_parameters': {" LONGER "}}";
+    struct gc_report report;
+    const char *const names[] = {"through", "killed"};
+    for (int i = 0; i < 2; i++) {
+        bson_t *fields = json(task, names[i]);
+        cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+        bson_destroy(fields);
+        if (i == 0)
+            run_all(NULL);
+    }
+    pid_t runner = start_slow_runner("{\"workers\": 1, \"until_empty\": true, \"lease_ms\": 3000}");
+    wait_for("models", "{'name': 'killed', 'epoch': {'$gte': 100}}", 1, 60); /* and the last checkpoint is of epoch 71 */
+    kill(worker_of(runner), SIGKILL);
+    cr_expect_eq(wait_runner(runner, 90), 0);
+    expect_finished("killed");
+    expect_same_model("through", "killed");
+    expect_same_epochs("through", "killed", 50, 600);
+    cr_expect_eq(count("models", "{'final': false}"), 22);
+    cr_expect_eq(count("models", "{'epoch': 600, 'final': {'$exists': false}}"), 2, "the last is what the run ended with");
+    cr_assert_eq(gc_run(hub, 1000, false, &report, error), 1, "%s", error->message);
+    cr_expect_eq(count("blobs.files", "{'metadata.kind': 'model'}"), 24);
+    cr_expect_eq(count("uploads", "{}"), 0);
+}
+
 Test(checkpoint, of_a_paused_run_waits_for_resume)
 {
     bson_t *all = json("{'name': 'paused'}");

@@ -76,6 +76,7 @@ Test(ranges, options_of_the_task)
         {"checkpoint_minutes", "-1"},      {"checkpoint_minutes", NOT_A_NUMBER}, {"checkpoint_minutes", INFINITE},
         {"checkpoint_minutes", "'often'"}, {"rollback_factor", "0"},             {"rollback_factor", "1"},
         {"rollback_factor", NOT_A_NUMBER}, {"on_nonfinite", "'pray'"},           {"keep", "'all'"},
+        {"keep", "'every 0 epochs'"},    {"keep", "'every 5 years'"},          {"keep", "5"},
         {"keep", "0"},                     {"metrics", "'accuracy'"},            {"metrics", "['luck']"},
         {"hyper_parameters", "[]"},        {"seed", "-1"},
     };

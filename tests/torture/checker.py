@@ -8,7 +8,7 @@ usage: checker.py --hub URI --histories FOLDER [--quiet] [--collected]
 --quiet      all runners have ended and a sweeper has had its time: nothing may be running (I5)
 --collected  gc has run since: no blob, chunk or announcement may be left without use (I6)
 
-I1 at most one accepted finish for each run of a task, and what was accepted stands; no fenced write is accepted from a
+I1 at most one accepted finish for each run of a task and one model for each epoch of it, and what was accepted stands; no fenced write is accepted from a
    claim after another claim of the task was given out
 I2 every blob that something points to is there, whole, with its digest
 I3 a task's claims and run never decrease
@@ -26,7 +26,7 @@ import sys
 
 import raw_hub
 
-FENCED = {"started", "beat", "release", "crash", "failed", "cancelled", "paused", "finish", "checkpoint"}
+FENCED = {"started", "beat", "release", "crash", "failed", "cancelled", "paused", "finish", "checkpoint", "epoch"}
 SIGNS_OF_LIFE = {"claim", "beat"}  # what a sweeper can see: claim.id and claim.beat
 ENDED_WELL = {"done", "stopped"}
 STATES = {"waiting", "delayed", "ready", "running", "paused", "parked", "done", "failed", "dead", "cancelled", "stopped"}
@@ -116,9 +116,15 @@ class Checker:
             for claim in claims:
                 self.finish_stands(task, run, claim, document)
         runs = collections.defaultdict(list)
+        epochs = collections.Counter()
         for model in self.models:
-            if model.get("task") is not None and "run" in model:
+            if model.get("task") is not None and "run" in model and model.get("final") is False:
+                epochs[model["task"], model["run"], model["epoch"]] += 1
+            elif model.get("task") is not None and "run" in model:
                 runs[model["task"], model["run"]].append(model["_id"])
+        for (task, run, epoch), count in epochs.items():
+            if count > 1:
+                self.say("I1", f"task {task}, run {run}: {count} models of epoch {epoch}")
         for (task, run), ids in runs.items():
             document = self.tasks.get(task)
             if len(ids) > 1:
@@ -180,7 +186,7 @@ class Checker:
 
     def pointers(self):
         for task in self.tasks.values():
-            for place in ("result", "checkpoint"):
+            for place in ("result", "checkpoint", "kept"):
                 if at(task, f"{place}.blob_id"):
                     yield at(task, f"{place}.blob_id"), at(task, f"{place}.sha256"), f"task {task['_id']}, {place}"
         for model in self.models:
@@ -230,7 +236,7 @@ class Checker:
             if task["state"] == "running":
                 self.say("I5", f"task {task['_id']} is running under {at(task, 'claim.id')}, and nobody works on it")
             if task.get("published") is False:
-                self.say("I5", f"task {task['_id']} is finished and its model was never shown")
+                self.say("I5", f"task {task['_id']} has committed a model that was never shown")
 
     def collected(self):
         used = {blob_id for blob_id, _, _ in self.pointers()}

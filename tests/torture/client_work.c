@@ -26,6 +26,27 @@ static int write_checkpoint(void *data, int (*sink)(void *to, const void *bytes,
     return sink(to, work->weights, work->length);
 }
 
+/* 1, 0 the lease is lost, -1: tried again while the lease lasts, for an epoch must not be lost. */
+static int keep_epoch(struct work *work, int64_t number)
+{
+    bson_t model = BSON_INITIALIZER;
+    int kept;
+    BSON_APPEND_UTF8(&model, "name", "torture");
+    BSON_APPEND_INT64(&model, "run", work->run);
+    struct task_epoch epoch = {.epoch = number,
+                               .run = work->run,
+                               .identity = "torture",
+                               .weights = work->weights,
+                               .weights_length = work->length,
+                               .model = &model};
+    while ((kept = task_keep_epoch(work->hub, &work->fence, &epoch, &work->error)) < 0 && is_transient(&work->error) &&
+           boottime_ms() - work->good_ms < work->lease_ms * 2 / 3) {
+        wait_ms(20);
+    }
+    bson_destroy(&model);
+    return kept;
+}
+
 /* As a runner that goes on from it would: the blob of the task's checkpoint must be there, whole. */
 static bool can_resume(struct work *work, const bson_t *task)
 {
@@ -160,6 +181,10 @@ static enum outcome do_work(struct work *work, const char *end)
         struct task_checkpoint checkpoint = {.write = write_checkpoint, .data = work};
         int kept = task_checkpoint(work->hub, &work->fence, &checkpoint, &work->error);
         outcome = kept == 0 ? GONE : DONE; /* without one the work goes on */
+    }
+    for (int64_t i = 1; i <= number("epochs", 0) && outcome == DONE; i++) {
+        int kept = keep_epoch(work, i);
+        outcome = kept == 0 ? GONE : kept < 0 ? STOPPED : DONE;
     }
     if (outcome == DONE && work->logs != NULL) {
         logs_add(work->logs, "train", &point, NULL);

@@ -13,6 +13,9 @@ WORK = [
     ("started.before", {}, BOTH, 1), ("started.after", {}, BOTH, 1),
     ("beat.before", {"beats": 3}, BOTH, 3), ("beat.after", {"beats": 3}, BOTH, 3),
     ("checkpoint.before", {"checkpoints": 3}, BOTH, 3), ("checkpoint.after", {"checkpoints": 3}, BOTH, 3),
+    ("epoch.before", {"epochs": 2}, BOTH, 2), ("epoch.after", {"epochs": 2}, BOTH, 2),
+    ("commit.after", {"epochs": 2}, BOTH, 3), ("model.before", {"epochs": 2}, BOTH, 3),
+    ("published.before", {"epochs": 2}, MONGODB, 3), ("upload_done.before", {"epochs": 2}, MONGODB, 3),
     ("logs.before", {}, BOTH, 2), ("logs.after", {}, BOTH, 2),
     ("finish.before", {}, BOTH, 1), ("batch.before", {}, BOTH, 1),
     ("announce.before", {}, MONGODB, 1), ("announce.after", {}, MONGODB, 1),
@@ -41,7 +44,7 @@ LARGE = 5
 
 
 def title(point, work):
-    return point + (" (large)" if work.get("end") == "large" else "")
+    return point + (" (large)" if work.get("end") == "large" else " (epochs)" if "epochs" in work else "")
 
 
 def in_turns(what, start, end, at_once=4):

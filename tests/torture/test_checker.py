@@ -90,6 +90,16 @@ def second_model(hub, histories):
     return hub, histories
 
 
+def epoch_twice(hub, histories):
+    hub["models"] += [{"_id": name, "task": "t", "run": 1, "epoch": 3, "final": False} for name in ("e", "f")]
+    return hub, histories
+
+
+def epoch_never_shown(hub, histories):
+    hub["tasks"][1] |= {"published": False, "kept": {"epoch": 3}}
+    return hub, histories
+
+
 def model_of_another_claim(hub, histories):
     hub["models"][0]["_id"] = A
     return hub, histories
@@ -196,12 +206,12 @@ def taken_back_early(hub, histories):
 
 
 CASES = {
-    "I1": [stale_finish, finish_not_in_the_hub, second_model, model_of_another_claim, dataset_of_another_claim,
+    "I1": [stale_finish, finish_not_in_the_hub, second_model, epoch_twice, model_of_another_claim, dataset_of_another_claim,
            dataset_never_there, stale_beat, stale_release_of_a_woken],
     "I2": [blob_gone, part_gone, chunk_gone, byte_changed],
     "I3": [claims_decrease, run_decreases, same_number_twice],
     "I4": [task_gone, task_from_nowhere, no_such_state],
-    "I5": [left_running, never_shown],
+    "I5": [epoch_never_shown, left_running, never_shown],
     "I6": [orphan_blob, orphan_chunks, announcement_left],
     "I7": [taken_back_early],
 }

@@ -14,6 +14,8 @@ POINTS = [
     ("started.before", {}, ("sqlite", "mongodb")),
     ("beat.before", {}, ("sqlite", "mongodb")),
     ("checkpoint.before", {"checkpoints": 1}, ("sqlite", "mongodb")),
+    ("epoch.before", {"epochs": 1}, ("sqlite", "mongodb")),
+    ("commit.before", {"epochs": 1}, ("mongodb",)),
     ("logs.before", {}, ("mongodb",)),
     ("finish.before", {}, ("sqlite", "mongodb")),
     ("batch.before", {}, ("sqlite", "mongodb")),
