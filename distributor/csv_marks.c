@@ -10,13 +10,16 @@
 
 #define BLOCK 64
 
+/* Everything becomes part of csv_marks' two forms: one for any CPU, one with the counting of bits that newer ones have. */
+#define PART static inline __attribute__((always_inline))
+
 /* A bit for each of 64 bytes. */
 struct masks {
     uint64_t quotes, delimiters, lines;
 };
 
 #if defined(__x86_64__)
-static uint64_t equal_64(const __m128i bytes[4], char c)
+PART uint64_t equal_64(const __m128i bytes[4], char c)
 {
     const __m128i wanted = _mm_set1_epi8(c);
     uint64_t mask = 0;
@@ -25,7 +28,7 @@ static uint64_t equal_64(const __m128i bytes[4], char c)
     return mask;
 }
 
-static struct masks compare(const char *text, char delimiter)
+PART struct masks compare(const char *text, char delimiter)
 {
     __m128i bytes[4];
     for (int i = 0; i < 4; i++)
@@ -34,7 +37,7 @@ static struct masks compare(const char *text, char delimiter)
                           .lines = equal_64(bytes, '\n')};
 }
 #else
-static struct masks compare(const char *text, char delimiter)
+PART struct masks compare(const char *text, char delimiter)
 {
     struct masks masks = {0};
     for (int i = 0; i < BLOCK; i++) {
@@ -47,7 +50,7 @@ static struct masks compare(const char *text, char delimiter)
 #endif
 
 /* Bit i: the parity of bits 0 … i. */
-static uint64_t parity_before(uint64_t bits)
+PART uint64_t parity_before(uint64_t bits)
 {
     for (int shift = 1; shift < 64; shift *= 2)
         bits ^= bits << shift;
@@ -63,7 +66,7 @@ struct carry {
 
 /* Quotes may open only where a field begins or right after a quote (which is doubled then); only a delimiter, a line end or
  * a quote may follow one that closes. The bits of what is against that. */
-static uint64_t find_wrong(const struct masks *masks, uint64_t ends, uint64_t inside, uint64_t returns, struct carry *carry)
+PART uint64_t find_wrong(const struct masks *masks, uint64_t ends, uint64_t inside, uint64_t returns, struct carry *carry)
 {
     const uint64_t opening = masks->quotes & inside, closing = masks->quotes & ~inside;
     const uint64_t starts = ends | closing;
@@ -74,7 +77,7 @@ static uint64_t find_wrong(const struct masks *masks, uint64_t ends, uint64_t in
     return wrong_open | wrong_close;
 }
 
-static uint64_t find_returns(const char *text)
+PART uint64_t find_returns(const char *text)
 {
     uint64_t mask = 0;
     for (int i = 0; i < BLOCK; i++)
@@ -83,7 +86,7 @@ static uint64_t find_returns(const char *text)
 }
 
 /* Eight at a time, whether there are so many or not: entries behind the count are written over. */
-static void put_ends(struct csv_marks *marks, uint64_t ends, uint32_t base)
+PART void put_ends(struct csv_marks *marks, uint64_t ends, uint32_t base)
 {
     uint32_t *out = marks->ends + marks->count;
     const size_t count = (size_t)__builtin_popcountll(ends);
@@ -95,7 +98,7 @@ static void put_ends(struct csv_marks *marks, uint64_t ends, uint32_t base)
     marks->count += count;
 }
 
-static void put_records(struct csv_marks *marks, uint64_t lines, uint64_t ends)
+PART void put_records(struct csv_marks *marks, uint64_t lines, uint64_t ends)
 {
     for (; lines; lines &= lines - 1) {
         const uint64_t up_to = (lines & (0 - lines)) | ((lines & (0 - lines)) - 1);
@@ -103,7 +106,7 @@ static void put_records(struct csv_marks *marks, uint64_t lines, uint64_t ends)
     }
 }
 
-void csv_marks(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+PART void mark(const char *text, size_t length, char delimiter, struct csv_marks *marks)
 {
     struct carry carry = {.may_open = 1};
     marks->count = marks->record_count = 0;
@@ -135,4 +138,28 @@ void csv_marks(const char *text, size_t length, char delimiter, struct csv_marks
     }
     if (carry.inside)
         marks->opened = last_open;
+}
+
+static void mark_plainly(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+{
+    mark(text, length, delimiter, marks);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2,bmi,popcnt"))) static void mark_with_avx2(const char *text, size_t length, char delimiter,
+                                                                      struct csv_marks *marks)
+{
+    mark(text, length, delimiter, marks);
+}
+#endif
+
+void csv_marks(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt")) {
+        mark_with_avx2(text, length, delimiter, marks);
+        return;
+    }
+#endif
+    mark_plainly(text, length, delimiter, marks);
 }

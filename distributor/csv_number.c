@@ -10,6 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define EXACT_POWERS 22 /* 10^22 is the last power of ten that a double holds exactly */
 #define WORD_POWERS  19 /* 10^19 the last below 2^64 */
 #define TEXT_BYTES   128
@@ -40,6 +44,30 @@ static const uint64_t word_powers[WORD_POWERS + 1] = {1u,
                                                       100000000000000000u,
                                                       1000000000000000000u,
                                                       10000000000000000000u};
+
+/* (2^127 - 1) / d, where d is 10^n with its first bit moved to the top. */
+#define RECIPROCAL(power) (uint64_t)((((wide)1 << 127) - 1) / ((wide)(power) << __builtin_clzll(power)))
+static const uint64_t reciprocals[WORD_POWERS + 1] = {
+    RECIPROCAL(1u),
+    RECIPROCAL(10u),
+    RECIPROCAL(100u),
+    RECIPROCAL(1000u),
+    RECIPROCAL(10000u),
+    RECIPROCAL(100000u),
+    RECIPROCAL(1000000u),
+    RECIPROCAL(10000000u),
+    RECIPROCAL(100000000u),
+    RECIPROCAL(1000000000u),
+    RECIPROCAL(10000000000u),
+    RECIPROCAL(100000000000u),
+    RECIPROCAL(1000000000000u),
+    RECIPROCAL(10000000000000u),
+    RECIPROCAL(100000000000000u),
+    RECIPROCAL(1000000000000000u),
+    RECIPROCAL(10000000000000000u),
+    RECIPROCAL(100000000000000000u),
+    RECIPROCAL(1000000000000000000u),
+    RECIPROCAL(10000000000000000000u)};
 
 static bool digit(char c)
 {
@@ -76,24 +104,36 @@ static double by_strtod(const char *text, size_t length, char point)
 
 /* ---- the fast ways ---- */
 
-/* word / 10^decimals, correctly rounded; word is not 0. The quotient has at least 63 bits, of which 53 stay; whether
+/* quotient × 2^exponent / 2^63 to the nearest double; `more` says that the true quotient is larger, by less than one. Whether
  * anything was cut off decides ties, so that one rounding is made and that one right. */
+static double round_quotient(uint64_t quotient, bool more, int exponent)
+{
+    const int cut = 64 - __builtin_clzll(quotient) - 53;
+    const uint64_t half = UINT64_C(1) << (cut - 1), rest = quotient & ((half << 1) - 1);
+    quotient >>= cut;
+    quotient += rest > half || (rest == half && (more || (quotient & 1)));
+    const uint64_t power = (uint64_t)(1023 + cut - 63 + exponent) << 52; /* 2^n, far from both ends of the range */
+    double scale;
+    memcpy(&scale, &power, sizeof scale);
+    return (double)quotient * scale;
+}
+
+/* word / 10^decimals, correctly rounded; word is not 0. Multiplied by the divisor's reciprocal, cut to 64 bits, the quotient
+ * is at most two too small; only where that reaches a tie is it divided. */
 static double divide(uint64_t word, int decimals)
 {
     const uint64_t divisor = word_powers[decimals];
     const int up = __builtin_clzll(word), down = __builtin_clzll(divisor);
-    const wide numerator = (wide)(word << up) << 63;
-    const uint64_t whole = divisor << down;
-    uint64_t quotient = (uint64_t)(numerator / whole);
-    const bool more = (uint64_t)numerator != quotient * whole; /* the remainder is below 2^64: its low half says all */
-    const int bits = 64 - __builtin_clzll(quotient), cut = bits - 53;
-    const uint64_t half = UINT64_C(1) << (cut - 1), rest = quotient & ((half << 1) - 1);
-    quotient >>= cut;
-    quotient += rest > half || (rest == half && (more || (quotient & 1)));
-    const uint64_t power = (uint64_t)(1023 + cut - 63 - up + down) << 52; /* 2^n, far from both ends of the range */
-    double scale;
-    memcpy(&scale, &power, sizeof scale);
-    return (double)quotient * scale;
+    const uint64_t whole = word << up;
+    uint64_t quotient = (uint64_t)((wide)whole * reciprocals[decimals] >> 64); /* 63 or 64 bits */
+    const uint64_t half = UINT64_C(1) << (64 - __builtin_clzll(quotient) - 53 - 1);
+    bool more = true;
+    if ((quotient & ((half << 1) - 1)) - (half - 2) <= 2) {
+        const wide numerator = (wide)whole << 63;
+        quotient = (uint64_t)(numerator / (divisor << down));
+        more = (uint64_t)numerator != quotient * (divisor << down); /* the remainder is below 2^64: its low half says all */
+    }
+    return round_quotient(quotient, more, down - up);
 }
 
 /* Up to eight digits at once: those of a little-endian word whose first digit is its lowest byte (Lemire 2018, "Quickly
@@ -186,3 +226,108 @@ enum csv_number csv_number(const char *text, size_t length, char point, double *
     *value = minus ? -*value : *value;
     return CSV_NUMBER_FINITE;
 }
+
+/* ---- sixteen digits at a time ---- */
+
+#if defined(__SSE2__)
+#define BLOCK      16
+#define CHARACTERS 31                /* of two blocks, with one left for what a point leaves free */
+#define SIXTEEN    10000000000000000u /* 10^16 */
+#define HIGH_MOST  1843u             /* × 10^16, and 16 digits more, stay below 2^64 */
+
+/* From byte n on: 32 bytes whose last n are ones. */
+static const uint8_t last_bytes[4 * BLOCK] = {
+    [2 * BLOCK] = 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    255,               255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+
+static __m128i load(const void *bytes)
+{
+    return _mm_loadu_si128(bytes);
+}
+
+/* Sixteen characters less '0', and 0 where they are not wanted. */
+static __m128i load_digits(const char *characters, const uint8_t *wanted)
+{
+    return _mm_and_si128(_mm_sub_epi8(load(characters), _mm_set1_epi8('0')), load(wanted));
+}
+
+/* A bit for each byte that is above 9. */
+static unsigned above_nine(__m128i digits)
+{
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits)) ^ 0xffffu;
+}
+
+static __m128i choose(const uint8_t *mask, __m128i yes, __m128i no)
+{
+    return _mm_or_si128(_mm_and_si128(load(mask), yes), _mm_andnot_si128(load(mask), no));
+}
+
+/* Sixteen digits, the first in the lowest byte: neighbours are joined to pairs, fours, eights. */
+static uint64_t join_digits(__m128i digits)
+{
+    const __m128i pairs = _mm_add_epi16(_mm_mullo_epi16(_mm_and_si128(digits, _mm_set1_epi16(255)), _mm_set1_epi16(10)),
+                                        _mm_srli_epi16(digits, 8));
+    const __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
+    const __m128i eights = _mm_madd_epi16(_mm_packs_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
+    const uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (both & 0xffffffffu) * 100000000u + (both >> 32);
+}
+
+/* The digits of n characters before `end`, of which one may be a point: -1 where there is anything else, or too much. What
+ * stands before the point moves over it by one. */
+static int read_word(const char *end, size_t n, char point, uint64_t *word)
+{
+    const bool two = n > BLOCK;
+    const uint8_t *all = last_bytes + n;
+    __m128i low = load_digits(end - BLOCK, all + BLOCK), high = _mm_setzero_si128();
+    unsigned others = above_nine(low) << BLOCK;
+    int decimals = 0;
+    if (two) {
+        high = load_digits(end - 2 * BLOCK, all);
+        others |= above_nine(high);
+    }
+    if (others) {
+        const int at = __builtin_ctz(others);
+        const uint8_t *behind = last_bytes + 31 - at;
+        if ((others & (others - 1)) || n == 1 || end[at - 2 * BLOCK] != point)
+            return -1;
+        decimals = 31 - at;
+        low = choose(behind + BLOCK, low, load_digits(end - BLOCK - 1, all - 1 + BLOCK));
+        if (two)
+            high = choose(behind, high, load_digits(end - 2 * BLOCK - 1, all - 1));
+    }
+    *word = join_digits(low);
+    if (two) {
+        const uint64_t above = join_digits(high);
+        if (above > HIGH_MOST)
+            return -1;
+        *word += above * SIXTEEN;
+    }
+    return decimals;
+}
+
+enum csv_number csv_number_within(const char *text, size_t length, char point, double *value)
+{
+    const uint64_t minus = length > 0 && *text == '-';
+    uint64_t word, bits;
+    double magnitude;
+    if (length - minus - 1 >= CHARACTERS) /* none, too */
+        return csv_number(text, length, point, value);
+    const int decimals = read_word(text + length, length - minus, point, &word);
+    if (decimals >= 0 && decimals <= EXACT_POWERS && word <= UINT64_C(1) << 53)
+        magnitude = (double)(int64_t)word / exact_powers[decimals];
+    else if (decimals >= 0 && decimals <= WORD_POWERS && word > 0)
+        magnitude = divide(word, decimals);
+    else
+        return csv_number(text, length, point, value);
+    memcpy(&bits, &magnitude, sizeof bits);
+    bits |= minus << 63;
+    memcpy(value, &bits, sizeof bits);
+    return CSV_NUMBER_FINITE;
+}
+#else
+enum csv_number csv_number_within(const char *text, size_t length, char point, double *value)
+{
+    return csv_number(text, length, point, value);
+}
+#endif

@@ -23,7 +23,7 @@ struct csv_scan {
     int fd;        /* of the stream, for how far it has come */
     gzFile stream; /* reads plain files as they are */
     int64_t size;  /* of the file, as it lies there */
-    char *buffer;
+    char *memory, *buffer; /* the buffer begins CSV_SCAN_MARGIN bytes within the memory */
     size_t capacity, length;
     bool ended;             /* there is nothing after what is in the buffer */
     int64_t lines_before;   /* lines before the buffer */
@@ -110,16 +110,20 @@ double csv_scan_progress(const struct csv_scan *scan)
 
 static int make_room(struct csv_scan *scan, size_t capacity, bson_error_t *error)
 {
-    char *buffer = realloc(scan->buffer, capacity + ROOM);
-    if (buffer)
-        scan->buffer = buffer;
+    char *memory = realloc(scan->memory, CSV_SCAN_MARGIN + capacity + ROOM);
+    if (memory && !scan->memory)
+        memset(memory, 0, CSV_SCAN_MARGIN);
+    if (memory) {
+        scan->memory = memory;
+        scan->buffer = memory + CSV_SCAN_MARGIN;
+    }
     uint32_t *ends = realloc(scan->marks.ends, (capacity + ROOM + 64) * sizeof *ends);
     if (ends)
         scan->marks.ends = ends;
     uint32_t *records = realloc(scan->marks.records, (capacity + ROOM + 64) * sizeof *records);
     if (records)
         scan->marks.records = records;
-    if (!buffer || !ends || !records)
+    if (!memory || !ends || !records)
         return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", scan->path);
     scan->capacity = capacity;
     return 0;
@@ -263,7 +267,7 @@ void csv_scan_close(struct csv_scan *scan)
     if (scan->stream)
         gzclose(scan->stream);
     free(scan->path);
-    free(scan->buffer);
+    free(scan->memory);
     free(scan->marks.ends);
     free(scan->marks.records);
     free(scan->unquoted);

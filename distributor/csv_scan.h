@@ -16,10 +16,12 @@
 
 #define CSV_RECORD_BYTES (16 << 20)
 #define CSV_FIELDS       65536 /* of a record */
+#define CSV_SCAN_MARGIN  64
 
 struct csv_scan;
 
-/* One record, borrowed until the next call. Field i is text[i ? ends[i - 1] + 1 : 0 … ends[i] - 1], with its quotes. */
+/* One record, borrowed until the next call. Field i is text[i ? ends[i - 1] + 1 : 0 … ends[i] - 1], with its quotes.
+ * CSV_SCAN_MARGIN bytes before the text can be read. */
 struct csv_record {
     const char *text;
     const uint32_t *ends; /* (fields); counted from text */

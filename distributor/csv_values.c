@@ -50,7 +50,9 @@ bool csv_is_missing(const char *text, size_t length)
     static const char *const names[] = {"NA", "N/A", "NaN", "null", "None", "?", "#N/A", "<NA>", "-nan", "n.a."};
     if (length == 0)
         return true;
-    for (size_t i = 0; length <= 4 && i < sizeof names / sizeof *names; i++)
+    if (length > 4 || !strchr("Nn?#<-", *text)) /* what they begin with */
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strlen(names[i]) == length && !strncasecmp(names[i], text, length))
             return true;
     return false;
@@ -183,7 +185,7 @@ int csv_values_next(struct csv_values *values, struct csv_record *record, bson_e
         const enum csv_mode mode = values->columns[i].mode;
         /* The common case without a call more: digits up to the delimiter. */
         if (mode == CSV_SKIP || ((mode == CSV_TRY || mode == CSV_STRICT) && end > begin &&
-                                 csv_number(begin, (size_t)(end - begin), values->decimal, &values->values[i]) ==
+                                 csv_number_within(begin, (size_t)(end - begin), values->decimal, &values->values[i]) ==
                                      CSV_NUMBER_FINITE)) {
             begin = end + 1;
             continue;
