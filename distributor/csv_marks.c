@@ -8,9 +8,10 @@
 #include <immintrin.h>
 #endif
 
-#define BLOCK 64
+#define BLOCK   64
+#define COMPARED 64 /* blocks that are compared before their masks are used */
 
-/* Everything becomes part of csv_marks' two forms: one for any CPU, one with the counting of bits that newer ones have. */
+/* What becomes part of csv_marks' two forms: one for any CPU, one for those with AVX2 and instructions that count bits. */
 #define PART static inline __attribute__((always_inline))
 
 /* A bit for each of 64 bytes. */
@@ -28,24 +29,47 @@ PART uint64_t equal_64(const __m128i bytes[4], char c)
     return mask;
 }
 
-PART struct masks compare(const char *text, char delimiter)
+static void compare(const char *text, size_t count, char delimiter, struct masks *masks)
 {
     __m128i bytes[4];
-    for (int i = 0; i < 4; i++)
-        bytes[i] = _mm_loadu_si128((const __m128i *)(const void *)(text + 16 * i));
-    return (struct masks){.quotes = equal_64(bytes, '"'), .delimiters = equal_64(bytes, delimiter),
-                          .lines = equal_64(bytes, '\n')};
+    for (size_t block = 0; block < count; block++, text += BLOCK) {
+        for (int i = 0; i < 4; i++)
+            bytes[i] = _mm_loadu_si128((const __m128i *)(const void *)(text + 16 * i));
+        masks[block] = (struct masks){.quotes = equal_64(bytes, '"'), .delimiters = equal_64(bytes, delimiter),
+                                      .lines = equal_64(bytes, '\n')};
+    }
+}
+
+#define WITH_AVX2 __attribute__((target("avx2,bmi,popcnt")))
+
+WITH_AVX2 PART uint64_t equal_64_avx2(__m256i low, __m256i high, char c)
+{
+    const __m256i wanted = _mm256_set1_epi8(c);
+    return (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, wanted)) |
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)) << 32;
+}
+
+WITH_AVX2 static void compare_avx2(const char *text, size_t count, char delimiter, struct masks *masks)
+{
+    for (size_t block = 0; block < count; block++, text += BLOCK) {
+        const __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)text);
+        const __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(text + 32));
+        masks[block] = (struct masks){.quotes = equal_64_avx2(low, high, '"'),
+                                      .delimiters = equal_64_avx2(low, high, delimiter),
+                                      .lines = equal_64_avx2(low, high, '\n')};
+    }
 }
 #else
-PART struct masks compare(const char *text, char delimiter)
+static void compare(const char *text, size_t count, char delimiter, struct masks *masks)
 {
-    struct masks masks = {0};
-    for (int i = 0; i < BLOCK; i++) {
-        masks.quotes |= (uint64_t)(text[i] == '"') << i;
-        masks.delimiters |= (uint64_t)(text[i] == delimiter) << i;
-        masks.lines |= (uint64_t)(text[i] == '\n') << i;
+    for (size_t block = 0; block < count; block++, text += BLOCK) {
+        masks[block] = (struct masks){0};
+        for (int i = 0; i < BLOCK; i++) {
+            masks[block].quotes |= (uint64_t)(text[i] == '"') << i;
+            masks[block].delimiters |= (uint64_t)(text[i] == delimiter) << i;
+            masks[block].lines |= (uint64_t)(text[i] == '\n') << i;
+        }
     }
-    return masks;
 }
 #endif
 
@@ -106,50 +130,64 @@ PART void put_records(struct csv_marks *marks, uint64_t lines, uint64_t ends)
     }
 }
 
-PART void mark(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+/* One block, whose masks hold nothing behind the text's end. */
+PART void mark_block(const char *text, size_t at, struct masks masks, struct carry *carry, size_t *last_open,
+                     struct csv_marks *marks)
 {
+    uint64_t ends = masks.delimiters | masks.lines;
+    marks->lines += __builtin_popcountll(masks.lines);
+    if (masks.quotes | carry->inside | carry->closed) {
+        const uint64_t inside = parity_before(masks.quotes) ^ carry->inside;
+        ends &= ~inside;
+        masks.lines &= ~inside;
+        const uint64_t wrong = find_wrong(&masks, ends, inside, find_returns(text + at), carry);
+        if (wrong && marks->wrong == SIZE_MAX)
+            marks->wrong = at + (size_t)__builtin_ctzll(wrong);
+        if (masks.quotes & inside)
+            *last_open = at + 63 - (size_t)__builtin_clzll(masks.quotes & inside);
+        carry->inside = 0 - (inside >> 63);
+    } else {
+        carry->may_open = ends >> 63;
+    }
+    put_records(marks, masks.lines, ends);
+    put_ends(marks, ends, (uint32_t)at);
+}
+
+PART void mark(const char *text, size_t length, char delimiter, struct csv_marks *marks,
+               void (*compare_blocks)(const char *, size_t, char, struct masks *))
+{
+    struct masks masks[COMPARED];
     struct carry carry = {.may_open = 1};
+    size_t last_open = SIZE_MAX;
     marks->count = marks->record_count = 0;
     marks->lines = 0;
     marks->opened = marks->wrong = SIZE_MAX;
-    size_t last_open = SIZE_MAX;
-    for (size_t at = 0; at < length; at += BLOCK) {
-        struct masks masks = compare(text + at, delimiter);
-        const uint64_t real = length - at < BLOCK ? (UINT64_C(1) << (length - at)) - 1 : ~UINT64_C(0);
-        uint64_t ends = (masks.delimiters | masks.lines) & real;
-        masks.quotes &= real;
-        masks.lines &= real;
-        marks->lines += __builtin_popcountll(masks.lines);
-        if (masks.quotes | carry.inside | carry.closed) {
-            const uint64_t inside = parity_before(masks.quotes) ^ carry.inside;
-            ends &= ~inside;
-            masks.lines &= ~inside;
-            const uint64_t wrong = find_wrong(&masks, ends, inside, find_returns(text + at), &carry) & real;
-            if (wrong && marks->wrong == SIZE_MAX)
-                marks->wrong = at + (size_t)__builtin_ctzll(wrong);
-            if (masks.quotes & inside)
-                last_open = at + 63 - (size_t)__builtin_clzll(masks.quotes & inside);
-            carry.inside = 0 - (inside >> 63);
-        } else {
-            carry.may_open = ends >> 63;
+    for (size_t from = 0; from < length; from += COMPARED * BLOCK) {
+        const size_t left = length - from, count = left < COMPARED * BLOCK ? (left + BLOCK - 1) / BLOCK : COMPARED;
+        compare_blocks(text + from, count, delimiter, masks);
+        if (count * BLOCK > left) {
+            const uint64_t real = (UINT64_C(1) << left % BLOCK) - 1;
+            struct masks *last = &masks[count - 1];
+            *last = (struct masks){last->quotes & real, last->delimiters & real, last->lines & real};
         }
-        put_records(marks, masks.lines, ends);
-        put_ends(marks, ends, (uint32_t)at);
+        for (size_t i = 0; i < count; i++)
+            mark_block(text, from + i * BLOCK, masks[i], &carry, &last_open, marks);
     }
     if (carry.inside)
         marks->opened = last_open;
+    if (marks->wrong >= length) /* what follows a closing quote that is the last byte is not known yet */
+        marks->wrong = SIZE_MAX;
 }
 
 static void mark_plainly(const char *text, size_t length, char delimiter, struct csv_marks *marks)
 {
-    mark(text, length, delimiter, marks);
+    mark(text, length, delimiter, marks, compare);
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,bmi,popcnt"))) static void mark_with_avx2(const char *text, size_t length, char delimiter,
-                                                                      struct csv_marks *marks)
+WITH_AVX2 static void mark_with_avx2(const char *text, size_t length, char delimiter, struct csv_marks *marks)
 {
-    mark(text, length, delimiter, marks);
+    mark(text, length, delimiter, marks, compare_avx2);
 }
 #endif
 

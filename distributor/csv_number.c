@@ -111,7 +111,7 @@ static double round_quotient(uint64_t quotient, bool more, int exponent)
     const int cut = 64 - __builtin_clzll(quotient) - 53;
     const uint64_t half = UINT64_C(1) << (cut - 1), rest = quotient & ((half << 1) - 1);
     quotient >>= cut;
-    quotient += rest > half || (rest == half && (more || (quotient & 1)));
+    quotient += (uint64_t)(rest > half) | ((uint64_t)(rest == half) & ((uint64_t)more | (quotient & 1))); /* no branch */
     const uint64_t power = (uint64_t)(1023 + cut - 63 + exponent) << 52; /* 2^n, far from both ends of the range */
     double scale;
     memcpy(&scale, &power, sizeof scale);
@@ -273,57 +273,57 @@ static uint64_t join_digits(__m128i digits)
     return (both & 0xffffffffu) * 100000000u + (both >> 32);
 }
 
-/* The digits of n characters before `end`, of which one may be a point: -1 where there is anything else, or too much. What
- * stands before the point moves over it by one. */
-static int read_word(const char *end, size_t n, char point, uint64_t *word)
+static enum csv_number put_sign(double magnitude, uint64_t minus, double *value)
 {
-    const bool two = n > BLOCK;
-    const uint8_t *all = last_bytes + n;
-    __m128i low = load_digits(end - BLOCK, all + BLOCK), high = _mm_setzero_si128();
-    unsigned others = above_nine(low) << BLOCK;
-    int decimals = 0;
-    if (two) {
-        high = load_digits(end - 2 * BLOCK, all);
-        others |= above_nine(high);
-    }
-    if (others) {
-        const int at = __builtin_ctz(others);
-        const uint8_t *behind = last_bytes + 31 - at;
-        if ((others & (others - 1)) || n == 1 || end[at - 2 * BLOCK] != point)
-            return -1;
-        decimals = 31 - at;
-        low = choose(behind + BLOCK, low, load_digits(end - BLOCK - 1, all - 1 + BLOCK));
-        if (two)
-            high = choose(behind, high, load_digits(end - 2 * BLOCK - 1, all - 1));
-    }
-    *word = join_digits(low);
-    if (two) {
-        const uint64_t above = join_digits(high);
-        if (above > HIGH_MOST)
-            return -1;
-        *word += above * SIXTEEN;
-    }
-    return decimals;
-}
-
-enum csv_number csv_number_within(const char *text, size_t length, char point, double *value)
-{
-    const uint64_t minus = length > 0 && *text == '-';
-    uint64_t word, bits;
-    double magnitude;
-    if (length - minus - 1 >= CHARACTERS) /* none, too */
-        return csv_number(text, length, point, value);
-    const int decimals = read_word(text + length, length - minus, point, &word);
-    if (decimals >= 0 && decimals <= EXACT_POWERS && word <= UINT64_C(1) << 53)
-        magnitude = (double)(int64_t)word / exact_powers[decimals];
-    else if (decimals >= 0 && decimals <= WORD_POWERS && word > 0)
-        magnitude = divide(word, decimals);
-    else
-        return csv_number(text, length, point, value);
+    uint64_t bits;
     memcpy(&bits, &magnitude, sizeof bits);
     bits |= minus << 63;
     memcpy(value, &bits, sizeof bits);
     return CSV_NUMBER_FINITE;
+}
+
+/* Of 1 to 31 characters behind the sign. What stands before a point moves over it by one. */
+__attribute__((noinline)) static enum csv_number read_two_blocks(const char *text, size_t length, uint64_t minus, char point, double *value)
+{
+    const char *end = text + length;
+    const size_t n = length - minus;
+    const uint8_t *all = last_bytes + n;
+    __m128i low = load_digits(end - BLOCK, all + BLOCK), high = load_digits(end - 2 * BLOCK, all);
+    const unsigned others = above_nine(low) << BLOCK | above_nine(high);
+    int decimals = 0;
+    if (others) {
+        const int at = __builtin_ctz(others);
+        const uint8_t *behind = last_bytes + 31 - at;
+        if ((others & (others - 1)) || n == 1 || end[at - 2 * BLOCK] != point)
+            return csv_number(text, length, point, value);
+        decimals = 31 - at;
+        low = choose(behind + BLOCK, low, load_digits(end - BLOCK - 1, all - 1 + BLOCK));
+        high = choose(behind, high, load_digits(end - 2 * BLOCK - 1, all - 1));
+    }
+    const uint64_t above = join_digits(high), word = join_digits(low) + above * SIXTEEN;
+    if (above <= HIGH_MOST && decimals <= WORD_POWERS && word > 0)
+        return put_sign(divide(word, decimals), minus, value); /* where one division would do, too: nobody foresees that */
+    return csv_number(text, length, point, value);
+}
+
+/* Up to 16 characters, of which one is a point, are most of what tables hold: they are read here, and all else elsewhere. */
+enum csv_number csv_number_within(const char *text, size_t length, char point, double *value)
+{
+    const uint64_t minus = length > 0 && *text == '-';
+    const char *end = text + length;
+    const size_t n = length - minus;
+    if (n - 2 <= BLOCK - 2) {
+        const uint8_t *all = last_bytes + BLOCK + n;
+        const __m128i digits = load_digits(end - BLOCK, all);
+        const unsigned others = above_nine(digits);
+        const int at = __builtin_ctz(others | 1u << BLOCK);
+        if (others && !(others & (others - 1)) && end[at - BLOCK] == point) {
+            const uint64_t word =
+                join_digits(choose(last_bytes + 2 * BLOCK - 1 - at, digits, load_digits(end - BLOCK - 1, all - 1)));
+            return put_sign((double)(int64_t)word / exact_powers[BLOCK - 1 - at], minus, value);
+        }
+    }
+    return n - 1 < CHARACTERS ? read_two_blocks(text, length, minus, point, value) : csv_number(text, length, point, value);
 }
 #else
 enum csv_number csv_number_within(const char *text, size_t length, char point, double *value)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "distributor/csv_marks.h"
 #include "distributor/csv_scan.h"
 
 #include <criterion/criterion.h>
@@ -193,4 +194,61 @@ Test(csv_scan, damaged_gzip_data_are_refused)
     cr_expect_eq(next, -1);
     cr_expect(strstr(why.message, "damaged gzip") != NULL, "%s", why.message);
     csv_scan_close(scan);
+}
+
+/* ---- marks ---- */
+
+/* The same, byte by byte. */
+static void mark_slowly(const char *text, size_t length, char delimiter, struct csv_marks *marks)
+{
+    bool inside = false, starts = true, closed = false; /* whether a quote may open; whether the byte before closed one */
+    marks->count = marks->record_count = 0;
+    marks->lines = 0;
+    marks->opened = marks->wrong = SIZE_MAX;
+    for (size_t i = 0; i < length; i++) {
+        const char c = text[i];
+        const bool end = !inside && (c == delimiter || c == '\n'), quote = c == '"';
+        marks->lines += c == '\n';
+        if (marks->wrong == SIZE_MAX && ((closed && !end && !quote && c != '\r') || (quote && !inside && !starts)))
+            marks->wrong = i;
+        if (end)
+            marks->ends[marks->count++] = (uint32_t)i;
+        if (end && c == '\n')
+            marks->records[marks->record_count++] = (uint32_t)marks->count;
+        closed = quote && inside;
+        if (quote && !inside)
+            marks->opened = i;
+        inside ^= quote;
+        starts = end || closed;
+    }
+    if (!inside)
+        marks->opened = SIZE_MAX;
+}
+
+Test(csv_marks, blocks_of_bytes_and_single_bytes_find_the_same)
+{
+    enum { MOST = 9000 };
+    static char text[MOST + CSV_MARKS_PADDING];
+    static uint32_t ends[2][MOST + 64], records[2][MOST + 64];
+    struct csv_marks fast = {.ends = ends[0], .records = records[0]}, slow = {.ends = ends[1], .records = records[1]};
+    static const char *const alphabets[] = {"abc,\n", "a\",\n", "a,\"\"\n\r", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\n"};
+    uint32_t state = 7;
+    for (int round = 0; round < 3000; round++) {
+        const char *alphabet = alphabets[round % 4];
+        state = state * 1664525 + 1013904223;
+        const size_t length = round % 10 ? (state >> 8) % 200 : (state >> 8) % MOST;
+        for (size_t i = 0; i < length + CSV_MARKS_PADDING; i++) {
+            state = state * 1664525 + 1013904223;
+            text[i] = alphabet[(state >> 8) % strlen(alphabet)];
+        }
+        csv_marks(text, length, ',', &fast);
+        mark_slowly(text, length, ',', &slow);
+        cr_assert_eq(fast.wrong, slow.wrong, "round %d, %zu bytes: wrong at %zu, not %zu", round, length, fast.wrong, slow.wrong);
+        if (slow.wrong != SIZE_MAX)
+            continue; /* what comes after it is never read */
+        cr_assert_eq(fast.opened, slow.opened, "round %d", round);
+        cr_assert(fast.lines == slow.lines && fast.count == slow.count && fast.record_count == slow.record_count);
+        cr_assert(memcmp(ends[0], ends[1], slow.count * sizeof ends[0][0]) == 0);
+        cr_assert(memcmp(records[0], records[1], slow.record_count * sizeof records[0][0]) == 0);
+    }
 }
