@@ -27,6 +27,9 @@ struct blob_reader;
 /* metadata (may be NULL) is copied into files.metadata. The caller has announced the id in `uploads` before. */
 struct blob_writer *blob_writer_open(struct store *store, const bson_oid_t *id, const char *filename,
                                      const bson_t *metadata, bson_error_t *error);
+/* Before anything is written: the digest of all that will be, where the caller has it, so that it is not computed again.
+ * Other data are found when they are read back (HUB_ERROR_CORRUPT). */
+void blob_writer_expect(struct blob_writer *writer, const char sha256[BLOB_SHA256_HEX]);
 int blob_writer_write(struct blob_writer *writer, const void *data, size_t length, bson_error_t *error);
 /* Writes the last chunk, verifies by reading back, then writes the files document. Fills *info. */
 int blob_writer_finish(struct blob_writer *writer, struct blob_info *info, bson_error_t *error);

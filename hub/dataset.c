@@ -199,6 +199,7 @@ static int upload(struct dataset_writer *writer, struct part *part, const uint8_
     if (blob == NULL) {
         goto out;
     }
+    blob_writer_expect(blob, part->sha256);
     for (size_t left = length; left > 0;) {
         size_t size = left < WRITE_BYTES ? left : WRITE_BYTES;
         if (blob_writer_write(blob, data + (length - left), size, error) < 0 || beat(writer, error) < 0) {

@@ -99,6 +99,26 @@ HUB_TEST(blob, exists_only_when_it_is_finished)
 }
 
 /* A chunk that did not arrive, or arrived changed, is found out before the blob is said to exist. */
+HUB_TEST(blob, a_digest_that_is_known_before_is_held_to_what_is_read_back)
+{
+    const char *data = "four score and seven", digits[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    char digest[BLOB_SHA256_HEX];
+    hub_sha256(data, strlen(data), digest);
+    for (int wrong = 0; wrong < 2; wrong++) {
+        bson_oid_t id;
+        bson_error_t why = {0};
+        struct blob_info info;
+        bson_oid_init(&id, NULL);
+        struct blob_writer *writer = blob_writer_open(hub_store(hub), &id, "x", NULL, NULL);
+        blob_writer_expect(writer, wrong ? digits : digest);
+        GOOD(blob_writer_write(writer, data, strlen(data), error));
+        cr_expect_eq(blob_writer_finish(writer, &info, &why), wrong ? -1 : 1, "%s", why.message);
+        cr_expect(wrong ? hub_error_code(&why) == HUB_ERROR_CORRUPT : strcmp(info.sha256, digest) == 0);
+        blob_writer_close(writer);
+    }
+    cr_expect_eq(count_in(hub, "blobs.files", "{}"), 1);
+}
+
 HUB_TEST(blob, damage_is_noticed_when_writing)
 {
     static const char *const damages[][2] = {
