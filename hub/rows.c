@@ -74,14 +74,14 @@ static int compose(struct hub *hub, const char *name, const bson_t *row, int64_t
 
 int64_t rows_append(struct hub *hub, const char *name, const bson_t *const *rows, size_t count, bson_error_t *error)
 {
-    struct store_operation operations[ROWS_BATCH];
-    bson_t *documents[ROWS_BATCH];
     bson_error_t inner;
     int64_t first = 0;
     int result = -1;
     if (count == 0 || count > ROWS_BATCH) {
         return hub_error(error, HUB_ERROR_INVALID, "rows: a batch has 1 to %d", ROWS_BATCH);
     }
+    struct store_operation *operations = bson_malloc0(count * sizeof *operations);
+    bson_t **documents = bson_malloc0(count * sizeof *documents);
     char *counter = bson_strdup_printf("rows:%s:%s", hub_project(hub), name);
     size_t made = 0;
     if (store_counter_add(hub_store(hub), counter, (int64_t)count, &first, error) < 0) {
@@ -107,6 +107,8 @@ out:
     for (size_t i = 0; i < made; i++) {
         bson_destroy(documents[i]);
     }
+    bson_free(documents);
+    bson_free(operations);
     bson_free(counter);
     return result < 0 ? -1 : first + (int64_t)count - 1;
 }

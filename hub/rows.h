@@ -21,7 +21,7 @@ bool rows_is_source(const bson_t *dataset);
 
 /* One batch, at most ROWS_BATCH: in order, with consecutive numbers, and the project and dataset set here. A lost reply is resolved: every row is in
  * the hub once. The highest number, or -1. */
-#define ROWS_BATCH 1000
+#define ROWS_BATCH 10000 /* on SQLite one commit, which costs more than a thousand rows do */
 int64_t rows_append(struct hub *hub, const char *name, const bson_t *const *rows, size_t count, bson_error_t *error);
 /* Before the first batch: numbers go on above every row that there is (an import brings rows and no counter). 1, -1. */
 int rows_begin(struct hub *hub, const char *name, bson_error_t *error);
