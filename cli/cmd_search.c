@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ask and tell: a sweep whose points another program tries. */
+#include "cli/ask_stdio.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/where.h"
@@ -13,6 +14,7 @@
 static const struct cli_option ask_options[] = {
     {"count", 'n', CLI_COUNT, "N", "at most so many points (default 1)"},
     {"columns", 'c', CLI_TEXT, "PATHS", "what to show, such as point_number,point.width"},
+    {"stdio", 0, CLI_FLAG, NULL, "ask and tell by lines of JSON on standard input, answered on standard output"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -79,12 +81,11 @@ static int go_on(struct cli *cli, const bson_t *record, int64_t *made)
     return *made < 0 ? cli_fail(&error) : CLI_DONE;
 }
 
-static int say_none(struct cli *cli, const bson_t *before)
+static int say_none(struct cli *cli)
 {
     bson_t record;
     int code = find_sweep(cli, &record);
     const char *reason = code == CLI_DONE ? output_text(&record, "reason") : NULL;
-    (void)before;
     if (code == CLI_DONE) {
         code = reason != NULL ? cli_say(CLI_NOTHING, "no further point: %s", reason)
                               : cli_say(CLI_NOTHING, "no point now: tell what those under way have come to (find-task --where "
@@ -107,6 +108,11 @@ static int ask(struct cli *cli)
         bson_destroy(&record);
         code = find_sweep(cli, &record);
     }
+    if (code == CLI_DONE && cli_flag(cli, "stdio")) {
+        code = ask_stdio(cli, &record);
+        bson_destroy(&record);
+        return code;
+    }
     if (code == CLI_DONE && (output = output_open(cli, has_rungs(&record) ? ask_rung_columns : ask_columns, "point")) == NULL) {
         code = CLI_USAGE;
     }
@@ -126,7 +132,7 @@ static int ask(struct cli *cli)
         code = output_close(output);
     } else {
         output_abandon(output);
-        code = code == CLI_DONE ? say_none(cli, &record) : code;
+        code = code == CLI_DONE ? say_none(cli) : code;
     }
     bson_destroy(&record);
     return code;
@@ -162,36 +168,16 @@ static int check_metric(struct cli *cli, const bson_t *record, const bson_t *met
     return cli_usage(cli, "the sweep's metric is %s: give %s=VALUE", name, name);
 }
 
-/* What becomes of a point that was told of at its rung, when all who may go on were promoted: "promote" (it is this caller's
- * again), "pause" or "stop". */
 static int answer(struct cli *cli, int64_t point, const bson_t *told)
 {
-    bson_t task = BSON_INITIALIZER, out = BSON_INITIALIZER, id = BSON_INITIALIZER;
+    bson_t out = BSON_INITIALIZER;
     bson_error_t error;
-    bson_destroy(&task);
-    int again = task_hand_out_again(cli->hub, told, &task, &error);
-    const char *verdict = again > 0 ? "promote" : "pause";
-    if (again == 0) {
-        const bson_t *now;
-        BSON_APPEND_UTF8(&id, "_id", output_text(told, "_id"));
-        struct store_cursor *cursor = task_find(cli->hub, &id, NULL, &error);
-        again = cursor != NULL ? store_cursor_next(cursor, &now, &error) : -1;
-        const char *state = again > 0 ? output_text(now, "state") : NULL;
-        verdict = state != NULL && (strcmp(state, "parked") == 0 || strcmp(state, "paused") == 0) ? "pause" : "stop";
-        store_cursor_close(cursor);
-    }
-    int code = again < 0 ? cli_fail(&error) : CLI_DONE;
+    BSON_APPEND_INT64(&out, "point_number", point);
+    int code = ask_append_verdict(cli->hub, told, &out, &error) < 0 ? cli_fail(&error) : CLI_DONE;
     if (code == CLI_DONE) {
-        BSON_APPEND_INT64(&out, "point_number", point);
-        BSON_APPEND_UTF8(&out, "verdict", verdict);
-        if (strcmp(verdict, "promote") == 0) {
-            BSON_APPEND_INT64(&out, "until", task_outside_until(&task));
-        }
-        code = output_object(cli, &out, "point %lld: %s", (long long)point, verdict);
+        code = output_object(cli, &out, "point %lld: %s", (long long)point, output_text(&out, "verdict"));
     }
-    bson_destroy(&task);
     bson_destroy(&out);
-    bson_destroy(&id);
     return code;
 }
 
@@ -256,8 +242,11 @@ const struct cli_command cmd_ask = {
     .groups = {ask_options},
     .details = "SWEEP is a name or an id. Each point is given once: who comes next is given another. resume-task lets a point be\n"
                "given again whose program was lost.\n"
+               "With --stdio the search stays open, which is faster: {\"ask\": 2} is answered by {\"points\": [{\"point_number\": 0,\n"
+               "\"point\": {…}}, …], \"open\": true}, {\"tell\": 0, \"metrics\": {\"loss\": 0.25}} (or \"failed\": \"why\") by {\"told\": 0}; a line may\n"
+               "have both. Fewer points than asked for: no more now, and with \"open\": false no more at all. Else {\"error\": \"…\", \"exit\": n}.\n"
                "exit: 3 there is no point now, or none any more.",
-    .examples = "  tl_hub ask ackley --count 4 -o json\n  tl_hub tell ackley 3 loss=0.25",
+    .examples = "  tl_hub ask ackley --count 4 -o json\n  tl_hub tell ackley 3 loss=0.25\n  echo '{\"ask\": 1}' | tl_hub ask ackley --stdio",
     .run = ask,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/sweep_search.h"
 
+#include "distributor/sweep_history.h"
 #include "distributor/sweep_ladder.h"
 #include "distributor/sweep_submit_impl.h"
 #include "distributor/sweep_watch.h"
@@ -20,7 +21,7 @@ struct observed {
     int64_t seq; /* of its first task; 0: not seen yet */
     int64_t ended, valued;
     double sum;
-    char id[128]; /* of its last task */
+    char *id;    /* of its last task, where its curve is read */
     bool running, asked; /* asked: to stop */
     double seconds, flops; /* of its tasks that ended */
     bool model;   /* its task made one */
@@ -43,6 +44,8 @@ struct sweep_search {
     int64_t known;     /* all below are, or have come to a rung; without rungs as settled */
     int64_t best;      /* -1: none */
     int64_t last_seq;
+    int64_t kept;              /* points below are in sweep_history.h's documents */
+    int64_t kept_seq;          /* no task of the others has a lesser one; 0: not known */
     struct sweep_watch *watch; /* NULL: points are not stopped early */
     struct sweep_ladder *ladder; /* NULL: points do not wait at rungs */
     struct search_result *ranks; /* (capacity) what the method is to know, where there is a ladder */
@@ -149,8 +152,10 @@ void sweep_search_close(struct sweep_search *search)
 {
     if (!search)
         return;
-    for (int64_t i = 0; i < search->capacity; i++)
+    for (int64_t i = 0; i < search->capacity; i++) {
         free(search->results[i].units);
+        free(search->observed[i].id);
+    }
     free(search->results);
     free(search->observed);
     search_free(search->search);
@@ -258,7 +263,10 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
         return -1;
     observed->seq = observed->seq && observed->seq < seq ? observed->seq : seq;
     const char *id = text_of(task, "_id");
-    snprintf(observed->id, sizeof observed->id, "%s", id ? id : "");
+    free(observed->id);
+    observed->id = search->watch && id ? strdup(id) : NULL;
+    if (search->watch && id && !observed->id)
+        return no_memory(search, error);
     observed->running = !strcmp(state, "running");
     if (search->ladder && sweep_ladder_take(search->ladder, number, task, error))
         return -1;
@@ -292,7 +300,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
     for (int64_t i = search->settled; i < search->proposed && i < search->capacity; i++) {
         struct observed *observed = &search->observed[i];
         if (!observed->settled)
-            *observed = (struct observed){.seq = observed->seq, .asked = observed->asked};
+            *observed = (struct observed){.seq = observed->seq, .asked = observed->asked, .id = observed->id};
     }
     struct store_cursor *cursor = units ? task_find(hub, filter, &options, error) : NULL;
     while (cursor && (more = store_cursor_next(cursor, &task, error)) > 0)
@@ -307,6 +315,14 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
     bson_destroy(projection);
     free(units);
     return more < 0 ? -1 : 0;
+}
+
+static void note_best(struct sweep_search *search, int64_t i)
+{
+    const struct search_result *result = &search->results[i];
+    if (result->has_value && (!search->ladder || search->observed[i].model) &&
+        (search->best < 0 || result->value < search->results[search->best].value))
+        search->best = i;
 }
 
 /* What all points that are not settled have come to. Whether one of them was never seen. */
@@ -328,9 +344,9 @@ static bool settle(struct sweep_search *search)
             search->ended_tasks += observed->ended;
             search->seconds += observed->seconds;
             search->flops += observed->flops;
-            if (result->has_value && (!search->ladder || observed->model) &&
-                (search->best < 0 || result->value < search->results[search->best].value))
-                search->best = i;
+            note_best(search, i);
+            free(observed->id);
+            observed->id = NULL;
         }
         missing = missing || (!observed->settled && !observed->seq);
     }
@@ -372,7 +388,7 @@ static int watch_curves(struct sweep_search *search, struct hub *hub, bson_error
         bool ended = observed->ended >= search->sweep->seeds;
         if (observed->settled || sweep_watch_is_final(search->watch, i))
             continue;
-        if ((ended || (observed->running && all)) &&
+        if (observed->id && (ended || (observed->running && all)) &&
             sweep_watch_read(search->watch, hub, i, observed->id, ended, error))
             return -1;
     }
@@ -380,7 +396,7 @@ static int watch_curves(struct sweep_search *search, struct hub *hub, bson_error
     for (int64_t i = search->settled; i < search->proposed; i++) {
         struct observed *observed = &search->observed[i];
         int64_t epoch = sweep_watch_stop(search->watch, i);
-        if (!epoch || !observed->running || observed->asked)
+        if (!epoch || !observed->running || observed->asked || !observed->id)
             continue;
         char reason[160];
         snprintf(reason, sizeof reason, "epoch %lld: %s", (long long)epoch,
@@ -409,20 +425,76 @@ static int read_submitted(struct sweep_search *search, struct hub *hub, bson_err
     return 0;
 }
 
+/* Curves and rungs are not among what is kept. */
+static bool is_kept(const struct sweep_search *search)
+{
+    return !search->watch && !search->ladder;
+}
+
+static int take_history(void *data, const struct sweep_history *history, bson_error_t *error)
+{
+    struct sweep_search *search = data;
+    int64_t first = history->number * SWEEP_HISTORY_POINTS, end = first + SWEEP_HISTORY_POINTS;
+    if (make_room(search, end, error))
+        return -1;
+    for (int64_t i = first; i < end; i++) {
+        const struct search_result *result = &history->results[i - first];
+        if (result->units && keep_place(search, i, result->units, error))
+            return -1;
+        double *units = search->results[i].units;
+        search->results[i] = *result;
+        search->results[i].units = units;
+        search->observed[i].settled = search->observed[i].model = true;
+        note_best(search, i);
+    }
+    search->ended_tasks += history->tasks;
+    search->seconds += history->seconds;
+    search->flops += history->flops;
+    search->settled = search->kept = end;
+    search->proposed = end > search->proposed ? end : search->proposed;
+    search->kept_seq = history->next_seq;
+    return 0;
+}
+
+/* Packets that are whole and not kept yet. */
+static int keep_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+{
+    while (is_kept(search) && search->settled - search->kept >= SWEEP_HISTORY_POINTS) {
+        int64_t first = search->kept, end = first + SWEEP_HISTORY_POINTS;
+        struct sweep_history history = {
+            .number = first / SWEEP_HISTORY_POINTS, .next_seq = search->last_seq + 1, .results = search->results + first};
+        for (int64_t i = first; i < end; i++) {
+            history.tasks += search->observed[i].ended;
+            history.seconds += search->observed[i].seconds;
+            history.flops += search->observed[i].flops;
+        }
+        for (int64_t i = end; i < search->proposed; i++)
+            if (search->observed[i].seq && search->observed[i].seq < history.next_seq)
+                history.next_seq = search->observed[i].seq;
+        if (sweep_history_save(hub, search->id, search->sweep->space.count, &history, error))
+            return -1;
+        search->kept = end;
+    }
+    return 0;
+}
+
 static int read_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
 {
+    if (!search->complete && is_kept(search) && !search->kept &&
+        sweep_history_read(hub, search->id, search->sweep->space.count, take_history, search, error))
+        return -1;
     int64_t from = search->last_seq + 1;
     if (search->proposed && make_room(search, search->proposed, error))
         return -1;
     for (int64_t i = search->settled; i < search->proposed; i++)
         if (!search->observed[i].settled && search->observed[i].seq && search->observed[i].seq < from)
             from = search->observed[i].seq;
-    if (read_from(search, hub, search->complete ? from : 0, error))
+    if (read_from(search, hub, search->complete ? from : search->kept_seq, error))
         return -1;
     if (search->watch && watch_curves(search, hub, error))
         return -1;
     bool missing = settle(search);
-    if (missing && search->complete) { /* made by another, while the first ones of it were being read */
+    if (missing && (search->complete || search->kept)) { /* made by another, while the first ones of it were being read */
         if (read_from(search, hub, 0, error))
             return -1;
         missing = settle(search);
@@ -432,7 +504,7 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
         return -1;
     if (missing && search->submitted)
         give_up_missing(search);
-    return 0;
+    return keep_results(search, hub, error);
 }
 
 /* ---- proposals ---- */

@@ -4,8 +4,8 @@
 
 /* A hub: one connection to a store, and the project that its documents belong to.
  *
- * Collections: meta, counters, projects, tasks, models, architectures, datasets, rows, logs, runners, sweeps, uploads,
- * blobs.files, blobs.chunks. Every document but those of meta, counters, rows and blobs has `project`, `created_at`
+ * Collections: meta, counters, projects, tasks, models, architectures, datasets, rows, logs, runners, sweeps, results,
+ * uploads, blobs.files, blobs.chunks. Every document but those of meta, counters, rows and blobs has `project`, `created_at`
  * (date) and `schema_version` (int32). _id of tasks, claims, models, datasets, sweeps and runners are strings of 32
  * hex digits (ids of things named twice are digests, so that doing it twice is harmless); blobs have ObjectIds.
  *

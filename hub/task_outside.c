@@ -5,11 +5,27 @@
 
 #include <math.h>
 
-static void append_outside(const struct hub *hub, const char *sweep, bson_t *filter)
+/* The sweep's tasks in this state. They have its name: by name and state an index leads to the few that are ready or handed
+ * out, where a sweep has tens of thousands that have ended. */
+static int append_outside(struct hub *hub, const char *sweep, const char *state, bson_t *filter, bson_error_t *error)
 {
+    bson_t by_id = BSON_INITIALIZER, projection = BSON_INITIALIZER, record;
+    struct store_find_options options = {.projection = &projection};
+    BSON_APPEND_UTF8(&by_id, "_id", sweep);
+    BSON_APPEND_INT32(&projection, "name", 1);
+    int found = store_find_one(hub_store(hub), "sweeps", &by_id, &options, &record, error);
+    const char *name = found > 0 ? hub_text(&record, "name") : NULL;
     BSON_APPEND_UTF8(filter, "project", hub_project(hub));
+    if (name != NULL) {
+        BSON_APPEND_UTF8(filter, "name", name);
+    }
+    BSON_APPEND_UTF8(filter, "state", state);
     BSON_APPEND_UTF8(filter, "sweep", sweep);
     BSON_APPEND_UTF8(filter, "kind", "outside");
+    bson_destroy(&record);
+    bson_destroy(&projection);
+    bson_destroy(&by_id);
+    return found < 0 ? -1 : 0;
 }
 
 /* ready → paused, of the first that matches. */
@@ -33,9 +49,12 @@ static int hand_out(struct hub *hub, const bson_t *filter, bson_t *task, bson_er
 int task_hand_out(struct hub *hub, const char *sweep, bson_t *task, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER;
-    append_outside(hub, sweep, &filter);
-    BSON_APPEND_UTF8(&filter, "state", "ready");
-    int result = hand_out(hub, &filter, task, error);
+    bson_init(task);
+    int result = append_outside(hub, sweep, "ready", &filter, error);
+    if (result == 0) {
+        bson_destroy(task);
+        result = hand_out(hub, &filter, task, error);
+    }
     bson_destroy(&filter);
     return result;
 }
@@ -118,11 +137,14 @@ int task_tell_rung(struct hub *hub, const char *sweep, int64_t point, int64_t ep
                    bson_t *task, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, found;
-    append_outside(hub, sweep, &filter);
+    int result = append_outside(hub, sweep, "paused", &filter, error);
     BSON_APPEND_INT64(&filter, "point_number", point);
-    BSON_APPEND_UTF8(&filter, "state", "paused");
     bson_init(task);
-    int result = store_find_one(hub_store(hub), TASKS, &filter, NULL, &found, error);
+    bson_init(&found);
+    if (result == 0) {
+        bson_destroy(&found);
+        result = store_find_one(hub_store(hub), TASKS, &filter, NULL, &found, error);
+    }
     if (result > 0 && !is_rung(&found, epoch)) {
         int64_t next = task_outside_until(&found);
         result = next == 0 ? hub_error(error, HUB_ERROR_INVALID, "its sweep has no rungs (early_terminate of type asha)")
@@ -139,22 +161,11 @@ int task_tell_rung(struct hub *hub, const char *sweep, int64_t point, int64_t ep
 
 /* ---- ends ---- */
 
-int task_tell(struct hub *hub, const char *sweep, int64_t point, const bson_t *metrics, const char *failure, bson_t *task,
-              bson_error_t *error)
+static void append_told(const bson_t *metrics, const char *failure, bson_t *update)
 {
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, sort = BSON_INITIALIZER, part, inner;
-    struct store_modify_options options = {.sort = &sort, .return_new = true};
+    bson_t part, inner;
     char id[HUB_ID_SIZE];
-    append_outside(hub, sweep, &filter);
-    BSON_APPEND_INT64(&filter, "point_number", point);
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "state", &part);
-    BSON_APPEND_ARRAY_BEGIN(&part, "$in", &inner);
-    BSON_APPEND_UTF8(&inner, "0", "paused");
-    BSON_APPEND_UTF8(&inner, "1", "ready");
-    bson_append_array_end(&part, &inner);
-    bson_append_document_end(&filter, &part);
-    BSON_APPEND_INT32(&sort, "seq", 1);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
     BSON_APPEND_UTF8(&part, "state", failure != NULL ? "failed" : "done");
     if (failure != NULL) {
         BSON_APPEND_DOCUMENT_BEGIN(&part, "error", &inner);
@@ -168,13 +179,34 @@ int task_tell(struct hub *hub, const char *sweep, int64_t point, const bson_t *m
         bson_append_document_end(&part, &inner);
         BSON_APPEND_BOOL(&part, "published", true);
     }
-    bson_append_document_end(&update, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$currentDate", &part);
+    bson_append_document_end(update, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$currentDate", &part);
     BSON_APPEND_BOOL(&part, "finished_at", true);
-    bson_append_document_end(&update, &part);
-    int result = store_modify(hub_store(hub), TASKS, &filter, &update, &options, task, error);
+    bson_append_document_end(update, &part);
+}
+
+/* One that was handed out comes before one that nobody asked for. */
+int task_tell(struct hub *hub, const char *sweep, int64_t point, const bson_t *metrics, const char *failure, bson_t *task,
+              bson_error_t *error)
+{
+    static const char *const states[] = {"paused", "ready"};
+    bson_t update = BSON_INITIALIZER, sort = BSON_INITIALIZER;
+    struct store_modify_options options = {.sort = &sort, .return_new = true};
+    int result = 0;
+    BSON_APPEND_INT32(&sort, "seq", 1);
+    append_told(metrics, failure, &update);
+    bson_init(task);
+    for (int i = 0; i < 2 && result == 0; i++) {
+        bson_t filter = BSON_INITIALIZER;
+        result = append_outside(hub, sweep, states[i], &filter, error);
+        BSON_APPEND_INT64(&filter, "point_number", point);
+        if (result == 0) {
+            bson_destroy(task);
+            result = store_modify(hub_store(hub), TASKS, &filter, &update, &options, task, error);
+        }
+        bson_destroy(&filter);
+    }
     bson_destroy(&update);
     bson_destroy(&sort);
-    bson_destroy(&filter);
     return result;
 }

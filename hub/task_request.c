@@ -4,6 +4,7 @@
 #include "hub/fault.h"
 #include "hub/logs.h"
 #include "hub/schema.h"
+#include "hub/sweep_results.h"
 #include "hub/task_impl.h"
 
 #include <string.h>
@@ -318,7 +319,10 @@ int64_t task_restart_with(struct hub *hub, const bson_t *filter, const bson_t *s
     }
     int64_t stages = restart_to(hub, filter, true, set, also, error);
     int64_t others = stages < 0 ? -1 : restart_to(hub, filter, false, set, also, error);
-    return others < 0 ? -1 : stages + others;
+    if (others < 0 || (stages + others > 0 && sweep_results_forget(hub, error) < 0)) {
+        return -1;
+    }
+    return stages + others;
 }
 
 /* Deletes the tasks of these ids that are not running, then the logs of those that are gone. */
@@ -413,6 +417,9 @@ int64_t task_delete(struct hub *hub, const bson_t *filter, bson_error_t *error)
         }
     } while (next == 1 && deleted >= 0);
     deleted = next < 0 ? -1 : deleted;
+    if (deleted > 0 && sweep_results_forget(hub, error) < 0) {
+        deleted = -1;
+    }
 out:
     store_cursor_close(cursor);
     bson_destroy(&ids);

@@ -85,4 +85,78 @@ expect 0 -- tell rungs 1 value=1
 refuse 3 'all its points have ended' -- ask rungs
 expect 0 -- find-task --name rungs -o json
 json 'sorted(t["state"] for t in it) == ["done", "stopped", "stopped", "stopped"] and all("result" in t for t in it)'
+
+# One program that asks and tells by lines; the points are those that the same seed and results gave before.
+sed 's/^name: s/name: lines/' s.yaml >lines.yaml
+expect 0 -- create-task --sweep lines.yaml
+cat >talk.py <<'PYTHON'
+import json
+import subprocess
+import sys
+
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def say(line):
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return json.loads(process.stdout.readline())
+
+
+first = say('{"ask": 5}')
+assert [p["point_number"] for p in first["points"]] == [0, 1, 2] and first["open"], first
+assert set(first["points"][0]["point"]) == {"x", "kind"} and first["points"][0]["seed"] == 1, first
+assert say('{"ask": 1}') == {"points": [], "open": True}
+for line, exit, word in (('{"tell": 9, "metrics": {"value": 1}}', 6, "not under way"), ('{"tell": 0}', 2, "either metrics or failed"),
+                         ('{"tell": 0, "metrics": {"loss": 1}}', 2, "metric is value"), ('{"ask": -1}', 2, "at least 0"),
+                         ('{"tell": 0, "metrics": {"value": "a"}}', 2, "a number"), ('{"say": 1}', 2, "say"), ('{}', 2, "ask"),
+                         ('{"tell": 0, "metrics": {"value": 1}, "failed": "x"}', 2, "either"), ('nonsense', 2, "JSON")):
+    answer = say(line)
+    assert answer["exit"] == exit and word in answer["error"], (line, answer)
+assert say('{"tell": 1, "metrics": {"value": 2}}') == {"told": 1}
+assert say('{"tell": 0, "metrics": {"value": 1.5, "other": 3}}') == {"told": 0}
+assert [p["point_number"] for p in say('{"ask": 2}')["points"]] == [3, 4]
+assert say('{"tell": 2, "failed": "no memory"}') == {"told": 2}
+answer = say('{"ask": 1}')
+for number in range(3, 14):
+    answer = say(json.dumps({"tell": number, "metrics": {"value": number}, "ask": 1}))
+    assert answer["told"] == number, answer
+assert answer["points"] == [] and not answer["open"] and "all its points have ended" in answer["reason"], answer
+process.stdin.close()
+sys.exit(process.wait())
+PYTHON
+python3 talk.py "$tl_hub" ask lines --stdio || fail "the conversation ended with $?"
+for name in s lines; do
+    "$tl_hub" find-task --name $name --sort point_number:asc -o csv --columns point_number,point.x,point.kind >$name.csv
+done
+diff s.csv lines.csv || fail "other points than by one verb after the other"
+refuse 2 'SWEEP' -- ask --stdio
+
+# The rungs once more, by lines.
+sed 's/^name: rungs/name: climb/' rungs.yaml >climb.yaml
+expect 0 -- create-task --sweep climb.yaml
+cat >.asked <<'LINES'
+{"ask": 2}
+{"tell": 0, "epoch": 4, "metrics": {"value": 3}}
+{"tell": 0, "epoch": 2, "failed": "x"}
+LINES
+"$tl_hub" ask climb --stdio <.asked >.out || fail "the conversation ended"
+[ "$(grep -c '"until": 2}\|up to: that is 2\|epoch: at least 1' .out)" -eq 3 ] || fail "$(cat .out)"
+cat >.asked <<'LINES'
+{"tell": 0, "epoch": 2, "metrics": {"value": 3}}
+{"tell": 1, "epoch": 2, "metrics": {"value": 2}, "ask": 9}
+{"tell": 2, "epoch": 2, "metrics": {"value": 9}}
+{"tell": 3, "epoch": 2, "metrics": {"value": 4}, "ask": 9}
+LINES
+"$tl_hub" ask climb --stdio <.asked >.out || fail "$(cat .out)"
+python3 - .out <<'PYTHON' || fail "$(cat .out)"
+import json
+import sys
+
+told = [json.loads(line) for line in open(sys.argv[1])]
+assert [(t["told"], t["verdict"], t.get("until")) for t in told] == [(0, "pause", None), (1, "promote", 4), (2, "pause", None),
+                                                                    (3, "pause", None)], told
+assert [(p["point_number"], p["until"]) for p in told[1]["points"]] == [(2, 2), (3, 2)], told
+assert [(p["point_number"], p["until"], p["rungs"]["values"]) for p in told[3]["points"]] == [(0, 4, [3])], told
+PYTHON
 finish
