@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """URIs for tests, from that of the server they were given (TL_TEST_MONGODB_URI may name a database, credentials and options):
-a database of the test's own on it, by way of another address where something stands before it."""
+a database of the test's own on it, by way of another address where something stands before it. For shells: server_uri.py URI
+DATABASE prints the database's URI."""
 import re
+import sys
 
 
 def parts(uri):
@@ -22,3 +24,7 @@ def address(uri):
     host = parts(uri)[2].split(",")[0]
     name, _, port = host.rpartition(":")
     return (name, int(port)) if name and port.isdigit() else (host, 27017)
+
+
+if __name__ == "__main__":
+    print(with_database(*sys.argv[1:]))
