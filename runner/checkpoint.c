@@ -252,15 +252,16 @@ static int read_file(struct checkpoint *checkpoint, const bson_oid_t *id, bson_e
     return result ? work_kernel_error(error, &why, NULL) : 0;
 }
 
-int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error)
+static int read_of(struct checkpoint *checkpoint, const bson_t *task, bool same, struct checkpoint_position *position,
+                   bson_error_t *error)
 {
     bson_t saved;
     bson_iter_t at;
     memset(position, 0, sizeof *position);
-    if (!document_child(checkpoint->work->task, "checkpoint", &saved))
+    if (!document_child(task, "checkpoint", &saved))
         return 0;
     const char *identity = document_string(&saved, "identity");
-    if (!identity || strcmp(identity, checkpoint->identity))
+    if (same && (!identity || strcmp(identity, checkpoint->identity)))
         return hub_error(error, HUB_ERROR_INVALID, "it is of another dataset, network or hyper-parameters");
     if (!read_position(&saved, position) || !bson_iter_init_find(&at, &saved, "blob_id") || !BSON_ITER_HOLDS_OID(&at))
         return hub_error(error, HUB_ERROR_INVALID, "it does not say where the run was");
@@ -273,9 +274,22 @@ int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *p
         return hub_error(error, HUB_ERROR_INVALID, "its file is of step %llu, not of %lld",
                          (unsigned long long)net_steps(checkpoint->net), (long long)position->step);
     bson_reinit(&checkpoint->before);
-    if (!append_logs(&checkpoint->before, &saved, "", NULL))
+    if (same && !append_logs(&checkpoint->before, &saved, "", NULL))
         return hub_error(error, HUB_ERROR_MEMORY, "no memory for the checkpoint");
     return 1;
+}
+
+int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error)
+{
+    return read_of(checkpoint, checkpoint->work->task, true, position, error);
+}
+
+int checkpoint_inherit(struct checkpoint *checkpoint, const bson_t *parent, struct checkpoint_position *position,
+                       bson_error_t *error)
+{
+    int found = read_of(checkpoint, parent, false, position, error);
+    position->seconds = 0; /* were the parent's */
+    return found;
 }
 
 bool checkpoint_is_bad(const bson_error_t *error)

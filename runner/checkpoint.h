@@ -53,6 +53,10 @@ void checkpoint_destroy(struct checkpoint *checkpoint);
  * one that says why it is of no use (checkpoint_is_bad), or one that says nothing of it; net, optimiser and best may then be
  * half filled. */
 int checkpoint_read(struct checkpoint *checkpoint, struct checkpoint_position *position, bson_error_t *error);
+/* The same from the checkpoint of another task, whose network and optimiser are alike, whatever its hyper-parameters: net and
+ * optimiser go on where that was. The logs that led up to it are that task's, and its time. */
+int checkpoint_inherit(struct checkpoint *checkpoint, const bson_t *parent, struct checkpoint_position *position,
+                       bson_error_t *error);
 /* Whether what an error of checkpoint_read says is wrong with the checkpoint itself: gone, damaged, of something else.
  * Memory, the disk or the hub may be better the next time. */
 bool checkpoint_is_bad(const bson_error_t *error);

@@ -163,13 +163,39 @@ static bool fits(const struct training *training)
            (!at->scores.best_epoch || (training->best && at->scores.best_epoch < at->epoch));
 }
 
-/* checkpoint_read, a few times where the checkpoint itself is not to blame. 1, 0, -1 it is of no use, or the hub is away (who
- * asks for the work tries that again); -2 with *stop: the task is given back, and another worker may do better. */
-static int read_checkpoint(struct training *training, enum work_stop *stop, bson_error_t *error)
+/* The task that it goes on from: a member of a population begins with the checkpoint of its parent. */
+static int find_parent(struct training *training, bson_t *parent, bson_error_t *error)
+{
+    const bson_t *task = training->work->task;
+    const char *id = document_string(task, "lineage.task"), *project = document_string(task, "project");
+    bson_t filter = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_UTF8(&filter, "project", project ? project : "");
+    int found = store_find_one(hub_store(training->work->worker->hub), "tasks", &filter, NULL, parent, error);
+    bson_destroy(&filter);
+    if (found >= 0 && !document_has(parent, "checkpoint.blob_id"))
+        return hub_error(error, HUB_ERROR_INVALID, "lineage: task %.40s, whose checkpoint it begins with, %s", id,
+                         found ? "has none any more" : "is not there");
+    return found;
+}
+
+static int read_once(struct training *training, const bson_t *parent, bson_error_t *error)
+{
+    return parent ? checkpoint_inherit(&training->checkpoint, parent, &training->at, error)
+                  : checkpoint_read(&training->checkpoint, &training->at, error);
+}
+
+/* The task's checkpoint, or its parent's, a few times where the checkpoint itself is not to blame. 1, 0, -1 it is of no use, or the
+ * hub is away (who asks for the work tries that again); -2 with *stop: the task is given back, and another worker may do
+ * better. */
+static int read_checkpoint(struct training *training, const bson_t *parent, enum work_stop *stop, bson_error_t *error)
 {
     char text[640];
     for (int tries = 1;; tries++) {
-        int found = checkpoint_read(&training->checkpoint, &training->at, error);
+        int found = read_once(training, parent, error);
+        if (found > 0 && !fits(training))
+            return hub_error(error, HUB_ERROR_INVALID, "epoch %lld, row %lld is not within this task",
+                             (long long)training->at.epoch, (long long)training->at.row);
         if (found >= 0 || checkpoint_is_bad(error) || work_is_transient(error))
             return found;
         snprintf(text, sizeof text, "its checkpoint cannot be read (%s); %s", error->message,
@@ -182,26 +208,29 @@ static int read_checkpoint(struct training *training, enum work_stop *stop, bson
     }
 }
 
-int train_prepare(struct training *training, enum work_stop *stop, bson_error_t *error)
+/* 1, 0 with *stop, -1: without its parent's weights it is another run. */
+static int inherit(struct training *training, enum work_stop *stop, bson_error_t *error)
+{
+    bson_t parent = BSON_INITIALIZER;
+    bson_destroy(&parent);
+    int found = find_parent(training, &parent, error);
+    if (found > 0)
+        found = read_checkpoint(training, &parent, stop, error);
+    bson_destroy(&parent);
+    if (found > 0)
+        rollback_keep(&training->rollback, training->net, training->optimizer);
+    return found == -2 ? 0 : found;
+}
+
+/* The task's own checkpoint: 1; 0 with *stop; -1; -2 it is of no use, as is said. */
+static int resume(struct training *training, enum work_stop *stop, bson_error_t *error)
 {
     char text[640];
-    bool resuming = document_has(training->work->task, "checkpoint");
-    if (build(training, !resuming, error))
-        return -1;
-    if (training->recipe.precision == PRECISION_BFLOAT16) {
-        snprintf(text, sizeof text, "precision bfloat16 is %s", device_bfloat16(training->device));
-        work_note(training->work, text);
-    }
-    if (!resuming)
-        return 1;
-    int found = read_checkpoint(training, stop, error);
+    int found = read_checkpoint(training, NULL, stop, error);
     if (found == -2)
         return 0;
     if (found < 0 && work_is_transient(error))
         return -1;
-    if (found > 0 && !fits(training))
-        found = hub_error(error, HUB_ERROR_INVALID, "epoch %lld, row %lld is not within this task",
-                          (long long)training->at.epoch, (long long)training->at.row);
     if (found > 0) {
         snprintf(text, sizeof text, "goes on from its checkpoint: epoch %lld, step %lld", (long long)training->at.epoch,
                  (long long)training->at.step);
@@ -215,8 +244,29 @@ int train_prepare(struct training *training, enum work_stop *stop, bson_error_t 
              found < 0 ? error->message : "it is no document");
     work_note(training->work, text);
     checkpoint_drop(&training->checkpoint);
-    train_unbuild(training);
-    memset(&training->at, 0, sizeof training->at);
-    training->at.epoch = 1;
-    return build(training, true, error) ? -1 : 1;
+    return -2;
+}
+
+int train_prepare(struct training *training, enum work_stop *stop, bson_error_t *error)
+{
+    char text[640];
+    bool resuming = document_has(training->work->task, "checkpoint");
+    bool inherits = document_string(training->work->task, "lineage.task");
+    if (build(training, !resuming && !inherits, error))
+        return -1;
+    if (training->recipe.precision == PRECISION_BFLOAT16) {
+        snprintf(text, sizeof text, "precision bfloat16 is %s", device_bfloat16(training->device));
+        work_note(training->work, text);
+    }
+    int found = resuming ? resume(training, stop, error) : -2;
+    if (found != -2)
+        return found;
+    if (resuming) {
+        train_unbuild(training);
+        memset(&training->at, 0, sizeof training->at);
+        training->at.epoch = 1;
+        if (build(training, !inherits, error))
+            return -1;
+    }
+    return inherits ? inherit(training, stop, error) : 1;
 }

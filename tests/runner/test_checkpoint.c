@@ -208,6 +208,34 @@ Test(checkpoint, at_a_rung_that_is_not_recorded_is_parked_by_the_next)
     expect_same_logs("through", "climbs");
 }
 
+/* A member of a population that goes on from itself, with the same values, is one that trained through. */
+Test(checkpoint, of_a_parent_is_what_a_member_goes_on_from)
+{
+    static const char few[] = "'epochs': 9, 'batch_size': 7, 'seed': 5, 'learning_rate': 0.002";
+    char more[200];
+    add("through", few, "");
+    run_all(NULL);
+    add("parent", few, "'rungs': {'epochs': [4]}");
+    run_all(NULL);
+    bson_t *parent = find_one("tasks", "{'name': 'parent'}");
+    snprintf(more, sizeof more, "'lineage': {'generation': 1, 'member': 0, 'parent': 0, 'task': '%s'}", document_string(parent, "_id"));
+    add("child", few, more);
+    add("other", "'epochs': 9, 'batch_size': 5, 'seed': 5, 'learning_rate': 0.004", more);
+    run_all(NULL);
+    expect_finished("child");
+    expect_same_model("through", "child");
+    cr_expect_eq(count("logs", "{'split': 'validation', 'points.epoch': 5}"), 3, "through, child and other");
+    expect_finished("other");
+    cr_assert_eq(task_end_parked(hub, parent, "over", error), 1);
+    add("late", few, more);
+    run_all(NULL);
+    bson_t *late = find_one("tasks", "{'name': 'late'}");
+    cr_expect_str_eq(document_string(late, "state"), "failed");
+    cr_expect_not_null(strstr(document_string(late, "error.message"), "has none any more"));
+    bson_destroy(late);
+    bson_destroy(parent);
+}
+
 Test(checkpoint, goes_on_with_the_version_of_the_data_that_it_was_written_with)
 {
     add("through", LONGER, "");
