@@ -153,6 +153,25 @@ static void add_document(struct report *report, size_t capacity, const bson_t *t
     }
 }
 
+/* Members of a population have the same values generation after generation: which one a row is stands beside them. */
+static void add_lineage(struct report *report, size_t capacity, const bson_t *task)
+{
+    static const char *const names[] = {"lineage.generation", "lineage.member", "lineage.parent"};
+    bson_iter_t value;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        bool there = output_find(task, names[i], &value) && BSON_ITER_HOLDS_NUMBER(&value);
+        struct report_column *column = there ? find_column(report, names[i], true, capacity) : NULL;
+        if (column != NULL) {
+            column->numbers[report->row_count] = bson_iter_as_double(&value);
+        }
+    }
+}
+
+bool report_is_tuned(const struct report_column *column)
+{
+    return column->parameter && strcmp(column->name, "seed") != 0 && strncmp(column->name, "lineage.", 8) != 0;
+}
+
 static int64_t date_at(const bson_t *task, const char *path)
 {
     bson_iter_t iter;
@@ -210,6 +229,7 @@ static void add_task(struct report *report, const bson_t *task, size_t *capacity
     add_document(report, *capacity, task, swept ? "point" : "hyper_parameters", true);
     if (swept) {
         correct_point(report, task, *capacity);
+        add_lineage(report, *capacity, task);
     }
     if (!swept && output_text(task, "architecture") != NULL) {
         struct report_column *column = find_column(report, "architecture", true, *capacity);
@@ -233,7 +253,7 @@ static void project(bson_t *projection, const char *const *fields)
 static int read_tasks(struct cli *cli, const bson_t *filter, struct report *report, char sweep[128])
 {
     static const char *const fields[] = {"seq", "name", "state", "point", "hyper_parameters", "architecture",
-                                         "result.metrics", "started_at", "claimed_at", "finished_at", "sweep", NULL};
+                                         "result.metrics", "started_at", "claimed_at", "finished_at", "sweep", "lineage", NULL};
     bson_t projection, sort = BSON_INITIALIZER;
     struct store_find_options options = {.projection = &projection, .sort = &sort};
     const bson_t *task;
@@ -441,7 +461,7 @@ static void finish_columns(struct report *report)
         for (size_t i = 1; i < report->row_count && !column->varies; i++) {
             column->varies = !same_cell(column, 0, i);
         }
-        if (column->parameter && column->varies && !is_seed(column)) {
+        if (report_is_tuned(column) && column->varies) {
             column->importance = report_importance(objectives, column->numbers, column->texts, report->row_count);
         }
     }

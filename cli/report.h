@@ -60,6 +60,9 @@ bool report_better(const struct report *report, double a, double b);
 /* The value of a column in a row: text, or the number's shortest form in buffer; NULL where there is none. */
 const char *report_cell(const struct report_column *column, size_t row, char buffer[32]);
 
+/* A parameter that may explain results: not the seed, and not which member of a population it was. */
+bool report_is_tuned(const struct report_column *column);
+
 /* Where tasks are written to; exit codes. */
 int report_write_xlsx(const struct report *report, const char *path);
 /* limit: rows of the page's table. Learning curves are read from the hub. */

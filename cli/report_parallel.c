@@ -19,7 +19,7 @@ static size_t rank_parameters(const struct report *report, const struct report_c
 
     for (size_t c = 0; c < report->column_count; c++) {
         const struct report_column *column = &report->columns[c];
-        if (!column->parameter || !column->varies || strcmp(column->name, "seed") == 0) {
+        if (!report_is_tuned(column) || !column->varies) {
             continue;
         }
         double importance = isnan(column->importance) ? -1 : column->importance;

@@ -3,6 +3,7 @@
 
 #include "distributor/search_cma_es.h"
 #include "distributor/search_evolution.h"
+#include "distributor/search_pbt.h"
 #include "distributor/search_sobol.h"
 #include "distributor/search_tpe.h"
 
@@ -21,7 +22,7 @@ struct search {
 
 const char *search_method_name(enum search_method method)
 {
-    static const char *const names[] = {"grid", "random", "sobol", "tpe", "cma_es", "evolution"};
+    static const char *const names[] = {"grid", "random", "sobol", "tpe", "cma_es", "evolution", "pbt"};
     return (size_t)method < sizeof names / sizeof *names ? names[method] : NULL;
 }
 
@@ -37,6 +38,10 @@ struct search *search_new(const struct search_options *options)
         return NULL;
     search->options = *options;
     struct search_options *mine = &search->options;
+    if (mine->population <= 0 && mine->method == SEARCH_PBT)
+        mine->population = SEARCH_PBT_POPULATION;
+    if (mine->quantile <= 0)
+        mine->quantile = 0.25;
     if (mine->population <= 0) {
         int64_t least = mine->method == SEARCH_CMA_ES ? cma_es_population(mine->space->count) : 32;
         mine->population = least > mine->parallel ? least : mine->parallel;
@@ -64,7 +69,7 @@ int64_t search_horizon(const struct search *search, int64_t number)
     const struct search_options *options = &search->options;
     if (!search_learns(options->method))
         return 0;
-    if (options->method == SEARCH_CMA_ES)
+    if (options->method == SEARCH_CMA_ES || options->method == SEARCH_PBT)
         return number / options->population * options->population;
     return number >= options->parallel ? number - options->parallel + 1 : 0;
 }
@@ -108,12 +113,38 @@ static void propose_random(const struct search *search, uint64_t stream, double 
         units[i] = search_random(&random);
 }
 
+static struct pbt_options pbt_options(const struct search_options *options)
+{
+    return (struct pbt_options){.space = options->space,
+                                .fixed = options->fixed,
+                                .seed = options->seed,
+                                .population = options->population,
+                                .quantile = options->quantile};
+}
+
+int64_t search_parent(const struct search *search, const struct search_result *results, int64_t number)
+{
+    struct pbt_options options = pbt_options(&search->options);
+    bool exploits;
+    return search->options.method == SEARCH_PBT ? pbt_parent(&options, results, number, &exploits) : -1;
+}
+
+int64_t search_population(const struct search *search)
+{
+    return search->options.population;
+}
+
 int search_propose(struct search *search, const struct search_result *results, int64_t number, int attempt,
                    double *units)
 {
     const struct search_options *options = &search->options;
     int64_t known = search_horizon(search, number);
     size_t count = options->space->count;
+    if (options->method == SEARCH_PBT && number >= options->population) {
+        struct pbt_options pbt = pbt_options(options);
+        pbt_propose(&pbt, results, number, attempt, units);
+        return 0;
+    }
     if (attempt > 0) {
         propose_random(search, AGAIN_STREAM + ((uint64_t)number << 8) + (uint64_t)attempt, units);
         return 0;

@@ -202,6 +202,14 @@ static int count_points(struct sweep *sweep, const struct yaml_tree_node *run_ca
     int64_t grid = 1;
     if (run_cap && read_integer(sweep, "run_cap", run_cap, 1, SWEEP_POINTS, error))
         return -1;
+    if (sweep->method == SEARCH_PBT)
+        return sweep_count_generations(sweep, &sweep->points, error);
+    for (int i = 0; i < 2; i++) {
+        const char *const keys[] = {"every", "quantile"};
+        const struct yaml_tree_node *of_pbt = yaml_tree_get(sweep->tree->root, keys[i]);
+        if (of_pbt)
+            return REFUSE(sweep, of_pbt->line, "%s is of method pbt", keys[i]);
+    }
     if (sweep->method != SEARCH_GRID) {
         if (!run_cap)
             return hub_error(error, HUB_ERROR_INVALID, "%s: method %s needs run_cap: how many points it may try",
@@ -228,7 +236,7 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "tags",    "seed",           "log_every", "keep",        "requires",
                                          "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
                                          "on_nonfinite", "rollback_factor", "max_rollbacks", "seeds", "parallel",
-                                         "population", "startup", "rules",
+                                         "population", "startup", "rules", "every", "quantile",
                                          "early_terminate", "target", "budget", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
@@ -258,6 +266,10 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return take_count(sweep, name, node, 10000, &sweep->population, error);
     if (!strcmp(name, "startup"))
         return take_count(sweep, name, node, SWEEP_POINTS, &sweep->startup, error);
+    if (!strcmp(name, "every"))
+        return take_count(sweep, name, node, SWEEP_EPOCHS, &sweep->every, error);
+    if (!strcmp(name, "quantile"))
+        return sweep_take_quantile(sweep, node, error);
     if (!strcmp(name, "run_cap"))
         return 0; /* with the points */
     if (!strcmp(name, "kind"))

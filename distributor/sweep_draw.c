@@ -113,7 +113,8 @@ void sweep_search_options(const struct sweep *sweep, struct search_options *opti
                                        .seed = sweep->seed < 0 ? 0 : (uint64_t)sweep->seed,
                                        .parallel = sweep->parallel,
                                        .population = sweep->population,
-                                       .startup = sweep->startup};
+                                       .startup = sweep->startup,
+                                       .quantile = sweep->quantile};
 }
 
 const struct yaml_tree_node *sweep_drawn_value(const struct sweep *sweep, const struct sweep_parameter *parameter, int64_t i)

@@ -52,6 +52,8 @@ struct sweep {
     int64_t seeds;                             /* tasks a point */
     enum search_method method;
     int64_t parallel, population, startup; /* population, startup 0: as the method has it */
+    int64_t every, epochs;                 /* PBT: of a generation, and of all */
+    double quantile;                       /* PBT; 0: as the method has it */
     struct stop_early_options early;       /* type NONE: none */
     bool has_target;
     double target;                         /* of the metric: reached, the sweep is over */
@@ -84,6 +86,17 @@ int sweep_take_budget(struct sweep *sweep, const struct yaml_tree_node *node, bs
 int sweep_append_rungs(const struct sweep *sweep, int64_t end, bson_t *task);
 /* When all keys are known. */
 int sweep_settle_stops(struct sweep *sweep, bson_error_t *error);
+
+/* ---- sweep_pbt.c ---- */
+
+/* The key quantile. */
+int sweep_take_quantile(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
+/* When the parameters are known: generations of `every` epochs make up `epochs`. *points: of all generations. */
+int sweep_count_generations(struct sweep *sweep, int64_t *points, bson_error_t *error);
+/* After which epoch a generation ends; 0: the last, which ends with its tasks. */
+int64_t sweep_generation_end(const struct sweep *sweep, int64_t generation);
+/* Into fixed (space.count): dimensions that the weights of a member go with. */
+void sweep_find_fixed(const struct sweep *sweep, bool *fixed);
 
 /* ---- sweep_parameter.c ---- */
 

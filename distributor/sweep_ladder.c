@@ -191,6 +191,11 @@ int64_t sweep_ladder_end(struct sweep_ladder *ladder, struct hub *hub, bson_erro
     return ended;
 }
 
+int sweep_ladder_end_one(struct sweep_ladder *ladder, struct hub *hub, int64_t number, const char *reason, bson_error_t *error)
+{
+    return sweep_ladder_waits(ladder, number) ? task_end_parked(hub, ladder->climbers[number]->key, reason, error) : 0;
+}
+
 /* ---- ranks ---- */
 
 struct rank {

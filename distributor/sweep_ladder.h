@@ -29,6 +29,9 @@ int64_t sweep_ladder_promote(struct sweep_ladder *ladder, struct hub *hub, bool 
 /* Ends all that wait, each with its reason; how many. */
 int64_t sweep_ladder_end(struct sweep_ladder *ladder, struct hub *hub, bson_error_t *error);
 
+/* One, for a reason: 1, 0 it was not this call's, -1. */
+int sweep_ladder_end_one(struct sweep_ladder *ladder, struct hub *hub, int64_t number, const char *reason, bson_error_t *error);
+
 /* What a search is to know: who ended comes before who waits, a higher rung before a lower one, and then the value counts: so the
  * values in ranks are places, from 0. Where first is given it is the value at the first rung instead, which all have.
  * results and ranks are (count); results has points that ended, with their own values. 0, -1 without memory. */

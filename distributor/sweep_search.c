@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "distributor/sweep_search.h"
+#include "distributor/sweep_search_impl.h"
 
 #include "distributor/sweep_history.h"
-#include "distributor/sweep_ladder.h"
-#include "distributor/sweep_submit_impl.h"
-#include "distributor/sweep_watch.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
 
@@ -14,51 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { ATTEMPTS = 32, CHUNK = 500, CURVES_MS = 1000 };
+enum { CURVES_MS = 1000 };
 
-/* What is known of a point beside its place and value. */
-struct observed {
-    int64_t seq; /* of its first task; 0: not seen yet */
-    int64_t ended, valued;
-    double sum;
-    char *id;    /* of its last task, where its curve is read */
-    bool running, asked; /* asked: to stop */
-    double seconds, flops; /* of its tasks that ended */
-    bool model;   /* its task made one */
-    bool settled; /* all its tasks have ended: it is not looked at again */
-};
-
-struct sweep_search {
-    char id[HUB_ID_SIZE];
-    struct sweep *sweep;
-    bson_t *given;
-    struct submitting *submitting;
-    struct search *search;
-    char metric[200];  /* "result.metrics.NAME" */
-    double sign;       /* -1: the metric is to be maximised */
-    struct search_result *results; /* (capacity) */
-    struct observed *observed;     /* (capacity) */
-    int64_t capacity;
-    int64_t proposed;  /* points that were made */
-    int64_t settled;   /* all below are */
-    int64_t known;     /* all below are, or have come to a rung; without rungs as settled */
-    int64_t best;      /* -1: none */
-    int64_t last_seq;
-    int64_t kept;              /* points below are in sweep_history.h's documents */
-    int64_t kept_seq;          /* no task of the others has a lesser one; 0: not known */
-    struct sweep_watch *watch; /* NULL: points are not stopped early */
-    struct sweep_ladder *ladder; /* NULL: points do not wait at rungs */
-    struct search_result *ranks; /* (capacity) what the method is to know, where there is a ladder */
-    int64_t under_way; /* points that have not ended and do not wait; only with a ladder */
-    bool submitted;    /* all points that are known from the start are in the hub */
-    int64_t curves_ms;         /* when those of running tasks were read */
-    int64_t ended_tasks;       /* of settled points, as seconds and flops are */
-    double seconds, flops;
-    bool complete;     /* every task of it was read once */
-    bool closed;
-};
-
-static int no_memory(const struct sweep_search *search, bson_error_t *error)
+int sweep_search_no_memory(const struct sweep_search *search, bson_error_t *error)
 {
     return hub_error(error, HUB_ERROR_MEMORY, "no memory for the search of sweep %s", search->id);
 }
@@ -104,17 +59,35 @@ static int read_record(struct sweep_search *search, const bson_t *record, bson_e
     snprintf(search->metric, sizeof search->metric, "result.metrics.%s", metric ? metric : "loss");
     search->sign = goal && !strcmp(goal, "maximize") ? -1 : 1;
     const struct stop_early_options *early = &search->sweep->early;
-    if (early->type == STOP_EARLY_ASHA)
-        return (search->ladder = sweep_ladder_new(early->eta, search->sign)) ? 0 : no_memory(search, error);
+    if (early->type == STOP_EARLY_ASHA || search->sweep->method == SEARCH_PBT)
+        return (search->ladder = sweep_ladder_new(early->eta, search->sign)) ? 0 : sweep_search_no_memory(search, error);
     if (early->type && !(search->watch = sweep_watch_new(&search->sweep->early, metric, search->sign)))
-        return no_memory(search, error);
+        return sweep_search_no_memory(search, error);
     return 0;
+}
+
+/* What a member's weights go with is what its architecture reads: the file's, or the one that was given beside it. */
+static int open_method(struct sweep_search *search, bson_error_t *error)
+{
+    struct search_options options;
+    struct submitting *submitting = search->submitting;
+    sweep_search_options(search->sweep, &options);
+    if (options.method == SEARCH_PBT) {
+        search->fixed = calloc(options.space->count + 1, sizeof *search->fixed);
+        if (!search->fixed)
+            return sweep_search_no_memory(search, error);
+        if (submitting->architecture && sweep_mark_text(submitting->sweep, submitting->architecture, 0, error))
+            return -1;
+        sweep_find_fixed(submitting->sweep, search->fixed);
+        options.fixed = search->fixed;
+    }
+    search->search = search_new(&options);
+    return search->search ? 0 : sweep_search_no_memory(search, error);
 }
 
 struct sweep_search *sweep_search_open(struct hub *hub, const char *sweep_id, bson_error_t *error)
 {
     bson_t record = BSON_INITIALIZER;
-    struct search_options options;
     bool opened = false;
     struct sweep_search *search = calloc(1, sizeof *search);
     if (!search) {
@@ -128,17 +101,15 @@ struct sweep_search *sweep_search_open(struct hub *hub, const char *sweep_id, bs
         hub_error(error, HUB_ERROR_NOT_FOUND, "no sweep %s", sweep_id);
     if (found <= 0 || read_record(search, &record, error))
         goto out;
-    sweep_search_options(search->sweep, &options);
-    search->search = search_new(&options);
     search->submitting = aligned_alloc(_Alignof(struct submitting), sizeof *search->submitting);
-    if (!search->search || !search->submitting) {
-        free(search->submitting);
-        search->submitting = NULL;
-        no_memory(search, error);
+    if (!search->submitting) {
+        sweep_search_no_memory(search, error);
         goto out;
     }
-    opened = !submitting_init(search->submitting, hub, search->sweep, search->given, error);
+    if (submitting_init(search->submitting, hub, search->sweep, search->given, error))
+        goto out;
     search->submitting->sweep_id = search->id;
+    opened = !open_method(search, error);
 out:
     bson_destroy(&record);
     if (!opened) {
@@ -162,6 +133,7 @@ void sweep_search_close(struct sweep_search *search)
     sweep_watch_free(search->watch);
     sweep_ladder_free(search->ladder);
     free(search->ranks);
+    free(search->fixed);
     if (search->submitting)
         submitting_destroy(search->submitting);
     free(search->submitting);
@@ -177,7 +149,7 @@ bool sweep_search_is_closed(const struct sweep_search *search)
 
 /* ---- results ---- */
 
-static int make_room(struct sweep_search *search, int64_t number, bson_error_t *error)
+int sweep_search_make_room(struct sweep_search *search, int64_t number, bson_error_t *error)
 {
     int64_t capacity = search->capacity ? search->capacity : 64;
     while (capacity <= number)
@@ -191,7 +163,7 @@ static int make_room(struct sweep_search *search, int64_t number, bson_error_t *
     struct search_result *ranks = search->ladder ? realloc(search->ranks, (size_t)capacity * sizeof *ranks) : NULL;
     search->ranks = ranks ? ranks : search->ranks;
     if (!results || !observed || (search->ladder && !ranks))
-        return no_memory(search, error);
+        return sweep_search_no_memory(search, error);
     size_t more = (size_t)(capacity - search->capacity);
     if (ranks)
         memset(ranks + search->capacity, 0, more * sizeof *ranks);
@@ -210,13 +182,13 @@ static bool has_ended(const char *state)
     return false;
 }
 
-static int keep_place(struct sweep_search *search, int64_t number, const double *units, bson_error_t *error)
+int sweep_search_keep_place(struct sweep_search *search, int64_t number, const double *units, bson_error_t *error)
 {
     size_t size = search->sweep->space.count * sizeof *units;
     if (search->results[number].units)
         return 0;
     if (!(search->results[number].units = malloc(size + 1)))
-        return no_memory(search, error);
+        return sweep_search_no_memory(search, error);
     memcpy(search->results[number].units, units, size);
     return 0;
 }
@@ -227,9 +199,12 @@ static void take_costs(struct sweep_search *search, int64_t number, const bson_t
     struct observed *observed = &search->observed[number];
     bson_iter_t at;
     double flops = find(task, "needs.flops", &at) && BSON_ITER_HOLDS_NUMBER(&at) ? bson_iter_as_double(&at) : 0;
+    if (search->sweep->method == SEARCH_PBT) /* of all epochs, and this is one generation */
+        flops *= (double)search->sweep->every / (double)search->sweep->epochs;
     if (search->ladder && !observed->model && sweep_ladder_height(search->ladder, number)) {
         int64_t epochs = number_of(task, "hyper_parameters.epochs", 0);
-        observed->flops += epochs > 0 ? flops * (double)sweep_ladder_epoch(search->ladder, number) / (double)epochs : 0;
+        double share = epochs > 0 ? (double)sweep_ladder_epoch(search->ladder, number) / (double)epochs : 0;
+        observed->flops += search->sweep->method == SEARCH_PBT ? flops : flops * share;
         return;
     }
     observed->flops += flops;
@@ -248,7 +223,7 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
     const char *state = text_of(task, "state");
     if (number < 0 || number >= SWEEP_POINTS || !state || !find(task, "point", &at) || !BSON_ITER_HOLDS_DOCUMENT(&at))
         return 0;
-    if (make_room(search, number, error))
+    if (sweep_search_make_room(search, number, error))
         return -1;
     search->last_seq = seq > search->last_seq ? seq : search->last_seq;
     search->proposed = number >= search->proposed ? number + 1 : search->proposed;
@@ -259,15 +234,17 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
     const uint8_t *data;
     bson_iter_document(&at, &length, &data);
     if (bson_init_static(&point, data, length) && sweep_place_of(search->sweep, &point, units) &&
-        keep_place(search, number, units, error))
+        sweep_search_keep_place(search, number, units, error))
         return -1;
     observed->seq = observed->seq && observed->seq < seq ? observed->seq : seq;
     const char *id = text_of(task, "_id");
     free(observed->id);
-    observed->id = search->watch && id ? strdup(id) : NULL;
-    if (search->watch && id && !observed->id)
-        return no_memory(search, error);
+    bool named = id && (search->watch || search->sweep->method == SEARCH_PBT);
+    observed->id = named ? strdup(id) : NULL;
+    if (named && !observed->id)
+        return sweep_search_no_memory(search, error);
     observed->running = !strcmp(state, "running");
+    observed->parent = 1 + number_of(task, "lineage.parent", -1);
     if (search->ladder && sweep_ladder_take(search->ladder, number, task, error))
         return -1;
     if (!has_ended(state))
@@ -291,7 +268,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
                                   BCON_INT32(1), "claimed_at", BCON_INT32(1), "finished_at", BCON_INT32(1), "needs.flops",
                                   BCON_INT32(1), search->metric, BCON_INT32(1));
     static const char *const of_ladder[] = {"project", "lane", "claim.id", "rungs.count", "rungs.values", "rungs.seconds",
-                                            "rungs.epochs", "result.blob_id", "hyper_parameters.epochs"};
+                                            "rungs.epochs", "lineage.parent", "result.blob_id", "hyper_parameters.epochs"};
     for (size_t i = 0; search->ladder && i < sizeof of_ladder / sizeof *of_ladder; i++)
         BSON_APPEND_INT32(projection, of_ladder[i], 1);
     struct store_find_options options = {.projection = projection};
@@ -309,7 +286,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
             break;
         }
     if (!units)
-        no_memory(search, error);
+        sweep_search_no_memory(search, error);
     store_cursor_close(cursor);
     bson_destroy(filter);
     bson_destroy(projection);
@@ -435,11 +412,11 @@ static int take_history(void *data, const struct sweep_history *history, bson_er
 {
     struct sweep_search *search = data;
     int64_t first = history->number * SWEEP_HISTORY_POINTS, end = first + SWEEP_HISTORY_POINTS;
-    if (make_room(search, end, error))
+    if (sweep_search_make_room(search, end, error))
         return -1;
     for (int64_t i = first; i < end; i++) {
         const struct search_result *result = &history->results[i - first];
-        if (result->units && keep_place(search, i, result->units, error))
+        if (result->units && sweep_search_keep_place(search, i, result->units, error))
             return -1;
         double *units = search->results[i].units;
         search->results[i] = *result;
@@ -484,7 +461,7 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
         sweep_history_read(hub, search->id, search->sweep->space.count, take_history, search, error))
         return -1;
     int64_t from = search->last_seq + 1;
-    if (search->proposed && make_room(search, search->proposed, error))
+    if (search->proposed && sweep_search_make_room(search, search->proposed, error))
         return -1;
     for (int64_t i = search->settled; i < search->proposed; i++)
         if (!search->observed[i].settled && search->observed[i].seq && search->observed[i].seq < from)
@@ -505,92 +482,6 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
     if (missing && search->submitted)
         give_up_missing(search);
     return keep_results(search, hub, error);
-}
-
-/* ---- proposals ---- */
-
-/* The tasks of a point, one for each seed; a place that is refused is drawn again. *place is (space.count). */
-static int make_point(struct sweep_search *search, int64_t number, double *place, bson_t *tasks, bson_error_t *error)
-{
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (search_propose(search->search, search->ladder ? search->ranks : search->results, number, attempt, place))
-            return no_memory(search, error);
-        sweep_place(search->sweep, number, place);
-        int64_t made = 0;
-        int refused = 0;
-        while (!refused && made < search->sweep->seeds)
-            refused = submitting_accept(search->submitting, number, made, &tasks[made], error), made++;
-        if (!refused)
-            return 0;
-        while (made > 0)
-            bson_destroy(&tasks[--made]);
-        if (hub_error_code(error) != HUB_ERROR_INVALID)
-            return -1;
-    }
-    return -1;
-}
-
-static int64_t insert(struct sweep_search *search, struct hub *hub, bson_t *tasks, int64_t count, bson_error_t *error)
-{
-    const bson_t **list = calloc((size_t)count + 1, sizeof *list);
-    int64_t made = -1;
-    for (int64_t i = 0; list && i < count; i++)
-        list[i] = &tasks[i];
-    if (!list)
-        no_memory(search, error);
-    else if (!acceptance_save_architectures(search->submitting->acceptance, error))
-        made = task_create_many(hub, list, (size_t)count, error);
-    for (int64_t i = 0; i < count; i++)
-        bson_destroy(&tasks[i]);
-    free(list);
-    return made;
-}
-
-static bool may_propose(const struct sweep_search *search, int64_t number)
-{
-    if (number >= search->sweep->points)
-        return false;
-    if (!search->ladder)
-        return search_horizon(search->search, number) <= search->settled;
-    /* Who is promoted comes before who is new. */
-    int64_t under_way = search->under_way + number - search->proposed;
-    return search_horizon(search->search, number) <= search->known &&
-           (!search_learns(search->sweep->method) || under_way < search->sweep->parallel);
-}
-
-/* A chunk of points from search->proposed on; how many tasks. */
-static int64_t propose_some(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
-{
-    int64_t seeds = search->sweep->seeds, limit = CHUNK / seeds + 1, count = 0, first = search->proposed;
-    bson_t *tasks = aligned_alloc(_Alignof(bson_t), (size_t)(limit * seeds) * sizeof *tasks);
-    double *place = malloc((search->sweep->space.count + 1) * sizeof *place);
-    int refused = tasks && place ? 0 : no_memory(search, error);
-    limit = limit < most ? limit : most;
-    if (!refused && search->ladder &&
-        sweep_ladder_rank(search->ladder, search->results, first, search->sweep->method == SEARCH_CMA_ES, search->ranks))
-        refused = no_memory(search, error);
-    while (!refused && count < limit && may_propose(search, first + count)) {
-        int64_t number = first + count;
-        refused = make_room(search, number, error) ||
-                  make_point(search, number, place, &tasks[count * seeds], error);
-        /* What counts is the place of the values, which may be rounded: it is what the next reader sees. */
-        for (size_t i = 0; !refused && i < search->sweep->space.count; i++) {
-            const struct search_dimension *dimension = &search->sweep->space.dimensions[i];
-            place[i] = search_unit(dimension, search_value(dimension, place[i]));
-        }
-        refused = refused || keep_place(search, number, place, error);
-        if (!refused && search->ladder)
-            search->ranks[number].units = search->results[number].units;
-        count += !refused;
-    }
-    free(place);
-    int64_t made = count ? insert(search, hub, tasks, count * seeds, error) : 0;
-    free(tasks);
-    if (made >= 0) {
-        search->proposed = first + count;
-        search->under_way += count;
-    }
-    return refused ? -1 : made;
 }
 
 static int note(struct sweep_search *search, struct hub *hub, const char *reason, bson_error_t *error)
@@ -643,6 +534,27 @@ static int end_sweep(struct sweep_search *search, struct hub *hub, const char *r
     return ended < 0 ? -1 : note(search, hub, reason, error);
 }
 
+/* Members of a generation wait with their checkpoints until all of the next one have come to theirs: then nobody begins with them
+ * any more. */
+static int retire(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+{
+    int64_t population = search_population(search->search), known = search->known / population, ended = 0;
+    for (int64_t i = search->settled; i < (known - 1) * population; i++) {
+        char reason[100];
+        int64_t next = (i / population + 1) * population, heirs = 0;
+        if (!sweep_ladder_waits(search->ladder, i))
+            continue;
+        for (int64_t j = next; j < next + population; j++)
+            heirs += search->observed[j].parent == i + 1;
+        snprintf(reason, sizeof reason, "%lld of generation %lld went on from it", (long long)heirs, (long long)(next / population));
+        int mine = sweep_ladder_end_one(search->ladder, hub, i, reason, error);
+        if (mine < 0)
+            return -1;
+        ended += mine;
+    }
+    return ended > 0 ? read_results(search, hub, error) : 0;
+}
+
 /* Promotes who may go on. When nobody else is going to come to any rung, and nobody may go on, those that wait are ended. */
 static int climb(struct sweep_search *search, struct hub *hub, int64_t *promoted, bson_error_t *error)
 {
@@ -677,11 +589,12 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
     if (is_spent(search, reason, sizeof reason))
         return end_sweep(search, hub, reason, error) ? -1 : 0;
     int64_t promoted = 0;
-    if (search->ladder && climb(search, hub, &promoted, error))
+    if (search->ladder && (search->sweep->method == SEARCH_PBT ? retire(search, hub, error)
+                                                               : climb(search, hub, &promoted, error)))
         return -1;
     most = most > 0 ? most : INT64_MAX;
-    for (bool more = true; more && search->proposed - before < most && may_propose(search, search->proposed);) {
-        int64_t first = search->proposed, some = propose_some(search, hub, most - (first - before), error);
+    for (bool more = true; more && search->proposed - before < most && sweep_search_may_propose(search, search->proposed);) {
+        int64_t first = search->proposed, some = sweep_search_propose_some(search, hub, most - (first - before), error);
         if (some < 0) { /* points that nothing accepts end the search: it would come to them again */
             bson_error_t why = *error, ignored;
             if (hub_error_code(&why) == HUB_ERROR_INVALID)

@@ -106,6 +106,22 @@ static bool append_id(const struct submitting *submitting, int64_t i, int64_t se
            BSON_APPEND_INT64(task, "point_number", i);
 }
 
+/* A member begins with the checkpoint of its parent's task, and waits with its own where its generation ends. */
+static bool append_lineage(const struct lineage *lineage, bson_t *task)
+{
+    bson_t part, list;
+    bool done = BSON_APPEND_DOCUMENT_BEGIN(task, "lineage", &part) &&
+                BSON_APPEND_INT64(&part, "generation", lineage->generation) &&
+                BSON_APPEND_INT64(&part, "member", lineage->member) &&
+                (lineage->parent < 0 || (BSON_APPEND_INT64(&part, "parent", lineage->parent) &&
+                                         BSON_APPEND_UTF8(&part, "task", lineage->parent_task))) &&
+                bson_append_document_end(task, &part);
+    return done && (!lineage->end || (BSON_APPEND_DOCUMENT_BEGIN(task, "rungs", &part) &&
+                                      BSON_APPEND_ARRAY_BEGIN(&part, "epochs", &list) &&
+                                      BSON_APPEND_INT64(&list, "0", lineage->end) && bson_append_array_end(&part, &list) &&
+                                      bson_append_document_end(task, &part)));
+}
+
 /* Fields of the task of point i, before acceptance. */
 static int make_task(const struct submitting *submitting, int64_t i, int64_t seed, bson_t *task, bson_error_t *error)
 {
@@ -131,6 +147,7 @@ static int make_task(const struct submitting *submitting, int64_t i, int64_t see
         done = BSON_APPEND_INT64(&hyper, "seed", (sweep->seed < 0 ? 0 : sweep->seed) + seed);
     done = done && bson_append_document_end(task, &hyper) &&
            !sweep_append_rungs(sweep, sweep_is_outside(sweep) ? SWEEP_EPOCHS : epochs, task);
+    done = done && (!submitting->lineage || append_lineage(submitting->lineage, task));
     if (!done) {
         no_memory(submitting, error);
         goto out;
@@ -214,6 +231,8 @@ static bool append_search(const struct sweep *sweep, bson_t *specification)
     if (!search_learns(sweep->method))
         return true;
     return BSON_APPEND_INT64(specification, "parallel", sweep->parallel) &&
+           (!sweep->every || BSON_APPEND_INT64(specification, "every", sweep->every)) &&
+           (!(sweep->quantile > 0) || BSON_APPEND_DOUBLE(specification, "quantile", sweep->quantile)) &&
            (!sweep->population || BSON_APPEND_INT64(specification, "population", sweep->population)) &&
            (!sweep->startup || BSON_APPEND_INT64(specification, "startup", sweep->startup)) &&
            (sweep->seeds == 1 || BSON_APPEND_INT64(specification, "seeds", sweep->seeds));

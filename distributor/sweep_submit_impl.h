@@ -8,6 +8,13 @@
 #include "distributor/acceptance.h"
 #include "distributor/sweep_impl.h"
 
+/* Where a point of method pbt comes from. */
+struct lineage {
+    int64_t generation, member, parent; /* parent -1: none */
+    const char *parent_task;            /* its _id */
+    int64_t end;                        /* the epoch after which the generation ends; 0: with the task */
+};
+
 struct submitting {
     struct hub *hub;
     struct sweep *sweep;
@@ -18,6 +25,7 @@ struct submitting {
     bool graph;         /* the caller's architecture is a graph: in base */
     struct acceptance *acceptance;
     const char *sweep_id;
+    const struct lineage *lineage; /* of the point that is accepted next; NULL: none */
     struct sweep with_marks; /* an architecture given now marks parameters as used: in a copy of them */
 };
 

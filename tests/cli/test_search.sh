@@ -87,4 +87,30 @@ done
 expect 0 -- gc
 expect 0 -- fsck
 expect 0 -- report asha
+
+# A population: generations go on from checkpoints, whoever trains them, and nothing is left behind.
+cat >pbt.yaml <<'YAML'
+name: pbt
+method: pbt
+population: 4
+every: 2
+dataset: tiny
+metric: {name: loss, goal: minimize}
+seed: 3
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 0.3}
+  epochs: 5
+architecture: "dense:6:relu dense:4"
+YAML
+expect 0 -- create-task --sweep pbt.yaml
+expect 0 -- run-task --workers 3 --until-empty --quiet
+expect 0 -- find-task --sweep pbt --sort point_number -o json
+json '[t["lineage"]["generation"] for t in it] == [0] * 4 + [1] * 4 + [2] * 4'
+json '[t["state"] for t in it] == ["stopped"] * 8 + ["done"] * 4'
+json 'all("went on from it" in t["result"]["reason"] for t in it[:8])'
+json 'any(t["lineage"]["parent"] != t["point_number"] - 4 for t in it[4:])'
+expect 0 -- gc
+expect 0 -- fsck
+expect 0 -- report pbt --each
+said 'lineage.generation'
 finish

@@ -120,7 +120,7 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
         "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k, "
-        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules, early_terminate, target, budget");
+        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules, every, quantile, early_terminate, target, budget");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",
@@ -157,8 +157,8 @@ Test(sweep, what_nobody_reads_is_refused)
 Test(sweep, values_are_checked)
 {
     refused("method: hyperopt\n", "sweep.yaml:1: method 'hyperopt' is not known; known are grid, random, sobol, tpe, cma_es, "
-                                  "evolution");
-    refused("method: [grid]\n", "sweep.yaml:1: method must be a string; known are grid, random, sobol, tpe, cma_es, evolution");
+                                  "evolution, pbt");
+    refused("method: [grid]\n", "sweep.yaml:1: method must be a string; known are grid, random, sobol, tpe, cma_es, evolution, pbt");
     refused("parameters:\n  learning_rate: {min: 0, max: 1}\n",
             "sweep.yaml:2: parameter 'learning_rate' has a range, and method grid needs value or values");
     refused("parameters:\n  epochs: {value: 1, values: [2]}\n",
@@ -305,7 +305,7 @@ Test(sweep, what_is_wrong_with_a_range_is_said_with_its_line)
 Test(sweep, what_is_wrong_with_stopping_is_said_with_its_line)
 {
     refused("metric: {name: loss}\nearly_terminate: {type: mean}\n",
-            "sweep.yaml:2: early_terminate needs type: median, hyperband or halving");
+            "sweep.yaml:2: early_terminate needs type: median, asha, hyperband or halving");
     refused("metric: {name: loss}\nearly_terminate: {type: median, eta: 3}\n",
             "sweep.yaml:2: unknown key 'eta' in early_terminate of type median; known are type, min_iter, interval, startup");
     refused("metric: {name: loss}\nearly_terminate: {type: hyperband, s: 3}\n",

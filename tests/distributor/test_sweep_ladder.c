@@ -70,8 +70,13 @@ static double loss_of(const bson_t *task, int rung)
            1.0 / (rung + 1);
 }
 
-/* Claims the first ready task, and gives it back as a runner would: parked at its next rung (1 and 3), or done. false: there is
- * none. fails: the number of one that fails instead. */
+static int rungs_of(const bson_t *task)
+{
+    return number_of(task, "rungs.epochs.1", -1) > 0 ? 2 : number_of(task, "rungs.epochs.0", -1) > 0;
+}
+
+/* Claims the first ready task, and gives it back as a runner would: parked at its next rung, or done. false: there is none.
+ * fails: the number of one that fails instead. */
 static bool work(int64_t fails)
 {
     struct task_claim_options options = {.runner = "r"};
@@ -81,9 +86,11 @@ static bool work(int64_t fails)
     int rung = (int)number_of(&task, "rungs.count", 0);
     if (found && number_of(&task, "point_number", -1) == (double)fails) {
         cr_assert_eq(task_fail(fixture_hub, &fence, "no", NULL, &fixture_error), 1);
-    } else if (found && rung < 2) {
+    } else if (found && rung < rungs_of(&task)) {
         bson_t rungs = BSON_INITIALIZER, *metrics = BCON_NEW("validation_loss", BCON_DOUBLE(loss_of(&task, rung)));
-        bson_t *epochs = BCON_NEW("0", BCON_INT64(1), "1", BCON_INT64(3)), *values = bson_new();
+        bson_t *epochs = bson_new(), *values = bson_new();
+        for (int i = 0; i < rungs_of(&task); i++)
+            BSON_APPEND_INT64(epochs, i ? "1" : "0", (int64_t)number_of(&task, i ? "rungs.epochs.1" : "rungs.epochs.0", 0));
         for (int i = 0; i <= rung; i++)
             BSON_APPEND_DOUBLE(values, i ? "1" : "0", loss_of(&task, i));
         BSON_APPEND_ARRAY(&rungs, "epochs", epochs);
@@ -214,6 +221,18 @@ Test(sweep_ladder, what_makes_no_sense_is_refused_with_its_line)
                  {"{type: asha, eta: 1}", "eta must be an integer in [2"},
                  {"{type: asha, s: 2}", "s"},
                  {"{type: asha, startup: 2}", "startup"}};
+    static const char *const pbt[][2] = {{"every: 2\nquantile: 0.7\n", "quantile must be"},
+                                         {"every: 2\nseeds: 2\n", "does not go with method pbt"},
+                                         {"every: 2\nrun_cap: 4\n", "does not go with method pbt"},
+                                         {"every: 0\nseed: 2\n", "every must be"},
+                                         {"population: 1\nevery: 1\n", "at least 2"}};
+    for (size_t i = 0; i < sizeof pbt / sizeof *pbt; i++) {
+        char text[500];
+        snprintf(text, sizeof text, "%smethod: pbt\ndataset: d\nmetric: {name: loss}\nparameters: {epochs: 4, learning_rate: {min: 0.1, max: 0.2}}\n",
+                 pbt[i][0]);
+        cr_expect_null(sweep_parse(text, strlen(text), "s.yaml", &fixture_error));
+        cr_expect(strstr(fixture_error.message, "s.yaml:") && strstr(fixture_error.message, pbt[i][1]), "%s", fixture_error.message);
+    }
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[500];
         snprintf(text, sizeof text, "dataset: d\nmetric: {name: loss}\nearly_terminate: %s\narchitecture: \"dense:3\"\n",
@@ -222,4 +241,99 @@ Test(sweep_ladder, what_makes_no_sense_is_refused_with_its_line)
         cr_expect(strstr(fixture_error.message, "s.yaml:3: ") && strstr(fixture_error.message, cases[i].says), "%s",
                   fixture_error.message);
     }
+}
+
+/* ---- populations ---- */
+
+#define POPULATION                                                                          \
+    "method: pbt\npopulation: 8\nevery: 3\nseed: 5\ndataset: small\n"                      \
+    "metric: {name: validation_loss, goal: minimize}\nparameters:\n  hidden: {min: 4, max: 40}\n" \
+    "  learning_rate: {distribution: log_uniform_values, min: 0.0001, max: 1}\n"             \
+    "  batch_size: {values: [2, 4, 8]}\n  epochs: 10\n"                                     \
+    "architecture: \"dense:${hidden}:relu dense:3\"\n"
+
+/* All points in the order of their numbers, each with its parent, as one text. */
+static char *lineages_of(const char *sweep)
+{
+    bson_t *filter = BCON_NEW("sweep", BCON_UTF8(sweep)), *sort = BCON_NEW("point_number", BCON_INT32(1));
+    struct store_find_options options = {.sort = sort};
+    bson_string_t *text = bson_string_new(NULL);
+    const bson_t *task;
+    struct store_cursor *cursor = task_find(fixture_hub, filter, &options, &fixture_error);
+    while (store_cursor_next(cursor, &task, &fixture_error) > 0)
+        bson_string_append_printf(text, "%g<%g: %g %.9g %g\n", number_of(task, "point_number", -1),
+                                  number_of(task, "lineage.parent", -1), number_of(task, "point.hidden", 0),
+                                  number_of(task, "point.learning_rate", 0), number_of(task, "point.batch_size", 0));
+    store_cursor_close(cursor);
+    bson_destroy(filter);
+    bson_destroy(sort);
+    return bson_string_free(text, false);
+}
+
+static void train_population(const char *name, uint64_t seed, char id[HUB_ID_SIZE])
+{
+    char text[700];
+    struct random_state random;
+    random_init(&random, seed, 0);
+    snprintf(text, sizeof text, "name: %s\n" POPULATION, name);
+    submit(text, id);
+    struct sweep_search *search = open_search(id);
+    for (bool more = true; more;) {
+        more = false;
+        for (uint64_t i = 1 + random_below(&random, seed ? 6 : 1); i > 0; i--)
+            more = work(11) || more;
+        if (seed && random_below(&random, 3) == 0) {
+            sweep_search_close(search);
+            search = open_search(id);
+        }
+        more = step(search) > 0 || more;
+    }
+    cr_expect(sweep_search_is_closed(search));
+    sweep_search_close(search);
+}
+
+Test(sweep_ladder, a_population_goes_on_from_its_better_members)
+{
+    char id[HUB_ID_SIZE];
+    train_population("p", 0, id);
+    cr_expect_eq(count("{}"), 32, "four generations of eight");
+    cr_expect_eq(count("{\"state\": \"parked\"}"), 0);
+    cr_expect_eq(count("{\"state\": \"done\", \"lineage.generation\": 3, \"rungs\": {\"$exists\": false}}"), 8);
+    cr_expect_eq(count("{\"lineage.generation\": 2, \"rungs.epochs\": [9]}"), 8);
+    cr_expect_eq(count("{\"state\": \"stopped\", \"result.reason\": {\"$regex\": \"went on from it\"}}"), 23);
+    cr_expect_eq(count("{\"state\": \"failed\"}"), 1);
+    cr_expect_eq(count("{\"lineage.parent\": 11}"), 0, "nobody goes on from one that failed");
+    bson_t *filter = BCON_NEW("lineage.parent", "{", "$gte", BCON_INT32(0), "}");
+    const bson_t *task;
+    int64_t exploits = 0;
+    struct store_cursor *cursor = task_find(fixture_hub, filter, NULL, &fixture_error);
+    while (store_cursor_next(cursor, &task, &fixture_error) > 0) {
+        char same[160];
+        int parent = (int)number_of(task, "lineage.parent", -1), own = (int)number_of(task, "point_number", 0) - 8;
+        exploits += parent != own;
+        snprintf(same, sizeof same, "{\"point_number\": %d, \"point.hidden\": %d%s}", parent,
+                 (int)number_of(task, "point.hidden", 0), parent == own ? "" : ", \"state\": \"stopped\"");
+        cr_expect_eq(count(same), 1, "its net is its parent's");
+    }
+    store_cursor_close(cursor);
+    bson_destroy(filter);
+    cr_expect_geq(exploits, 3);
+    cr_expect_leq(exploits, 9);
+}
+
+Test(sweep_ladder, a_population_is_the_same_whatever_the_order_and_whoever_decides)
+{
+    char one[HUB_ID_SIZE], other[HUB_ID_SIZE];
+    train_population("one", 0, one);
+    char *first = lineages_of(one);
+    cr_expect_gt(strlen(first), 600);
+    for (uint64_t seed = 1; seed < 4; seed++) {
+        char name[16];
+        snprintf(name, sizeof name, "other%d", (int)seed);
+        train_population(name, seed, other);
+        char *second = lineages_of(other);
+        cr_expect_str_eq(first, second);
+        bson_free(second);
+    }
+    bson_free(first);
 }
