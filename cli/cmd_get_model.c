@@ -5,6 +5,7 @@
 #include "cli/select_model.h"
 #include "cli/text.h"
 #include "hub/blob.h"
+#include "hub/model_retain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,7 +116,9 @@ static int run(struct cli *cli)
     }
     const char *id = output_text(&model, "_id"), *given = cli_text(cli, "output");
     if (!output_find(&model, "blob_id", &blob) || !BSON_ITER_HOLDS_OID(&blob)) {
-        code = cli_say(CLI_NOTHING, "model %s has no weights", id != NULL ? id : "");
+        char text[400];
+        model_say_no_weights(&model, text, sizeof text);
+        code = cli_say(CLI_NOTHING, "%s", text);
         goto out;
     }
     if (given != NULL && strcmp(given, "-") == 0) {

@@ -12,6 +12,7 @@
 #include "hub/architecture_record.h"
 #include "hub/dataset.h"
 #include "hub/model.h"
+#include "hub/model_retain.h"
 #include "kernels/architecture.h"
 #include "kernels/sampling.h"
 
@@ -513,6 +514,12 @@ static int check_model(struct acceptance *acceptance, const bson_t *fields, cons
     if (found < 1) {
         if (!found)
             task_query_not_found(acceptance->hub, name, &query, error);
+        goto out;
+    }
+    if (bson_has_field(model, "weights_dropped") && !bson_has_field(model, "blob_id")) {
+        char text[400];
+        model_say_no_weights(model, text, sizeof text);
+        hub_error(error, HUB_ERROR_INVALID, "%s", text);
         goto out;
     }
     if (required && !bson_has_field(model, "architecture")) {

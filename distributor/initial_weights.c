@@ -3,6 +3,7 @@
 
 #include "distributor/refusal.h"
 #include "hub/blob.h"
+#include "hub/model_retain.h"
 #include "kernels/architecture_weights.h"
 
 #include <stdlib.h>
@@ -57,8 +58,11 @@ int initial_weights_check(struct hub *hub, const bson_t *model, const char *arch
 {
     struct kernel_error why = {0};
     bson_iter_t at;
-    if (!bson_iter_init_find(&at, model, "blob_id") || !BSON_ITER_HOLDS_OID(&at))
-        return hub_error(error, HUB_ERROR_INVALID, "initial_model: the model has no weights");
+    if (!bson_iter_init_find(&at, model, "blob_id") || !BSON_ITER_HOLDS_OID(&at)) {
+        char text[400];
+        model_say_no_weights(model, text, sizeof text);
+        return hub_error(error, HUB_ERROR_INVALID, "initial_model: %s", text);
+    }
     struct architecture *parsed = architecture_parse(architecture, &why);
     if (!parsed)
         return refusal(error, "architecture", &why);

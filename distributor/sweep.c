@@ -237,7 +237,7 @@ static const char *const sweep_keys[] = {"name",    "description",    "method", 
                                          "checkpoint_every", "checkpoint_minutes", "metrics", "top_k",
                                          "on_nonfinite", "rollback_factor", "max_rollbacks", "seeds", "parallel",
                                          "population", "startup", "rules", "every", "quantile",
-                                         "early_terminate", "target", "budget", NULL};
+                                         "early_terminate", "target", "budget", "keep_weights", NULL};
 
 static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const struct yaml_tree_node *node,
                     bson_error_t *error)
@@ -258,6 +258,8 @@ static int take_key(struct sweep *sweep, const struct yaml_tree_node *key, const
         return sweep_take_target(sweep, node, error);
     if (!strcmp(name, "budget"))
         return sweep_take_budget(sweep, node, error);
+    if (!strcmp(name, "keep_weights"))
+        return sweep_take_keep_weights(sweep, node, error);
     if (!strcmp(name, "seeds"))
         return take_count(sweep, name, node, 1000, &sweep->seeds, error);
     if (!strcmp(name, "parallel"))

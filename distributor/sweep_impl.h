@@ -55,6 +55,7 @@ struct sweep {
     int64_t every, epochs;                 /* PBT: of a generation, and of all */
     double quantile;                       /* PBT; 0: as the method has it */
     struct stop_early_options early;       /* type NONE: none */
+    int64_t keep_weights;                  /* of so many models, the best; 0: of all */
     bool has_target;
     double target;                         /* of the metric: reached, the sweep is over */
     int64_t budget_tasks;                  /* that ended; 0: any number */
@@ -84,6 +85,8 @@ int sweep_take_target(struct sweep *sweep, const struct yaml_tree_node *node, bs
 int sweep_take_budget(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
 /* {…, rungs: {epochs}} for a task of `end` epochs, where the sweep promotes; -1 without memory. */
 int sweep_append_rungs(const struct sweep *sweep, int64_t end, bson_t *task);
+/* "best N". */
+int sweep_take_keep_weights(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error);
 /* When all keys are known. */
 int sweep_settle_stops(struct sweep *sweep, bson_error_t *error);
 

@@ -2,6 +2,7 @@
 #include "distributor/sweep_search_impl.h"
 
 #include "distributor/sweep_history.h"
+#include "distributor/sweep_weights.h"
 #include "hub/sweep_record.h"
 #include "hub/task.h"
 
@@ -531,7 +532,8 @@ static int end_sweep(struct sweep_search *search, struct hub *hub, const char *r
     bson_t *filter = BCON_NEW("sweep", BCON_UTF8(search->id));
     int64_t ended = task_stop(hub, filter, reason, error);
     bson_destroy(filter);
-    return ended < 0 ? -1 : note(search, hub, reason, error);
+    int open = ended < 0 ? -1 : sweep_weights_settle(search->sweep, hub, search->id, error);
+    return open < 0 ? -1 : open > 0 ? 0 : note(search, hub, reason, error);
 }
 
 /* Members of a generation wait with their checkpoints until all of the next one have come to theirs: then nobody begins with them
@@ -586,6 +588,8 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
     if (read_results(search, hub, error))
         return -1;
     char reason[200];
+    if (sweep_weights_retain(search->sweep, hub, search->id, &search->retain_ms, error))
+        return -1;
     if (is_spent(search, reason, sizeof reason))
         return end_sweep(search, hub, reason, error) ? -1 : 0;
     int64_t promoted = 0;
@@ -605,6 +609,10 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
         more = search->proposed > first;
     }
     bool through = search->proposed >= search->sweep->points && search->settled >= search->sweep->points;
+    int open = through ? sweep_weights_settle(search->sweep, hub, search->id, error) : 0;
+    if (open < 0)
+        return -1;
+    through = through && !open;
     if (search->proposed == before && search->settled == settled && !through)
         return made + promoted;
     return note(search, hub, through ? "all its points have ended" : NULL, error) ? -1 : made + promoted;

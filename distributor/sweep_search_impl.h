@@ -47,6 +47,7 @@ struct sweep_search {
     int64_t under_way; /* points that have not ended and do not wait; only with a ladder */
     bool submitted;    /* all points that are known from the start are in the hub */
     int64_t curves_ms;         /* when those of running tasks were read */
+    int64_t retain_ms; /* when weights are to be looked at again (sweep_weights.h) */
     int64_t ended_tasks;       /* of settled points, as seconds and flops are */
     double seconds, flops;
     bool complete;     /* every task of it was read once */

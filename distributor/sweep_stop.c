@@ -14,7 +14,7 @@
 bool sweep_is_watched(const struct sweep *sweep)
 {
     return search_learns(sweep->method) || sweep->early.type || sweep->has_target || sweep->budget_tasks ||
-           sweep->budget_seconds > 0 || sweep->budget_flops > 0;
+           sweep->budget_seconds > 0 || sweep->budget_flops > 0 || sweep->keep_weights > 0;
 }
 
 static int read_whole(const struct sweep *sweep, const struct yaml_tree_node *map, const char *key, int64_t least,
@@ -155,12 +155,38 @@ int sweep_take_budget(struct sweep *sweep, const struct yaml_tree_node *node, bs
     return 0;
 }
 
+int sweep_take_keep_weights(struct sweep *sweep, const struct yaml_tree_node *node, bson_error_t *error)
+{
+    const char *digits = node->kind == YAML_TREE_STRING && !strncmp(node->text, "best ", 5) ? node->text + 5 : "";
+    size_t length = strspn(digits, "0123456789");
+    if (length < 1 || length > 6 || digits[length] || *digits == '0')
+        return REFUSE(sweep, node->line, "keep_weights must be best N, such as best 20: of so many models, by the metric");
+    sweep->keep_weights = strtoll(digits, NULL, 10);
+    return 0;
+}
+
+/* Whose weights are the best is a matter of the metric, and of models. */
+static int settle_keep_weights(struct sweep *sweep, bool metric, bson_error_t *error)
+{
+    const struct yaml_tree_node *node = yaml_tree_get(sweep->tree->root, "keep_weights");
+    bson_iter_t kind;
+    if (!node)
+        return 0;
+    if (!metric)
+        return REFUSE(sweep, node->line, "keep_weights needs a metric {name: …, goal: maximize | minimize}");
+    if (bson_iter_init_find(&kind, &sweep->fields, "kind") && strcmp(bson_iter_utf8(&kind, NULL), "train"))
+        return REFUSE(sweep, node->line, "keep_weights: tasks of kind %s make no models", bson_iter_utf8(&kind, NULL));
+    return 0;
+}
+
 int sweep_settle_stops(struct sweep *sweep, bson_error_t *error)
 {
     const struct yaml_tree_node *early = yaml_tree_get(sweep->tree->root, "early_terminate");
     bson_iter_t name;
     bool metric = bson_iter_init_find(&name, &sweep->metric, "name");
     sweep->early.parallel = sweep->parallel;
+    if (settle_keep_weights(sweep, metric, error))
+        return -1;
     if ((early || sweep->has_target) && !metric)
         return hub_error(error, HUB_ERROR_INVALID, "%s: %s needs a metric {name: …, goal: maximize | minimize}",
                          sweep->file_name, early ? "early_terminate" : "target");

@@ -42,6 +42,9 @@ int fsck_check_model(struct fsck *fsck, const bson_t *model, struct fsck_list *f
     if (hub_text(model, "name") == NULL) {
         fsck_add(found, FSCK_ERROR, "schema", "correct the document, or delete it", "model.name: it is missing");
     }
+    if (!bson_has_field(model, "blob_id") && hub_text(model, "weights_dropped") != NULL) {
+        return 1;
+    }
     if (!bson_iter_init_find(&iter, model, "blob_id") || !BSON_ITER_HOLDS_OID(&iter)) {
         fsck_add(found, FSCK_ERROR, "blob-missing", LOST, "blob_id: the model has no weights");
         return 1;

@@ -31,6 +31,7 @@ static const struct index indexes[] = {
     {"models", "task", "task"},
     {"models", "blob", "blob_id"},
     {"models", "deleted", "deleted"},
+    {"models", "sweep", "project sweep blob_id"},
     {"models", "tags", "tags"},
     {"models", "words", "words"},
     {"architectures", "digest", "project digest"},

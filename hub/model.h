@@ -6,7 +6,7 @@
  * objective, metrics: {train_loss, validation_accuracy, test_accuracy, …}, dataset: {name, version, digest, query},
  * architecture, architecture_digest, hyper_parameters, seed, input_shape, classes, parameters (count), bytes, blob_id,
  * sha256, training_seconds, epochs, device, program_version, log_claims, log_points, created_at,
- * epoch?, final?, deleted?}. Those of epochs that a run kept have final: false, and the epoch, as the one it ended with has. accuracy and loss are the headline:
+ * epoch?, final?, weights_dropped? (model_retain.h: then there is no blob_id), deleted?}. Those of epochs that a run kept have final: false, and the epoch, as the one it ended with has. accuracy and loss are the headline:
  * from test data if there is any, else validation, else training. Weights are safetensors in blob_id. */
 
 #include "hub/blob.h"

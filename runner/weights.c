@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner/weights.h"
 #include "hub/model.h"
+#include "hub/model_retain.h"
 #include "runner/blob_source.h"
 #include "runner/document.h"
 #include "runner/work.h"
@@ -32,9 +33,12 @@ int weights_load(struct hub *hub, const bson_t *model, struct net *net, bson_err
     struct blob_source source;
     bson_iter_t at;
     const char *id = document_string(model, "_id");
+    char text[400];
 
-    if (!bson_iter_init_find(&at, model, "blob_id") || !BSON_ITER_HOLDS_OID(&at))
-        return hub_error(error, HUB_ERROR_INVALID, "model %s: has no weights", id ? id : "");
+    if (!bson_iter_init_find(&at, model, "blob_id") || !BSON_ITER_HOLDS_OID(&at)) {
+        model_say_no_weights(model, text, sizeof text);
+        return hub_error(error, HUB_ERROR_INVALID, "%s", text);
+    }
     if (blob_source_open(&source, hub_store(hub), bson_iter_oid(&at), error))
         return -1;
     int result = net_weights_read(net, blob_source_read, &source, &why);

@@ -120,7 +120,8 @@ Test(sweep, unknown_keys_are_named_with_their_line)
         "sweep.yaml:2: unknown key 'program' in the sweep; known are name, description, method, metric, parameters, "
         "run_cap, architecture, kind, dataset, model, queue, resource_class, priority, max_crashes, result_keys, "
         "tags, seed, log_every, keep, requires, checkpoint_every, checkpoint_minutes, metrics, top_k, "
-        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules, every, quantile, early_terminate, target, budget");
+        "on_nonfinite, rollback_factor, max_rollbacks, seeds, parallel, population, startup, rules, every, quantile, early_terminate, target, budget, "
+        "keep_weights");
     refused("parameters:\n  hidden:\n    valeus: [1]\n",
             "sweep.yaml:3: unknown key 'valeus' in parameter 'hidden'; did you mean 'values'?");
     refused("metric: {name: accuracy, target: 1}\n",

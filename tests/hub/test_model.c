@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/model_retain.h"
 #include "hub_on_both.h"
 
 TEST_USES_SERVER;
@@ -269,4 +270,96 @@ HUB_TEST(runner, says_what_it_does)
     cr_expect_eq(GOOD(runner_record_end(hub, "nobody", error)), 0);
     bson_destroy(fields);
     bson_destroy(changes);
+}
+
+/* ---- keep_weights ---- */
+
+/* Number n of a sweep, as its task left it. */
+static void save_point(struct hub *hub, int n, const char *objective, const char *more)
+{
+    char fields[400];
+    snprintf(fields, sizeof fields, "{'_id': 'm%d', 'name': 'p%d', 'task': 't%d', 'task_seq': %d, 'run': 1, 'sweep': 's'%s%s%s}", n, n, n,
+             n, *objective ? ", 'objective': " : "", objective, more);
+    save_model(hub, fields, NULL);
+}
+
+static void expect_with_weights(struct hub *hub, int64_t count, const char *ids)
+{
+    char filter[200];
+    snprintf(filter, sizeof filter, "{'sweep': 's', 'blob_id': {'$exists': true}, '_id': {'$in': [%s]}}", ids);
+    cr_expect_eq(count_in(hub, "models", filter), count, "%s", ids);
+    cr_expect_eq(count_in(hub, "models", "{'sweep': 's', 'blob_id': {'$exists': true}}"), count);
+}
+
+HUB_TEST(retain, the_best_keep_their_weights_and_the_others_say_so)
+{
+    struct model_retention retention = {.sweep = "s", .keep = 2, .minimize = true};
+    struct gc_report report;
+    char text[400];
+    bson_t model;
+    save_point(hub, 1, "0.5", "");
+    save_point(hub, 2, "0.1", "");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 0, "two of two");
+    save_point(hub, 3, "", "");
+    save_point(hub, 4, "0.3", "");
+    save_point(hub, 5, "9.5", ", 'final': true");
+    save_model(hub, "{'name': 'other', 'sweep': 'another', 'objective': 7, 'task': 'x', 'run': 1}", NULL);
+    save_model(hub, "{'_id': 'again', 'name': 'again', 'sweep': 's', 'objective': 8, 'task': 't1', 'run': 2}", NULL);
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 3);
+    expect_with_weights(hub, 3, "'m2', 'm4', 'again'");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 0, "done twice it is the same");
+    GOOD(gc_run(hub, 100, false, &report, error));
+    cr_expect_eq(report.blobs_deleted, 3);
+    read_one(hub, "models", "{'_id': 'm5'}", &model);
+    cr_expect(has(&model, "sha256"));
+    model_say_no_weights(&model, text, sizeof text);
+    cr_expect_str_eq(text, "model m5: its weights were dropped (keep_weights: best 2 of its sweep); tl_hub restart-task '#5' trains "
+                           "it again, and those are kept");
+    bson_destroy(&model);
+    retention.minimize = false;
+    retention.keep = 1;
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 1);
+    expect_with_weights(hub, 2, "'m4', 'again'");
+}
+
+HUB_TEST(retain, what_is_still_wanted_stays)
+{
+    struct model_retention retention = {.sweep = "s", .keep = 1, .minimize = true};
+    bson_t *all = json("{'kind': 'test'}");
+    for (int n = 1; n <= 6; n++) {
+        char objective[8];
+        snprintf(objective, sizeof objective, "%d", n);
+        save_point(hub, n, objective, "");
+    }
+    make_task(hub, "{'name': 'a', 'kind': 'test', 'model': {'_id': 'm2'}}");
+    make_task(hub, "{'name': 'b', 'kind': 'test', 'model': 'p3'}");
+    make_task(hub, "{'name': 'c', 'initial_model': {'task_seq': 4}}");
+    make_task(hub, "{'name': 'd'}");
+    poke(hub, "tasks", "{'name': 'd'}", "{'$set': {'state': 'waiting', 'standing': {'model': 'm5'}}}");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 1);
+    expect_with_weights(hub, 5, "'m1', 'm2', 'm3', 'm4', 'm5'");
+    GOOD(task_cancel(hub, all, NULL, error));
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 2, "those tasks have ended");
+    expect_with_weights(hub, 3, "'m1', 'm4', 'm5'");
+    bson_destroy(all);
+}
+
+HUB_TEST(retain, the_task_lets_go_first_and_one_that_is_not_published_waits)
+{
+    struct model_retention retention = {.sweep = "s", .keep = 0, .minimize = true};
+    make_task(hub, "{'_id': 't1', 'name': 'a'}");
+    save_point(hub, 1, "1", "");
+    poke(hub, "tasks", "{}", "{'$set': {'state': 'done', 'published': false, 'result': {'claim_id': 'm1', 'blob_id': 'b'}}}");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 0);
+    expect_with_weights(hub, 1, "'m1'");
+    poke(hub, "tasks", "{}", "{'$set': {'published': true}}");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 1);
+    expect_with_weights(hub, 0, "'m1'");
+    cr_expect_eq(count_in(hub, "tasks", "{'result.blob_id': {'$exists': true}}"), 0);
+    cr_expect_eq(count_in(hub, "tasks", "{'result.claim_id': 'm1'}"), 1);
+    /* Who was killed between the two left this. */
+    save_point(hub, 2, "1", "");
+    save_model(hub, "{'_id': 'e2', 'name': 'p2', 'task': 't2', 'run': 1, 'sweep': 's', 'epoch': 1, 'final': false}", NULL);
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 1);
+    expect_with_weights(hub, 0, "'m2', 'e2'");
 }
