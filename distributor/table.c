@@ -292,7 +292,7 @@ int table_submit(struct hub *hub, const char *path, const bson_t *fields, bool s
         goto out;
     }
     if (submission->rows == 0) {
-        hub_error(error, HUB_ERROR_INVALID, "%s: has no rows but its header", path);
+        hub_error(error, HUB_ERROR_INVALID, "%s:2:1: there are no rows, only the header", path);
         goto out;
     }
     if (batch.count > 0 && acceptance_save_architectures(acceptance, error) < 0) {

@@ -107,7 +107,7 @@ static int read_header(struct table_rows *rows, bson_error_t *error)
 
     if (more <= 0) {
         return more < 0 ? rename_error(rows, error)
-                        : hub_error(error, HUB_ERROR_INVALID, "%s: is empty: its first line names the columns", rows->path);
+                        : hub_error(error, HUB_ERROR_INVALID, "%s:1:1: it is empty: its first line names the columns", rows->path);
     }
     rows->names = bson_malloc0((size_t)rows->record.fields * sizeof *rows->names);
     for (int64_t i = 0; i < rows->record.fields; i++) {

@@ -6,6 +6,8 @@
 
 #include "tests/fuzz/fuzz.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -24,6 +26,21 @@ static const char *fuzz_file(const uint8_t *data, size_t size)
     FUZZ_REQUIRE(ftruncate(fd, 0) == 0);
     FUZZ_REQUIRE(pwrite(fd, data, size, 0) == (ssize_t)size);
     return path;
+}
+
+/* Whether a message begins with "PATH:LINE:COLUMN: ". */
+static inline bool fuzz_names_place(const char *message, const char *path)
+{
+    const char *at = message + strlen(path);
+    if (strncmp(message, path, strlen(path)) != 0)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        if (*at++ != ':' || *at == '0' || !isdigit((unsigned char)*at))
+            return false;
+        while (isdigit((unsigned char)*at))
+            at++;
+    }
+    return at[0] == ':' && at[1] == ' ' && at[2] != '\0';
 }
 
 #endif
