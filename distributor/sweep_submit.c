@@ -138,7 +138,7 @@ static int make_task(const struct submitting *submitting, int64_t i, int64_t see
     if (!bson_empty(&sweep->metric)) /* so that its model knows its objective */
         done = done && BSON_APPEND_DOCUMENT(task, "metric", &sweep->metric);
     done = done && BSON_APPEND_DOCUMENT_BEGIN(task, "hyper_parameters", &hyper);
-    for (size_t j = 0; done && j < sweep->parameter_count; j++)
+    for (size_t j = 0; done && !sweep_is_outside(sweep) && j < sweep->parameter_count; j++)
         if (!sweep->parameters[j].label && hyper_parameters_known(sweep->parameters[j].path))
             done = sweep_append_scalar(&hyper, sweep->parameters[j].path, sweep_value(sweep, &sweep->parameters[j], i));
     done = done && bson_concat(&hyper, &submitting->given);

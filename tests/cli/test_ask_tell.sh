@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A sweep whose points another program tries.
+# What its parameters mean is that program's business, even where training has one of the name.
 set -eu
 . "$(dirname "$0")/support.sh"
 
@@ -15,12 +16,13 @@ metric: {name: value, goal: maximize}
 parameters:
   x: {min: -5.0, max: 5.0}
   kind: [a, b]
+  batch_size: {min: -9, max: 0}
 YAML
 "$tl_hub" init
 expect 0 -- create-task --sweep s.yaml
 expect 3 'nothing to do' -- run-task --workers 1 --until-empty
 expect 0 -- ask s --count 2 -o json
-json '[p["point_number"] for p in it] == [0, 1] and set(it[0]["point"]) == {"x", "kind"}'
+json '[p["point_number"] for p in it] == [0, 1] and set(it[0]["point"]) == {"x", "kind", "batch_size"}'
 expect 0 -- ask s --count 5 -o json
 json '[p["point_number"] for p in it] == [2]'
 refuse 3 'under way' -- ask s
@@ -105,7 +107,7 @@ def say(line):
 
 first = say('{"ask": 5}')
 assert [p["point_number"] for p in first["points"]] == [0, 1, 2] and first["open"], first
-assert set(first["points"][0]["point"]) == {"x", "kind"} and first["points"][0]["seed"] == 1, first
+assert set(first["points"][0]["point"]) == {"x", "kind", "batch_size"} and first["points"][0]["seed"] == 1, first
 assert say('{"ask": 1}') == {"points": [], "open": True}
 for line, exit, word in (('{"tell": 9, "metrics": {"value": 1}}', 6, "not under way"), ('{"tell": 0}', 2, "either metrics or failed"),
                          ('{"tell": 0, "metrics": {"loss": 1}}', 2, "metric is value"), ('{"ask": -1}', 2, "at least 0"),
