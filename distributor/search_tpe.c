@@ -162,7 +162,7 @@ static double draw_number(double at, double width, struct random_state *random)
     return unit > 0 ? (unit < 1 ? unit : 0x1.fffffffffffffp-1) : 0;
 }
 
-/* From the mixture, where the numbers that are rounded have their values. */
+/* From the mixture; where values have steps, the place of the value. */
 static void draw(const struct mixture *mixture, struct random_state *random, double *units)
 {
     size_t dimensions = mixture->space->count, component = (size_t)random_below(random, mixture->count + 1);
@@ -176,26 +176,58 @@ static void draw(const struct mixture *mixture, struct random_state *random, dou
             units[j] = own ? at : search_unit(which, (double)random_below(random, which->choices));
         } else {
             units[j] = draw_number(mixture->places[component].units[j], mixture->widths[component * dimensions + j], random);
-            if (which->quantum > 0)
-                units[j] = search_unit(which, search_value(which, units[j]));
         }
+        if (which->kind == SEARCH_CHOICE || which->quantum > 0)
+            units[j] = search_unit(which, search_value(which, units[j]));
     }
 }
 
-/* candidate is (2, dimensions). */
-static void choose(const struct mixture *best, const struct mixture *rest, struct random_state *random, double *candidate,
-                   double *units)
+/* What was tried, or is under way, of a space whose places can be counted. */
+struct tried {
+    const struct search_result *results; /* (count) */
+    int64_t count;                       /* 0: the space has a dimension without steps, where no place comes twice */
+};
+
+static struct tried tried_in(const struct search_space *space, const struct search_result *results, int64_t count)
+{
+    for (size_t j = 0; j < space->count; j++)
+        if (space->dimensions[j].kind == SEARCH_NUMBER && !(space->dimensions[j].quantum > 0))
+            count = 0;
+    return (struct tried){results, count};
+}
+
+static bool was_tried(const struct tried *tried, const double *units, size_t dimensions)
+{
+    for (int64_t i = 0; i < tried->count; i++) {
+        size_t j = 0;
+        while (tried->results[i].units && j < dimensions && tried->results[i].units[j] == units[j])
+            j++;
+        if (tried->results[i].units && j == dimensions)
+            return true;
+    }
+    return false;
+}
+
+/* The best of CANDIDATES that were not tried yet; of those that were only where most are. candidate is (2, dimensions). */
+static void choose(const struct mixture *best, const struct mixture *rest, const struct tried *tried,
+                   struct random_state *random, double *candidate, double *units)
 {
     size_t dimensions = best->space->count;
     double greatest = -INFINITY, *values = candidate + dimensions;
-    for (int i = 0; i < CANDIDATES; i++) {
+    bool found = false;
+    for (int i = 0, fresh = 0; fresh < CANDIDATES && i < 4 * CANDIDATES; i++) {
         draw(best, random, candidate);
+        bool again = was_tried(tried, candidate, dimensions);
+        fresh += !again;
+        if (again && found)
+            continue;
         for (size_t j = 0; j < dimensions; j++)
             if (best->space->dimensions[j].kind == SEARCH_CHOICE)
                 values[j] = search_value(&best->space->dimensions[j], candidate[j]);
         double gain = log_density(best, candidate, values) - log_density(rest, candidate, values);
-        if (i > 0 && gain <= greatest)
+        if (i > 0 && gain <= greatest && (again || found))
             continue;
+        found = found || !again;
         greatest = gain;
         for (size_t j = 0; j < dimensions; j++)
             units[j] = candidate[j];
@@ -251,7 +283,8 @@ int tpe_propose(const struct search_space *space, uint64_t seed, const struct se
     random_init(&random, seed, TPE_STREAM + (uint64_t)number);
     if (mixture_init(&best, space, ranked, above) || mixture_init(&rest, space, ranked + above, others))
         goto out;
-    choose(&best, &rest, &random, candidate, units);
+    struct tried tried = tried_in(space, results, number);
+    choose(&best, &rest, &tried, &random, candidate, units);
     result = 0;
 out:
     mixture_destroy(&best);

@@ -6,7 +6,7 @@
  * NIPS 2011; with kernels over all dimensions together (Falkner, Klein, Hutter, "BOHB", ICML 2018); what its parts do:
  * Watanabe, "Tree-structured Parzen estimator: understanding its algorithm components", 2023. The results are divided
  * into the best tenth (at most 25) and the rest, l and g are mixtures of kernels at their places and a uniform one, and of some
- * candidates drawn from l the one with the greatest l / g is proposed. */
+ * candidates drawn from l the one with the greatest l / g is proposed: of those not tried yet, where all dimensions have steps. */
 
 #include "distributor/search_space.h"
 

@@ -7,7 +7,7 @@
 
 Three functions (branin, hartmann6; mixed has a logarithmic, a conditional and a categorical parameter and two integers), and with
 --tables two nets: an MLP on the digits and a CNN on 6,000 images of Fashion-MNIST. All their nets were trained by tl_hub
-beforehand, and a trial looks up the loss that its net had after each epoch; so many seeds cost little, and both sides see
+beforehand, and a trial looks up the least loss that its net had up to each epoch; so many seeds cost little, and both sides see
 the same numbers. Ours is driven as any program would drive it, by tl_hub ask --stdio.
 
 tpe: so many points (nets: 40), each for itself; the best value found less the least there is. asha: tpe with successive halving
@@ -133,9 +133,9 @@ def ours(program, method, searched, budget, seed):
                     trained += until - before
                     reached[number] = until
                     if until == searched.epochs:
-                        say(tell=number, metrics={"value": losses[until - 1]})
+                        say(tell=number, metrics={"value": min(losses)})
                         break
-                    answer = say(tell=number, epoch=until, metrics={"value": losses[until - 1]})
+                    answer = say(tell=number, epoch=until, metrics={"value": min(losses[:until])})
                     if answer["verdict"] != "promote":
                         break
                     until = answer["until"]
@@ -154,13 +154,13 @@ def theirs(method, searched, budget, seed):
             state["trained"] += 1
             state["best"] = min(state["best"], loss)
             if method == "asha":
-                trial.report(loss, epoch)
+                trial.report(min(losses[:epoch]), epoch)
                 if state["trained"] < budget and trial.should_prune():
                     raise optuna.TrialPruned()
             if state["trained"] >= budget:
                 study.stop()
                 break
-        return losses[epoch - 1]
+        return min(losses[:epoch])
 
     sampler = optuna.samplers.RandomSampler(seed=seed) if method == "random" else optuna.samplers.TPESampler(seed=seed)
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3) if method == "asha" else None

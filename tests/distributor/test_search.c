@@ -199,3 +199,58 @@ Test(search, choices_are_learnt_as_well)
         cr_expect_gt(good, method == SEARCH_TPE ? 60 : 15, "%s: %d of 200", search_method_name(method), good); /* at random 6 */
     }
 }
+
+/* 60 places: by chance half of them would come twice. */
+Test(search, places_that_can_be_counted_are_not_tried_twice)
+{
+    static const struct search_dimension steps[] = {{.kind = SEARCH_CHOICE, .choices = 3},
+                                                    {.kind = SEARCH_NUMBER, .low = 1, .high = 5, .quantum = 1},
+                                                    {.kind = SEARCH_NUMBER, .low = 0, .high = 3, .quantum = 1}};
+    enum { TRIED = 50 };
+    struct search_space space = {steps, 3};
+    struct search_options options = {.method = SEARCH_TPE, .space = &space, .seed = 1, .parallel = 3};
+    struct search *search = search_new(&options);
+    struct search_result results[TRIED] = {{0}};
+    static double units[TRIED][3];
+    int again = 0;
+    for (int64_t i = 0; i < TRIED; i++) {
+        cr_assert_eq(search_propose(search, results, i, 0, units[i]), 0);
+        for (size_t j = 0; j < 3; j++)
+            units[i][j] = search_unit(&steps[j], search_value(&steps[j], units[i][j]));
+        for (int64_t k = 0; k < i && i >= 10; k++)
+            again += !memcmp(units[i], units[k], sizeof units[i]);
+        results[i] = (struct search_result){units[i], sphere(units[i], 3), true, true};
+    }
+    cr_expect_leq(again, 2, "%d", again);
+    search_free(search);
+}
+
+/* Of many results a part decides, but the same part for all; and what is best stays known however long ago it was. */
+Test(search, a_proposal_after_thousands_of_points_is_near_the_best)
+{
+    enum { TRIED = 6000 };
+    struct search_space space = {cube, 2};
+    struct search_options options = {.method = SEARCH_TPE, .space = &space, .seed = 2, .parallel = 4};
+    struct search *search = search_new(&options), *other = search_new(&options);
+    struct search_result *results = calloc(TRIED, sizeof *results);
+    double (*units)[2] = calloc(TRIED, sizeof *units), place[2][2];
+    struct random_state random;
+    int near = 0;
+    random_init(&random, 1, 0);
+    for (int64_t i = 0; i < TRIED; i++) {
+        units[i][0] = search_random(&random);
+        units[i][1] = search_random(&random);
+        results[i] = (struct search_result){units[i], sphere(units[i], 2), true, i % 5 != 0};
+    }
+    for (int64_t number = TRIED - 40; number < TRIED; number++) {
+        cr_assert_eq(search_propose(search, results, number, 0, place[0]), 0);
+        cr_assert_eq(search_propose(other, results, number, 0, place[1]), 0);
+        cr_expect_arr_eq(place[0], place[1], sizeof place[0]);
+        near += sphere(place[0], 2) < 0.02;
+    }
+    cr_expect_gt(near, 30, "%d of 40", near); /* at random 2 or 3 */
+    search_free(search);
+    search_free(other);
+    free(results);
+    free(units);
+}
