@@ -52,9 +52,10 @@ static struct keeper *start(const char *uri, bson_error_t *error)
 {
     static const char *const projects[] = {HUB_DEFAULT_PROJECT, NULL}, *const queues[] = {"default", NULL},
                       *const bases[] = {"cpu", NULL};
-    const struct task_serves serves = {.projects = projects, .queues = queues, .bases = bases};
-    const struct task_source source = {.project = HUB_DEFAULT_PROJECT, .queue = "default", .resource_class = "cpu"};
-    const bool asked[] = {true};
+    /* As a machine's of 64 GiB: the classes of memory up to that are sources, too. */
+    const struct task_serves serves = {.projects = projects, .queues = queues, .bases = bases, .memory = INT64_C(64) << 30};
+    struct task_source *sources;
+    bool asked[TASK_SOURCES_MOST];
     char id[HUB_ID_SIZE];
     struct hub *hub = hub_open(uri, NULL, HUB_OPEN_EXISTING, error);
     if (!hub)
@@ -62,14 +63,17 @@ static struct keeper *start(const char *uri, bson_error_t *error)
     hub_random_id(id);
     bson_t *record = BCON_NEW("_id", BCON_UTF8(id), "host", BCON_UTF8("simulated"), "workers", BCON_INT32(1));
     struct keeper *keeper = NULL;
-    if (runner_record_save(hub, record, id, error) >= 0)
-        keeper = keeper_new(hub, &(struct keeper_options){.record = record, .serves = &serves, .sources = &source,
-                                                          .source_count = 1, .lease_ms = TASK_LEASE_MS}, error);
+    int count = task_sources_find(hub, &serves, &sources, error);
+    memset(asked, true, sizeof asked);
+    if (count >= 0 && runner_record_save(hub, record, id, error) >= 0)
+        keeper = keeper_new(hub, &(struct keeper_options){.record = record, .serves = &serves, .sources = sources,
+                                                          .source_count = (size_t)count, .lease_ms = TASK_LEASE_MS}, error);
     else
         hub_close(hub);
     bson_destroy(record);
     if (keeper)
-        keeper_ask(keeper, &(struct keeper_question){.asked = asked, .any_idle = true, .all_idle = true}, 1);
+        keeper_ask(keeper, &(struct keeper_question){.asked = asked, .any_idle = true, .all_idle = true}, (size_t)count);
+    bson_free(sources);
     return keeper;
 }
 

@@ -86,6 +86,7 @@ static void append_hub(struct cli *cli, struct doctor *doctor)
         BSON_APPEND_UTF8(&hub, "hub_id", hub_id(cli->hub));
         BSON_APPEND_UTF8(&hub, "project", hub_project(cli->hub));
         BSON_APPEND_INT32(&hub, "schema_version", HUB_SCHEMA_VERSION);
+        BSON_APPEND_INT32(&hub, "lanes", hub_lanes(cli->hub));
         if (store_describe(hub_store(cli->hub), &engine, &error) < 0) {
             BSON_APPEND_UTF8(&hub, "error", error.message);
             doctor->failed = true;

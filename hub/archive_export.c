@@ -77,6 +77,9 @@ static int write_header(struct exporter *exporter, bson_error_t *error)
         if (exporter->options->project != NULL) {
             BSON_APPEND_UTF8(&header, "project", exporter->options->project);
         }
+        if (hub_lanes(exporter->hub) > 1) {
+            BSON_APPEND_INT32(&header, "lanes", hub_lanes(exporter->hub));
+        }
         BSON_APPEND_BOOL(&header, "live", exporter->options->live);
         BSON_APPEND_DATE_TIME(&header, "created_at", now);
         result = archive_writer_frame(&exporter->writer, ARCHIVE_HEADER, &header, error);

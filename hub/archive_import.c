@@ -27,6 +27,22 @@ static int out_of_order(const struct importer *importer, bson_error_t *error)
                      importer->reader.bytes);
 }
 
+/* Tasks keep their lanes: there must be as many here. */
+static int take_lanes(struct importer *importer, bson_error_t *error)
+{
+    bson_error_t inner;
+    int64_t lanes = hub_number(&importer->reader.header, "lanes", 1);
+    if (lanes <= hub_lanes(importer->hub)) {
+        return 1;
+    }
+    if (lanes <= HUB_LANES_MOST && hub_set_lanes(importer->hub, (int32_t)lanes, &inner) >= 0) {
+        return 1;
+    }
+    return hub_error(error, HUB_ERROR_INVALID,
+                     "%s: it is of a hub with %" PRId64 " lanes, and this one has %d and tasks: import it into a new hub",
+                     importer->reader.name, lanes, (int)hub_lanes(importer->hub));
+}
+
 /* ---- frames ---- */
 
 static int take_collection(struct importer *importer, const bson_t *frame, bson_error_t *error)
@@ -196,7 +212,7 @@ static int import_all(struct importer *importer, bson_error_t *error)
     memcpy(importer->archive, id, strlen(id) + 1);
     hub_random_id(importer->run);
     snprintf(importer->session, sizeof importer->session, "%s.%s", importer->archive, importer->run);
-    if (importer_start(importer, error) < 0 || import_frames(importer, error) < 0 || importer_end(importer, error) < 0 ||
+    if (take_lanes(importer, error) < 0 || importer_start(importer, error) < 0 || import_frames(importer, error) < 0 || importer_end(importer, error) < 0 ||
         importer_complete(importer, error) < 0) {
         return -1;
     }

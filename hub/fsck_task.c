@@ -291,6 +291,11 @@ int fsck_check_task(struct fsck *fsck, const bson_t *task, struct fsck_list *fou
         fsck_add(found, FSCK_ERROR, "claim-missing", "a runner's sweeper takes it back: start a runner",
                  "it is running without a claim");
     }
+    if (is_state(task, begins) && hub_number(task, "lane", 0) >= hub_lanes(fsck->hub)) {
+        fsck_add(found, FSCK_WARNING, "lane-unserved", "set its lane to 0",
+                 "its lane is %" PRId64 ", and the hub has %d: no runner claims it", hub_number(task, "lane", 0),
+                 (int)hub_lanes(fsck->hub));
+    }
     if (is_state(task, results) && check_result(fsck, task, found, error) < 0) {
         return -1;
     }

@@ -13,6 +13,7 @@ struct hub {
     char *uri;
     char *project;
     char id[HUB_ID_SIZE];
+    int32_t lanes;
     struct task_shortlist *shortlist; /* NULL before the first claim that wants it */
 };
 
@@ -41,14 +42,18 @@ static int check_meta(struct store *store, const bson_t *meta, char id[HUB_ID_SI
     return 1;
 }
 
-/* 1 there, 0 not there, -1. */
-static int read_meta(struct store *store, char id[HUB_ID_SIZE], bson_error_t *error)
+/* 1 there, 0 not there, -1. lanes may be NULL. */
+static int read_meta(struct store *store, char id[HUB_ID_SIZE], int32_t *lanes, bson_error_t *error)
 {
     bson_t filter = BSON_INITIALIZER, meta;
     BSON_APPEND_UTF8(&filter, "_id", META_ID);
     int result = store_find_one(store, "meta", &filter, NULL, &meta, error);
     if (result == 1) {
         result = check_meta(store, &meta, id, error);
+    }
+    if (lanes != NULL) {
+        int64_t said = hub_number(&meta, "lanes", 1);
+        *lanes = said < 1 ? 1 : said > HUB_LANES_MOST ? HUB_LANES_MOST : (int32_t)said;
     }
     bson_destroy(&meta);
     bson_destroy(&filter);
@@ -142,7 +147,7 @@ out:
 static int make_hub(struct store *store, const char *project, bson_error_t *error)
 {
     char id[HUB_ID_SIZE];
-    int made = 0, result = read_meta(store, id, error);
+    int made = 0, result = read_meta(store, id, NULL, error);
     if (result < 0 || check_project_name(project, error) < 0) {
         return -1;
     }
@@ -225,12 +230,12 @@ static struct hub *open_hub(const char *uri, const char *project, unsigned flags
     if (hub->store == NULL) {
         goto fail;
     }
-    int result = read_meta(hub->store, hub->id, error);
+    int result = read_meta(hub->store, hub->id, &hub->lanes, error);
     if (result == 0 && create && strcmp(store_engine(hub->store), "sqlite") == 0) {
         if (make_hub(hub->store, HUB_DEFAULT_PROJECT, error) < 0) {
             goto fail;
         }
-        result = read_meta(hub->store, hub->id, error);
+        result = read_meta(hub->store, hub->id, &hub->lanes, error);
     }
     if (result < 0) {
         goto fail;
@@ -267,6 +272,39 @@ int hub_init(const char *uri, const char *project, bson_error_t *error)
     }
     int result = make_hub(store, project != NULL ? project : HUB_DEFAULT_PROJECT, error);
     store_close(store);
+    return result;
+}
+
+int32_t hub_lanes(const struct hub *hub)
+{
+    return hub->lanes;
+}
+
+int hub_set_lanes(struct hub *hub, int32_t lanes, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, set, task;
+    if (lanes < 1 || lanes > HUB_LANES_MOST) {
+        bson_destroy(&filter);
+        bson_destroy(&update);
+        return hub_error(error, HUB_ERROR_INVALID, "lanes: from 1 to %d, not %d", HUB_LANES_MOST, (int)lanes);
+    }
+    int result = lanes == hub->lanes ? 0 : store_find_one(hub->store, "tasks", NULL, NULL, &task, error);
+    if (lanes != hub->lanes) {
+        bson_destroy(&task);
+    }
+    if (result > 0) {
+        result = hub_error(error, HUB_ERROR_INVALID, "lanes: %s has tasks and %d; the number is chosen before the first task",
+                           store_uri_redacted(hub->store), (int)hub->lanes);
+    } else if (result == 0 && lanes != hub->lanes) {
+        BSON_APPEND_UTF8(&filter, "_id", META_ID);
+        BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+        BSON_APPEND_INT32(&set, "lanes", lanes);
+        bson_append_document_end(&update, &set);
+        result = store_modify(hub->store, "meta", &filter, &update, NULL, NULL, error);
+        hub->lanes = result > 0 ? lanes : hub->lanes;
+    }
+    bson_destroy(&update);
+    bson_destroy(&filter);
     return result;
 }
 

@@ -34,6 +34,13 @@ struct hub *hub_open(const char *uri, const char *project, unsigned flags, bson_
 int hub_init(const char *uri, const char *project, bson_error_t *error);
 void hub_close(struct hub *hub);
 
+#define HUB_LANES_MOST 64
+/* How many lanes its tasks are spread over, as the meta document said when it was opened: 1 unless hub_set_lanes was called. */
+int32_t hub_lanes(const struct hub *hub);
+/* For a sharded cluster, before the first task: a task that is submitted again must come to the same lane, so HUB_ERROR_INVALID
+ * when there is one. 1, 0 it has so many already, -1. */
+int hub_set_lanes(struct hub *hub, int32_t lanes, bson_error_t *error);
+
 struct store *hub_store(struct hub *hub);       /* borrowed */
 const char *hub_project(const struct hub *hub); /* borrowed */
 const char *hub_id(const struct hub *hub);      /* of the meta document */

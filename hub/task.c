@@ -86,6 +86,31 @@ static int append_class(bson_t *task, const bson_t *fields, bson_error_t *error)
     return result;
 }
 
+/* The lane follows from the _id, so that a task that is submitted again is found where it is. */
+static int append_lane(const struct hub *hub, const bson_t *fields, bson_t *task, bson_error_t *error)
+{
+    bson_iter_t iter;
+    char digest[HUB_ID_SIZE], id[128];
+    int32_t lanes = hub_lanes(hub), lane = 0;
+    if (bson_iter_init_find(&iter, fields, "lane")) {
+        int64_t given = hub_number(fields, "lane", -1);
+        if (BSON_ITER_HOLDS_NUMBER(&iter) && given >= lanes) {
+            return hub_error(error, HUB_ERROR_INVALID,
+                             "task.lane: %" PRId64 " is not below %d, the hub's number of lanes: no runner would claim it", given,
+                             (int)lanes);
+        }
+        return 1; /* it comes with the other fields */
+    }
+    if (lanes > 1 && task_document_id(task, id)) {
+        const char *const parts[] = {id};
+        hub_digest_id(parts, 1, digest);
+        digest[7] = '\0';
+        lane = (int32_t)(strtol(digest, NULL, 16) % lanes);
+    }
+    BSON_APPEND_INT32(task, "lane", lane);
+    return 1;
+}
+
 /* The whole document into task (empty) but for seq, which comes last, when all are known to be good. */
 static int compose(struct hub *hub, const bson_t *fields, int64_t now, bson_t *task, bson_error_t *error)
 {
@@ -106,7 +131,9 @@ static int compose(struct hub *hub, const bson_t *fields, int64_t now, bson_t *t
         BSON_APPEND_UTF8(task, "_id", id);
     }
     BSON_APPEND_UTF8(task, "project", hub_project(hub));
-    append_default_int(task, fields, "lane", 0);
+    if (append_lane(hub, fields, task, error) < 0) {
+        return -1;
+    }
     append_default_text(task, fields, "queue", "default");
     if (append_class(task, fields, error) < 0) {
         return -1;

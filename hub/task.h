@@ -20,7 +20,7 @@
  *
  * `dataset`, `model` and `initial_model` are filters over those collections, resolved at the claim; a string in their
  * place is short for {name: it}, or, where it begins with '{', the filter as JSON (hub/query_text.h). A client in another
- * language needs only to insert: project, lane 0, queue "default", resource_class "cpu", kind, state "ready", priority 0,
+ * language needs only to insert: project, lane 0 (or another below hub_lanes), queue "default", resource_class "cpu", kind, state "ready", priority 0,
  * seq, and what to train. */
 
 #include "hub/hub.h"

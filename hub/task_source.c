@@ -11,11 +11,12 @@
 /* ---- which there are ---- */
 
 struct list {
+    int32_t lanes; /* of the hub */
     struct task_source *items;
     size_t count, capacity;
 };
 
-static int add_source(struct list *list, const char *project, const char *queue, const char *class, bson_error_t *error)
+static int add_lane(struct list *list, const char *project, const char *queue, const char *class, int32_t lane, bson_error_t *error)
 {
     if (strlen(project) >= sizeof list->items->project || strlen(queue) >= sizeof list->items->queue ||
         strlen(class) >= sizeof list->items->resource_class) {
@@ -23,7 +24,7 @@ static int add_source(struct list *list, const char *project, const char *queue,
                          "too long", project, queue, class);
     }
     if (list->count == TASK_SOURCES_MOST) {
-        return hub_error(error, HUB_ERROR_INVALID, "a runner serves at most %d combinations of project, queue and class",
+        return hub_error(error, HUB_ERROR_INVALID, "a runner serves at most %d combinations of project, queue, class and lane",
                          TASK_SOURCES_MOST);
     }
     if (list->count == list->capacity) {
@@ -35,12 +36,22 @@ static int add_source(struct list *list, const char *project, const char *queue,
     memcpy(source->project, project, strlen(project));
     memcpy(source->queue, queue, strlen(queue));
     memcpy(source->resource_class, class, strlen(class));
+    source->lane = lane;
     return 0;
+}
+
+static int add_source(struct list *list, const char *project, const char *queue, const char *class, bson_error_t *error)
+{
+    int result = 0;
+    for (int32_t lane = 0; lane < list->lanes && result == 0; lane++) {
+        result = add_lane(list, project, queue, class, lane, error);
+    }
+    return result;
 }
 
 /* Which classes of memory there are is known beforehand, so that nothing need be looked for: they are sources like the bases, but
  * where that would be too many. */
-static bool lists_memory(const struct task_serves *serves)
+static bool lists_memory(const struct task_serves *serves, int32_t lanes)
 {
     size_t projects = 0, queues = 0, bases = 0, steps = 0;
     while (serves->projects[projects] != NULL)
@@ -51,7 +62,7 @@ static bool lists_memory(const struct task_serves *serves)
         bases++;
     while (task_class_memory_step(steps) > 0 && task_class_memory_step(steps) <= serves->memory)
         steps++;
-    return steps > 0 && projects * queues * bases * (steps + 1) <= MEMORY_SOURCES_MOST;
+    return steps > 0 && projects * queues * bases * (steps + 1) * (size_t)lanes <= MEMORY_SOURCES_MOST;
 }
 
 static int add_memory(const struct task_serves *serves, const char *project, const char *queue, const char *base,
@@ -69,7 +80,7 @@ static int add_memory(const struct task_serves *serves, const char *project, con
 }
 
 /* "cpu+mem2g" is there already. */
-static bool is_listed(const struct task_serves *serves, const char *class)
+static bool is_listed(const struct task_serves *serves, int32_t lanes, const char *class)
 {
     const char *label = strchr(class, '+');
     int64_t bytes = label != NULL ? task_class_memory_of(label + 1, strlen(label + 1)) : -1;
@@ -77,7 +88,7 @@ static bool is_listed(const struct task_serves *serves, const char *class)
     if (bytes > 0) {
         task_class_memory(bytes, canonical);
     }
-    return bytes > 0 && bytes <= serves->memory && strcmp(canonical, label + 1) == 0 && lists_memory(serves);
+    return bytes > 0 && bytes <= serves->memory && strcmp(canonical, label + 1) == 0 && lists_memory(serves, lanes);
 }
 
 /* The next class after *last ({} at the start) that any task of the queue has, into *last as it stands there: foreign ones
@@ -118,7 +129,7 @@ static int add_labelled(struct hub *hub, const struct task_serves *serves, const
     while ((result = next_class(hub, project, queue, &last, error)) > 0) {
         const char *class = hub_text(&last, "resource_class");
         bool serve = false, known = class != NULL && strlen(class) < TASK_CLASS_SIZE && strchr(class, '+') != NULL &&
-                                     !is_listed(serves, class);
+                                     !is_listed(serves, list->lanes, class);
         for (size_t i = 0; known && serves->bases[i] != NULL; i++) {
             serve = serve || task_class_fits(class, serves->bases[i], serves->labels, serves->memory);
         }
@@ -131,16 +142,16 @@ static int add_labelled(struct hub *hub, const struct task_serves *serves, const
     return result;
 }
 
-bool task_serves_labels(const struct task_serves *serves)
+bool task_serves_labels(const struct hub *hub, const struct task_serves *serves)
 {
     return (serves->labels != NULL && serves->labels[0] != NULL) ||
-           (serves->memory >= task_class_memory_step(0) && !lists_memory(serves));
+           (serves->memory >= task_class_memory_step(0) && !lists_memory(serves, hub_lanes(hub)));
 }
 
 int task_sources_find(struct hub *hub, const struct task_serves *serves, struct task_source **out, bson_error_t *error)
 {
-    struct list list = {0};
-    bool labelled = task_serves_labels(serves), listed = lists_memory(serves);
+    struct list list = {.lanes = hub_lanes(hub)};
+    bool labelled = task_serves_labels(hub, serves), listed = lists_memory(serves, list.lanes);
     *out = NULL;
     for (size_t p = 0; serves->projects[p] != NULL; p++) {
         for (size_t q = 0; serves->queues[q] != NULL; q++) {
@@ -169,7 +180,7 @@ static void append_source(bson_t *filter, const struct task_serves *serves, cons
     BSON_APPEND_UTF8(filter, "project", source->project);
     BSON_APPEND_UTF8(filter, "queue", source->queue);
     BSON_APPEND_UTF8(filter, "resource_class", source->resource_class);
-    BSON_APPEND_INT32(filter, "lane", 0);
+    BSON_APPEND_INT32(filter, "lane", source->lane);
     if (serves->name != NULL) {
         BSON_APPEND_UTF8(filter, "name", serves->name);
     }
@@ -208,6 +219,7 @@ static int find_any(struct hub *hub, const struct task_serves *serves, const str
     BSON_APPEND_INT32(&projection, "project", 1);
     BSON_APPEND_INT32(&projection, "queue", 1);
     BSON_APPEND_INT32(&projection, "resource_class", 1);
+    BSON_APPEND_INT32(&projection, "lane", 1);
     for (size_t i = 0; i < count && one_by_one && result == 0; i++) {
         if (asked == NULL || asked[i]) {
             bson_reinit(&filter);
@@ -244,7 +256,7 @@ static int find_any(struct hub *hub, const struct task_serves *serves, const str
     bool known = false;
     for (size_t i = 0; i < count && result > 0 && !known; i++) {
         known = strcmp(list[i].project, project) == 0 && strcmp(list[i].queue, queue) == 0 &&
-                strcmp(list[i].resource_class, class) == 0;
+                strcmp(list[i].resource_class, class) == 0 && hub_number(&task, "lane", -1) == list[i].lane;
         *at = i;
     }
     bson_destroy(&task);

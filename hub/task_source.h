@@ -2,9 +2,9 @@
 #ifndef TL_HUB_TASK_SOURCE_H
 #define TL_HUB_TASK_SOURCE_H
 
-/* Where a runner claims from. A source is one project, queue and resource class (in lane 0): what one claim's filter
- * names. What a runner serves is every project with every queue and every base class, and those classes with needs
- * that exist and that its labels and its memory meet. */
+/* Where a runner claims from. A source is one project, queue, resource class and lane: what one claim's filter names. What a
+ * runner serves is every project with every queue and every base class, and those classes with needs that exist and that its
+ * labels and its memory meet, each in all lanes of the hub (hub_lanes). */
 
 #include "hub/task.h"
 #include "hub/task_class.h"
@@ -22,12 +22,13 @@ struct task_serves {
 };
 
 /* Whether it serves more classes than its bases, so that those that there are must be looked for, now and then. */
-bool task_serves_labels(const struct task_serves *serves);
+bool task_serves_labels(const struct hub *hub, const struct task_serves *serves);
 
 struct task_source {
     char project[65];
     char queue[65];
     char resource_class[TASK_CLASS_SIZE];
+    int32_t lane;
 };
 
 /* The sources, in a fixed order (*list: bson_free; NULL on error). With labels or memory for large tasks, the classes that exist are found by a

@@ -140,7 +140,7 @@ static void tell_ready(struct keeper *keeper, bool *ready)
 static int nothing_left(struct keeper *keeper, bson_error_t *error)
 {
     int64_t waiting, first;
-    int other = task_serves_labels(&keeper->serves) ? refresh(keeper, least_refresh_ms(keeper), error) : 0;
+    int other = task_serves_labels(keeper->hub, &keeper->serves) ? refresh(keeper, least_refresh_ms(keeper), error) : 0;
     if (other != 0)
         return other < 0 ? -1 : 0;
     int left = task_sources_left(keeper->hub, &keeper->serves, keeper->sources, keeper->source_count, &waiting, &first,
@@ -171,7 +171,7 @@ static int nothing_left(struct keeper *keeper, bson_error_t *error)
 
 int64_t keeper_refresh_due(const struct keeper *keeper)
 {
-    return task_serves_labels(&keeper->serves) ? keeper->refresh_ms : INT64_MAX;
+    return task_serves_labels(keeper->hub, &keeper->serves) ? keeper->refresh_ms : INT64_MAX;
 }
 
 /* Also while all workers have plenty to do: a class that is new must get its turns. The longer all are idle, the

@@ -72,6 +72,7 @@ bool turns_append(bson_t *message, const struct task_source *list, size_t count,
                BSON_APPEND_UTF8(&source, "project", list[i].project) &&
                BSON_APPEND_UTF8(&source, "queue", list[i].queue) &&
                BSON_APPEND_UTF8(&source, "resource_class", list[i].resource_class) &&
+               BSON_APPEND_INT32(&source, "lane", list[i].lane) &&
                bson_append_document_end(&array, &source);
     }
     return done && bson_append_array_end(message, &array);
@@ -81,18 +82,21 @@ static bool read_source(const bson_t *array, size_t index, struct task_source *s
 {
     char key[16];
     bson_t document;
+    int64_t lane = 0;
     snprintf(key, sizeof key, "%zu", index);
     if (!document_child(array, key, &document))
         return false;
     const char *project = document_string(&document, "project"), *queue = document_string(&document, "queue"),
                *class = document_string(&document, "resource_class");
     memset(source, 0, sizeof *source);
+    document_integer(&document, "lane", &lane);
     if (!project || !queue || !class || strlen(project) >= sizeof source->project ||
         strlen(queue) >= sizeof source->queue || strlen(class) >= sizeof source->resource_class)
         return false;
     strcpy(source->project, project);
     strcpy(source->queue, queue);
     strcpy(source->resource_class, class);
+    source->lane = (int32_t)lane;
     return true;
 }
 

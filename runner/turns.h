@@ -27,7 +27,7 @@ void turns_taken(struct turns *turns, size_t source);
 /* It may have something again. */
 void turns_wake(struct turns *turns, size_t source);
 
-/* {list: number, sources: [{project, queue, resource_class}, …]} */
+/* {list: number, sources: [{project, queue, resource_class, lane}, …]} */
 bool turns_append(bson_t *message, const struct task_source *list, size_t count, uint32_t number);
 /* Sets turns from such a message: false where it is none. */
 bool turns_read(struct turns *turns, const bson_t *message, size_t first);

@@ -231,6 +231,7 @@ static int claim(struct claimer *claimer, int at, bson_error_t *error)
     claimer->options.project = source.project;
     claimer->options.queue = source.queue;
     claimer->options.resource_class = source.resource_class;
+    claimer->options.lane = source.lane;
     claimer->options.set_aside = say_set_aside;
     claimer->options.data = claimer;
     hub_set_project(worker->hub, source.project);

@@ -47,6 +47,39 @@ HUB_TEST(archive, into_mongodb_and_nothing_is_lost)
     copy_to(hub, true);
 }
 
+/* Tasks keep their lanes, so the copy has as many; a hub with tasks in fewer refuses. */
+HUB_TEST(archive, of_a_hub_with_lanes)
+{
+    struct archive_import_options options = {.name = "a"};
+    struct archive_import_report report;
+    struct archive_summary out;
+    char *path = test_path(".db"), *other_uri = bson_strdup_printf("sqlite:%s", path);
+    cr_assert_eq(GOOD(hub_set_lanes(hub, 5, error)), 1);
+    for (int i = 0; i < 20; i++) {
+        bson_t *fields = json("{'_id': 'task-%d', 'name': 'a'}", i);
+        GOOD(task_create(hub, fields, NULL, error));
+        bson_destroy(fields);
+    }
+    FILE *file = exported(hub, NULL, false, &out);
+    struct hub *copy = made_hub(other_uri);
+    cr_expect_eq(GOOD(archive_import(copy, file, &options, &report, error)), 1);
+    cr_expect(report.digest_checked);
+    cr_expect_eq(hub_lanes(copy), 5);
+    hub_close(copy);
+    unlink(path);
+    copy = made_hub(other_uri);
+    bson_t *fields = json("{'name': 'b'}");
+    GOOD(task_create(copy, fields, NULL, error));
+    bson_destroy(fields);
+    rewind(file);
+    cr_expect_eq(archive_import(copy, file, &options, &report, error), -1);
+    cr_expect(strstr(error->message, "5 lanes"), "%s", error->message);
+    fclose(file);
+    hub_close(copy);
+    bson_free(other_uri);
+    free(path);
+}
+
 HUB_TEST(archive, an_empty_hub_too)
 {
     char *copied;

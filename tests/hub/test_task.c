@@ -160,11 +160,12 @@ HUB_TEST(claim, takes_by_priority_then_in_order)
     static const char *const order[] = {"c", "a", "b"};
     struct task_fence fence;
     bson_t task;
-    make_task(hub, "{'name': 'a'}");
-    make_task(hub, "{'name': 'b'}");
-    make_task(hub, "{'name': 'c', 'priority': 5}");
-    make_task(hub, "{'name': 'd', 'queue': 'night'}");
-    make_task(hub, "{'name': 'e', 'resource_class': 'cuda'}");
+    cr_expect_eq(GOOD(hub_set_lanes(hub, 4, error)), 1);
+    make_task(hub, "{'name': 'a', 'lane': 0}");
+    make_task(hub, "{'name': 'b', 'lane': 0}");
+    make_task(hub, "{'name': 'c', 'lane': 0, 'priority': 5}");
+    make_task(hub, "{'name': 'd', 'lane': 0, 'queue': 'night'}");
+    make_task(hub, "{'name': 'e', 'lane': 0, 'resource_class': 'cuda'}");
     make_task(hub, "{'name': 'f', 'lane': 3}");
     for (int i = 0; i < 3; i++) {
         cr_assert_eq(claim(hub, &task, &fence), 1);

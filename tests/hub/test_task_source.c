@@ -131,7 +131,7 @@ HUB_TEST(sources, hold_the_classes_of_memory_that_fit)
     cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 5);
     for (size_t i = 0; i < 5; i++)
         cr_expect_str_eq(list[i].resource_class, expected[i]);
-    cr_expect_not(task_serves_labels(&serves), "nothing has to be looked for");
+    cr_expect_not(task_serves_labels(hub, &serves), "nothing has to be looked for");
     bool asked[] = {true, true, true, true, true}, ready[5];
     cr_expect_eq(GOOD(task_sources_ready(hub, &serves, list, 5, asked, ready, error)), 2);
     cr_expect(ready[0] && ready[3], "the small one, and the one of 2.8 GiB");
@@ -150,6 +150,56 @@ HUB_TEST(sources, hold_the_classes_of_memory_that_fit)
     bson_free(list);
 }
 
+#define LANES 4
+
+/* Each lane has a turn, and a lane follows from the _id alone. */
+HUB_TEST(sources, are_all_lanes_of_the_hub)
+{
+    struct task_source *list;
+    struct task_serves serves = {.projects = LIST("default"), .queues = LIST("default"), .bases = LIST("cpu")};
+    const bool asked[LANES] = {true, true, true, true};
+    bool ready[LANES];
+    int claimed[LANES] = {0}, left = 0;
+    struct task_fence fence;
+    int64_t waiting, first;
+    bson_t task;
+    cr_expect_eq(hub_lanes(hub), 1);
+    cr_expect_eq(hub_set_lanes(hub, 0, error), -1);
+    cr_expect_eq(hub_set_lanes(hub, HUB_LANES_MOST + 1, error), -1);
+    cr_assert_eq(GOOD(hub_set_lanes(hub, LANES, error)), 1);
+    struct hub *other = hub_open(uri, NULL, HUB_OPEN_EXISTING, error);
+    cr_assert_not_null(other, "%s", error->message);
+    cr_expect_eq(hub_lanes(other), LANES, "who opens it knows");
+    hub_close(other);
+    for (int i = 0; i < 40; i++) {
+        bson_t *fields = json("{'_id': 'task-%d', 'name': 'a'}", i);
+        cr_expect_eq(GOOD(task_create(hub, fields, NULL, error)), 1);
+        cr_expect_eq(GOOD(task_create(hub, fields, NULL, error)), 0, "it comes to the same lane");
+        bson_destroy(fields);
+    }
+    bson_t *beyond = json("{'name': 'a', 'lane': %d}", LANES);
+    cr_expect_eq(task_create(hub, beyond, NULL, error), -1, "nobody would claim it");
+    bson_destroy(beyond);
+    cr_expect_eq(hub_set_lanes(hub, 2, error), -1, "there are tasks");
+    cr_expect_eq(GOOD(hub_set_lanes(hub, LANES, error)), 0);
+    cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), LANES);
+    cr_expect_eq(GOOD(task_sources_ready(hub, &serves, list, LANES, asked, ready, error)), LANES, "each has some");
+    for (int turn = 0; turn < 40 * LANES; turn++) {
+        struct task_claim_options options = {.lane = list[turn % LANES].lane};
+        claimed[turn % LANES] += (int)GOOD(task_claim(hub, &options, &task, &fence, error));
+        bson_destroy(&task);
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        cr_expect_eq(list[lane].lane, lane);
+        cr_expect_geq(claimed[lane], 4, "lane %d had %d of 40", lane, claimed[lane]);
+        left += claimed[lane];
+    }
+    cr_expect_eq(left, 40);
+    cr_expect_eq(GOOD(task_sources_ready(hub, &serves, list, LANES, asked, ready, error)), 0);
+    cr_expect_eq(GOOD(task_sources_left(hub, &serves, list, LANES, &waiting, &first, error)), TASK_LEFT_SOME, "they run");
+    bson_free(list);
+}
+
 HUB_TEST(sources, of_many_queues_look_for_the_classes_of_memory)
 {
     struct task_source *list;
@@ -162,7 +212,7 @@ HUB_TEST(sources, of_many_queues_look_for_the_classes_of_memory)
     struct task_serves serves = {.projects = LIST("default"), .queues = queues, .bases = LIST("cpu"), .memory = 4 * GIB};
     make_task(hub, "{'name': 'large', 'queue': 'q7', 'needs': {'memory': 3000000000}}");
     make_task(hub, "{'name': 'huge', 'queue': 'q7', 'needs': {'memory': 30000000000}}");
-    cr_expect(task_serves_labels(&serves));
+    cr_expect(task_serves_labels(hub, &serves));
     cr_assert_eq(GOOD(task_sources_find(hub, &serves, &list, error)), 61);
     cr_expect_str_eq(list[8].resource_class, "cpu+mem3g");
     bson_free(list);

@@ -99,6 +99,22 @@ Test(service, queues_have_their_turns_and_priority_counts_within_one)
     cr_expect_str_eq(order, "first d n d n n");
 }
 
+/* Both lanes have tasks from the start, and a worker goes round them. */
+Test(service, lanes_have_their_turns)
+{
+    char order[256];
+    cr_assert_eq(hub_set_lanes(hub, 2, error), 1, "%s", error->message);
+    for (int i = 0; i < 6; i++) {
+        char lane[40];
+        snprintf(lane, sizeof lane, ", 'lane': %d", i < 3 ? 0 : 1);
+        add_in("default", "default", i < 3 ? "0" : "1", lane);
+    }
+    struct runner_summary summary = run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    cr_expect_eq(summary.done, 6);
+    order_of(order, sizeof order);
+    cr_expect_str_eq(order, "0 1 0 1 0 1");
+}
+
 Test(service, only_a_runner_with_the_labels_takes_a_task_that_requires_them)
 {
     add_in("default", "default", "needy", ", 'requires': ['gpu', 'bigmem']");

@@ -13,8 +13,10 @@ static struct turns made(size_t count, size_t first)
 {
     struct turns turns = {.list = NULL};
     struct task_source *list = bson_malloc0(count * sizeof *list);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         snprintf(list[i].queue, sizeof list[i].queue, "q%zu", i);
+        list[i].lane = (int32_t)i;
+    }
     turns_set(&turns, list, count, first, 7);
     return turns;
 }
@@ -83,6 +85,7 @@ Test(turns, a_list_travels_in_a_message)
     cr_expect_eq(read.number, 7);
     cr_expect_str_eq(read.list[1].project, "lab");
     cr_expect_str_eq(read.list[1].resource_class, "cpu+gpu");
+    cr_expect_eq(read.list[2].lane, 2);
     cr_expect_not(turns_read(&read, &wrong, 0));
     cr_expect_eq(read.count, 3, "what is none changes nothing");
     bson_destroy(&message);
