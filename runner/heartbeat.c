@@ -210,6 +210,11 @@ static void *run(void *data)
     return NULL;
 }
 
+int64_t heartbeat_interval_ms(int64_t lease_ms)
+{
+    return lease_ms / 6 < TASK_BEAT_MS ? lease_ms / 6 : TASK_BEAT_MS;
+}
+
 struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_error_t *error)
 {
     struct heartbeat *heartbeat = calloc(1, sizeof *heartbeat);
@@ -221,7 +226,7 @@ struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_er
     }
     heartbeat->uri = bson_strdup(hub_uri(hub)); /* what it says of projects does not matter: fences carry theirs */
     heartbeat->lease_ms = lease_ms;
-    heartbeat->interval_ms = lease_ms / 6 < TASK_BEAT_MS ? lease_ms / 6 : TASK_BEAT_MS; /* a request should not wait for hours */
+    heartbeat->interval_ms = heartbeat_interval_ms(lease_ms);
     heartbeat->answered = true;
     pthread_mutex_init(&heartbeat->mutex, NULL);
     pthread_condattr_init(&attributes);

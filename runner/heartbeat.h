@@ -23,6 +23,8 @@ enum heartbeat_verdict {
     HEARTBEAT_LOST    /* the task is another's: write nothing more */
 };
 
+/* Between two beats: a sixth of the lease, but not more than TASK_BEAT_MS, for a request should not wait for hours. */
+int64_t heartbeat_interval_ms(int64_t lease_ms);
 /* The thread opens the hub of the same URI for itself when it first needs to. NULL on error. */
 struct heartbeat *heartbeat_new(const struct hub *hub, int64_t lease_ms, bson_error_t *error);
 /* Ends the thread; it first waits for what is being written. NULL allowed. */
