@@ -88,6 +88,8 @@ HUB_TEST(fsck, tasks_and_their_results)
     EXPECT_FOUND(hub, "error result-missing tasks/");
     poke(hub, "tasks", "{'name': 'foreign'}", "{'$set': {'state': 'running'}}");
     EXPECT_FOUND(hub, "error claim-missing tasks/00112233445566778899aabb");
+    poke(hub, "tasks", "{'name': 'foreign'}", "{'$set': {'state': 'ready', 'lane': 7}}");
+    EXPECT_FOUND(hub, "warning lane-unserved tasks/00112233445566778899aabb");
     poke(hub, "tasks", "{'name': 'to finish'}", "{'$set': {'published': false}}");
     EXPECT_FOUND(hub, "warning unpublished tasks/");
     poke(hub, "tasks", "{'name': 'to finish'}", "{'$set': {'published': true}}");
