@@ -100,9 +100,7 @@ static struct group *add_group(struct pipeline_groups *groups, uint64_t hash, co
     group->hash = hash;
     key_append_bytes(&group->key, groups->scratch.data, groups->scratch.length);
     group->id = bson_new();
-    if (id->there)
-        bson_append_iter(group->id, "_id", 3, &id->at);
-    else
+    if (!id->there || !bson_append_iter(group->id, "_id", 3, &id->at))
         BSON_APPEND_NULL(group->id, "_id");
     group->cells = bson_malloc0(cells + 1);
     if (groups->count == groups->capacity) {
@@ -147,13 +145,16 @@ static void accumulate(struct pipeline_groups *groups, const struct pipeline_fie
             int order = pipeline_compare(value, &best);
             if (field->accumulator == ACCUMULATE_MIN ? order >= 0 : order <= 0)
                 return;
-            groups->bytes -= cell->best->len;
-        } else {
-            cell->best = bson_new();
         }
-        bson_reinit(cell->best);
-        bson_append_iter(cell->best, "", 0, &value->at);
-        groups->bytes += cell->best->len;
+        bson_t *better = bson_new();
+        if (!bson_append_iter(better, "", 0, &value->at)) { /* it is damaged within: no value */
+            bson_destroy(better);
+            return;
+        }
+        groups->bytes -= cell->best ? cell->best->len : 0;
+        groups->bytes += better->len;
+        bson_destroy(cell->best);
+        cell->best = better;
     }
 }
 
@@ -229,7 +230,8 @@ int pipeline_groups_next(struct pipeline_groups *groups, struct pipeline_scratch
     bson_concat(out, group->id);
     for (size_t i = 0; i < groups->stage->count; i++) {
         take_cell(&groups->stage->fields[i], &group->cells[i], scratch, &value);
-        bson_append_iter(out, groups->stage->fields[i].name, -1, &value.at);
+        if (value.there)
+            bson_append_iter(out, groups->stage->fields[i].name, -1, &value.at);
     }
     return 1;
 }
