@@ -390,8 +390,7 @@ static int watch_curves(struct sweep_search *search, struct hub *hub, bson_error
     return 0;
 }
 
-/* Where all points are known from the start, whether those that are not there were made at all. */
-static int read_submitted(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+int sweep_search_read_submitted(struct sweep_search *search, struct hub *hub, bson_error_t *error)
 {
     bson_t record;
     int found = search_learns(search->sweep->method) ? 0 : sweep_record_resolve(hub, search->id, &record, error);
@@ -456,7 +455,7 @@ static int keep_results(struct sweep_search *search, struct hub *hub, bson_error
     return 0;
 }
 
-static int read_results(struct sweep_search *search, struct hub *hub, bson_error_t *error)
+int sweep_search_read(struct sweep_search *search, struct hub *hub, bson_error_t *error)
 {
     if (!search->complete && is_kept(search) && !search->kept &&
         sweep_history_read(hub, search->id, search->sweep->space.count, take_history, search, error))
@@ -478,7 +477,7 @@ static int read_results(struct sweep_search *search, struct hub *hub, bson_error
         missing = settle(search);
     }
     search->complete = true;
-    if (missing && !search->submitted && read_submitted(search, hub, error))
+    if (missing && !search->submitted && sweep_search_read_submitted(search, hub, error))
         return -1;
     if (missing && search->submitted)
         give_up_missing(search);
@@ -536,56 +535,13 @@ static int end_sweep(struct sweep_search *search, struct hub *hub, const char *r
     return open < 0 ? -1 : open > 0 ? 0 : note(search, hub, reason, error);
 }
 
-/* Members of a generation wait with their checkpoints until all of the next one have come to theirs: then nobody begins with them
- * any more. */
-static int retire(struct sweep_search *search, struct hub *hub, bson_error_t *error)
-{
-    int64_t population = search_population(search->search), known = search->known / population, ended = 0;
-    for (int64_t i = search->settled; i < (known - 1) * population; i++) {
-        char reason[100];
-        int64_t next = (i / population + 1) * population, heirs = 0;
-        if (!sweep_ladder_waits(search->ladder, i))
-            continue;
-        for (int64_t j = next; j < next + population; j++)
-            heirs += search->observed[j].parent == i + 1;
-        snprintf(reason, sizeof reason, "%lld of generation %lld went on from it", (long long)heirs, (long long)(next / population));
-        int mine = sweep_ladder_end_one(search->ladder, hub, i, reason, error);
-        if (mine < 0)
-            return -1;
-        ended += mine;
-    }
-    return ended > 0 ? read_results(search, hub, error) : 0;
-}
-
-/* Promotes who may go on. When nobody else is going to come to any rung, and nobody may go on, those that wait are ended. */
-static int climb(struct sweep_search *search, struct hub *hub, int64_t *promoted, bson_error_t *error)
-{
-    int64_t judged, waits = 0;
-    search->under_way = 0;
-    for (int64_t i = search->settled; i < search->proposed; i++) {
-        bool waiting = sweep_ladder_waits(search->ladder, i);
-        waits += waiting;
-        search->under_way += !search->observed[i].settled && !waiting;
-    }
-    if (waits > 0 && !search->submitted && read_submitted(search, hub, error))
-        return -1;
-    bool rest = search->submitted && search->proposed >= search->sweep->points && search->under_way == 0;
-    *promoted = sweep_ladder_promote(search->ladder, hub, rest, &judged, error);
-    if (*promoted < 0)
-        return -1;
-    search->under_way += judged;
-    if (!rest || judged > 0 || waits == 0)
-        return 0;
-    return sweep_ladder_end(search->ladder, hub, error) < 0 ? -1 : read_results(search, hub, error);
-}
-
 int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error)
 {
     int64_t made = 0, before = search->proposed, settled = search->settled;
     search->submitting->hub = hub;
     if (search->closed)
         return 0;
-    if (read_results(search, hub, error))
+    if (sweep_search_read(search, hub, error))
         return -1;
     char reason[200];
     if (sweep_weights_retain(search->sweep, hub, search->id, &search->retain_ms, error))
@@ -593,8 +549,7 @@ int64_t sweep_search_step(struct sweep_search *search, struct hub *hub, int64_t 
     if (is_spent(search, reason, sizeof reason))
         return end_sweep(search, hub, reason, error) ? -1 : 0;
     int64_t promoted = 0;
-    if (search->ladder && (search->sweep->method == SEARCH_PBT ? retire(search, hub, error)
-                                                               : climb(search, hub, &promoted, error)))
+    if (search->ladder && sweep_search_climb(search, hub, &promoted, error))
         return -1;
     most = most > 0 ? most : INT64_MAX;
     for (bool more = true; more && search->proposed - before < most && sweep_search_may_propose(search, search->proposed);) {

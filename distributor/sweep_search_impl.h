@@ -2,7 +2,8 @@
 #ifndef TL_DISTRIBUTOR_SWEEP_SEARCH_IMPL_H
 #define TL_DISTRIBUTOR_SWEEP_SEARCH_IMPL_H
 
-/* Between sweep_search.c (what is known of a search, and its steps) and sweep_propose.c (what it makes next). */
+/* Between sweep_search.c (what is known of a search, and its steps), sweep_climb.c (points that wait) and sweep_propose.c (what
+ * it makes next). */
 
 #include "distributor/sweep_ladder.h"
 #include "distributor/sweep_search.h"
@@ -60,6 +61,15 @@ int sweep_search_make_room(struct sweep_search *search, int64_t number, bson_err
 /* The first place that is known of a point. */
 int sweep_search_keep_place(struct sweep_search *search, int64_t number, const double *units, bson_error_t *error);
 
+/* Takes in what the tasks have come to. */
+int sweep_search_read(struct sweep_search *search, struct hub *hub, bson_error_t *error);
+/* Where all points are known from the start, whether those that are not there were made at all: into search->submitted. */
+int sweep_search_read_submitted(struct sweep_search *search, struct hub *hub, bson_error_t *error);
+
+/* sweep_climb.c: of a search with a ladder. *promoted: how many go on now. */
+int sweep_search_climb(struct sweep_search *search, struct hub *hub, int64_t *promoted, bson_error_t *error);
+
+/* sweep_propose.c */
 bool sweep_search_may_propose(const struct sweep_search *search, int64_t number);
 /* A chunk of points from search->proposed on; how many tasks. */
 int64_t sweep_search_propose_some(struct sweep_search *search, struct hub *hub, int64_t most, bson_error_t *error);

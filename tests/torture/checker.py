@@ -26,7 +26,7 @@ import sys
 
 import raw_hub
 
-FENCED = {"started", "beat", "release", "crash", "failed", "cancelled", "paused", "finish", "checkpoint", "epoch"}
+FENCED = {"started", "beat", "release", "crash", "failed", "cancelled", "paused", "finish", "checkpoint", "epoch", "park"}
 SIGNS_OF_LIFE = {"claim", "beat"}  # what a sweeper can see: claim.id and claim.beat
 ENDED_WELL = {"done", "stopped"}
 STATES = {"waiting", "delayed", "ready", "running", "paused", "parked", "done", "failed", "dead", "cancelled", "stopped"}
