@@ -159,7 +159,8 @@ Test(sweep_ladder, several_that_decide_leave_nothing_stuck)
     struct sweep_search *searches[3] = {open_search(id), open_search(id), NULL};
     struct random_state random;
     random_init(&random, 5, 0);
-    for (bool more = true; more;) {
+    int rounds = 0;
+    for (bool more = true; more && rounds < 2000; rounds++) {
         more = false;
         for (uint64_t i = random_below(&random, 4); i > 0; i--)
             more = work(7) || more;
@@ -170,6 +171,7 @@ Test(sweep_ladder, several_that_decide_leave_nothing_stuck)
         }
         more = step(searches[which]) > 0 || more || count("{\"state\": {\"$in\": [\"ready\", \"running\", \"parked\"]}}") > 0;
     }
+    cr_assert_lt(rounds, 2000, "something is stuck");
     for (int i = 0; i < 2; i++)
         step(searches[i]);
     for (int i = 0; i < 3; i++)
