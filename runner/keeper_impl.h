@@ -39,6 +39,7 @@ struct keeper {
     int64_t sweep_ms, beat_ms, promote_ms;
     struct keeper_tend tend;
     int64_t tend_ms, tended_ms; /* when next, by the one that promotes; when last */
+    int64_t tend_took_ms;       /* the last time */
     char tend_said[KEEPER_MESSAGE_BYTES];
 
     /* what it serves; the thread's own */

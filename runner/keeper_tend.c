@@ -8,8 +8,9 @@
 #include <string.h>
 
 enum {
-    TEND_MS = 2000,  /* by the one that promotes for the fleet */
-    TEND_GAP_MS = 10 /* between two times, when tasks end one after the other */
+    TEND_MS = 2000,   /* by the one that promotes for the fleet */
+    TEND_GAP_MS = 10, /* between two times, when tasks end one after the other, at least */
+    TEND_SHARE = 3    /* and so many times what the last one took: of a search all open points are read */
 };
 
 void keeper_ended(struct keeper *keeper)
@@ -36,7 +37,7 @@ static void say(struct keeper *keeper, const bson_error_t *error)
 int64_t keeper_tend(struct keeper *keeper, bool now)
 {
     bson_error_t error = {0};
-    int64_t made = 0;
+    int64_t made = 0, started_ms = clock_boot_ms();
     if (!keeper->tend.tend)
         return 0;
     pthread_mutex_lock(&keeper->mutex);
@@ -55,6 +56,7 @@ int64_t keeper_tend(struct keeper *keeper, bool now)
         hub_set_project(keeper->hub, project);
     free(project);
     keeper->tended_ms = clock_boot_ms();
+    keeper->tend_took_ms = keeper->tended_ms - started_ms;
     keeper->tend_ms = keeper->tended_ms + clock_jitter(TEND_MS);
     if (made > 0) {
         pthread_mutex_lock(&keeper->mutex);
@@ -71,7 +73,10 @@ int64_t keeper_tend_due(struct keeper *keeper)
     pthread_mutex_lock(&keeper->mutex);
     bool ended = keeper->task_ended;
     pthread_mutex_unlock(&keeper->mutex);
-    if (ended)
-        return keeper->tended_ms + TEND_GAP_MS;
+    if (ended) {
+        int64_t gap = TEND_SHARE * keeper->tend_took_ms;
+        gap = gap < TEND_GAP_MS ? TEND_GAP_MS : gap > TEND_MS ? TEND_MS : gap;
+        return keeper->tended_ms + gap;
+    }
     return task_sweeper_promotes(keeper->sweeper) ? keeper->tend_ms : INT64_MAX;
 }
