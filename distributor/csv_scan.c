@@ -14,6 +14,7 @@
 #include <zlib.h>
 
 #define BUFFER_BYTES (1 << 20)
+#define SMALL_BUFFER (1 << 12)
 #define ROOM         (CSV_MARKS_PADDING + 1) /* behind the buffer: a line end that the file lacks, and what is read over it */
 
 struct csv_scan {
@@ -221,6 +222,17 @@ static int begin(struct csv_scan *scan, bson_error_t *error)
     return 0;
 }
 
+/* A small file gets a small buffer, unless it is packed: nobody knows what is in it then. */
+static size_t first_capacity(const struct csv_scan *scan)
+{
+    size_t capacity = SMALL_BUFFER;
+    if (!gzdirect(scan->stream))
+        return BUFFER_BYTES;
+    while (capacity < BUFFER_BYTES && (int64_t)capacity <= scan->size)
+        capacity *= 2;
+    return capacity;
+}
+
 struct csv_scan *csv_scan_open(const char *path, char delimiter, int64_t skip, bson_error_t *error)
 {
     struct stat status;
@@ -250,7 +262,7 @@ struct csv_scan *csv_scan_open(const char *path, char delimiter, int64_t skip, b
     }
     fd = -1; /* the stream's from here on */
     gzbuffer(scan->stream, 1 << 17);
-    if (make_room(scan, BUFFER_BYTES, error) || begin(scan, error))
+    if (make_room(scan, first_capacity(scan), error) || begin(scan, error))
         goto failed;
     return scan;
 failed:

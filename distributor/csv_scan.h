@@ -3,8 +3,8 @@
 #define TL_DISTRIBUTOR_CSV_SCAN_H
 
 /* The records of a CSV file, plain or .gz, as they stand in it: RFC 4180 with any delimiter, LF or CRLF, a UTF-8 byte order
- * mark, lines and delimiters within quotes. Memory: a buffer of 1 MiB, more only for longer records, at most
- * CSV_RECORD_BYTES.
+ * mark, lines and delimiters within quotes. Memory: a buffer of 1 MiB (less for small files), more only for longer
+ * records, at most CSV_RECORD_BYTES.
  *
  * Every refusal is HUB_ERROR_INVALID "FILE:LINE:COLUMN: reason", lines and columns (bytes) from 1, of the file unpacked. */
 
