@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SAVE_TRIES 20
+#define SERVER_BATCH 1000
 
 bool rows_is_source(const bson_t *dataset)
 {
@@ -72,6 +73,22 @@ static int compose(struct hub *hub, const char *name, const bson_t *row, int64_t
     return schema_check("row", out, error);
 }
 
+/* One commit where that is one. A server gets fewer at once: it answers each within the socket's time-out however slow it is, and
+ * what is sent again after a lost reply is less. */
+static int insert(struct hub *hub, const struct store_operation *operations, size_t count, bson_error_t *error)
+{
+    const size_t most = store_batch_is_atomic(hub_store(hub)) ? count : SERVER_BATCH;
+    int result = 1;
+    for (size_t begin = 0; result >= 0 && begin < count; begin += most) {
+        const size_t some = count - begin < most ? count - begin : most;
+        result = store_batch(hub_store(hub), operations + begin, some, NULL, error);
+        if (result < 0 && hub_unknown(error)) {
+            result = store_batch(hub_store(hub), operations + begin, some, NULL, error);
+        }
+    }
+    return result;
+}
+
 int64_t rows_append(struct hub *hub, const char *name, const bson_t *const *rows, size_t count, bson_error_t *error)
 {
     bson_error_t inner;
@@ -96,10 +113,7 @@ int64_t rows_append(struct hub *hub, const char *name, const bson_t *const *rows
         operations[made] = (struct store_operation){
             .kind = STORE_INSERT, .collection = ROWS_COLLECTION, .document = documents[made], .ignore_duplicate = true};
     }
-    result = store_batch(hub_store(hub), operations, count, NULL, &inner);
-    if (result < 0 && hub_unknown(&inner)) {
-        result = store_batch(hub_store(hub), operations, count, NULL, &inner);
-    }
+    result = insert(hub, operations, count, &inner);
     if (result < 0 && error != NULL) {
         *error = inner;
     }
