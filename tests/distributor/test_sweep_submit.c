@@ -314,6 +314,8 @@ Test(sweep_submit, the_examples_are_accepted)
                     {"/examples/sweeps/learning-rates.yaml", 20},
                     {"/examples/sweeps/graph.yaml", 4},
                     {"/examples/sweeps/depths.json", 3},
+                    {"/examples/sweeps/halving.yaml", 200},
+                    {"/examples/sweeps/population.yaml", 8},
                     {"/examples/sequences/sweep.yaml", 2}};
     save_ten_classes();
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
