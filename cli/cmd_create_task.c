@@ -436,6 +436,9 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
     BSON_APPEND_INT64(&report, "points", submission->points);
     BSON_APPEND_INT64(&report, "submitted", submission->submitted);
     BSON_APPEND_INT64(&report, "skipped", submission->skipped);
+    if (submission->existing > 0) {
+        BSON_APPEND_INT64(&report, "existing", submission->existing);
+    }
     if (submission->differs[0] != '\0') {
         BSON_APPEND_UTF8(&report, "differs", submission->differs);
     }
@@ -446,15 +449,22 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
     if (cli->format == CLI_JSON) {
         code = append_sweep_tasks(cli, submission->sweep_id, &report);
     }
-    if (code == CLI_DONE && submission->submitted == 0) {
+    if (code == CLI_DONE && submission->submitted == 0 && submission->existing > 0) {
+        code = output_object(cli, &report, "nothing new: other tasks do %lld of sweep %.12s already, or have done them; %lld were there",
+                             (long long)submission->existing, submission->sweep_id, (long long)submission->skipped);
+    } else if (code == CLI_DONE && submission->submitted == 0) {
         code = output_object(cli, &report, "nothing new: %s of sweep %.12s %s there already",
                              cli_plural(points, sizeof points, submission->skipped, "task"), submission->sweep_id,
                              submission->skipped == 1 ? "was" : "were");
         say_nothing_new(submission);
     } else if (code == CLI_DONE) {
-        char others[96] = "", numbers[64];
+        char others[128] = "", numbers[64];
         if (submission->skipped > 0) {
             snprintf(others, sizeof others, "; %lld were there already", (long long)submission->skipped);
+        }
+        if (submission->existing > 0) {
+            size_t used = strlen(others);
+            snprintf(others + used, sizeof others - used, "; %lld are done by others", (long long)submission->existing);
         }
         int length = snprintf(numbers, sizeof numbers, "#%lld", (long long)submission->first_seq);
         if (submission->last_seq > submission->first_seq && length > 0) {
@@ -475,7 +485,9 @@ static int submit_sweep(struct cli *cli, const char *path, const bson_t *fields)
     int code;
 
     struct sweep *sweep = sweep_load(path, &error);
-    if (sweep == NULL || sweep_submit(cli->hub, sweep, fields, &submission, &error) < 0) {
+    bool missing = cli_flag(cli, "skip-existing");
+    if (sweep == NULL || (missing ? sweep_submit_missing(cli->hub, sweep, fields, &submission, &error)
+                                  : sweep_submit(cli->hub, sweep, fields, &submission, &error)) < 0) {
         code = cli_fail(&error);
     } else {
         code = say_submitted(cli, &submission);
@@ -494,9 +506,6 @@ static int check_together(struct cli *cli, const char *sweep)
             return cli_usage(cli, "--table: its columns say that themselves: leave out %s", sweep != NULL ? "--sweep" : "--set");
         }
         return CLI_DONE;
-    }
-    if (sweep != NULL && cli_flag(cli, "skip-existing")) {
-        return cli_usage(cli, "--skip-existing: a sweep leaves out its own tasks that are there; it is for tables and single tasks");
     }
     if (sweep != NULL) {
         for (size_t i = 0; i < sizeof single / sizeof *single; i++) {

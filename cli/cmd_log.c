@@ -2,9 +2,12 @@
 #include "cli/choose.h"
 #include "cli/commands.h"
 #include "cli/fields.h"
+#include "cli/json.h"
+#include "cli/row_order.h"
 #include "cli/select_task.h"
 #include "cli/where.h"
 #include "hub/logs.h"
+#include "hub/query.h"
 
 #include <string.h>
 
@@ -24,6 +27,8 @@ static const struct output_column columns[] = {
 static const struct cli_option find_options[] = {
     {"split", 0, CLI_TEXT, "SPLITS", "only of these splits: train,validation,test,output"},
     {"run", 0, CLI_COUNT, "N", "only of this run of the tasks"},
+    {"points", 0, CLI_TEXT, "CONDITION", "only points such as 'epoch>3 and loss<0.1', or a query as JSON"},
+    {"sort", 's', CLI_TEXT, "KEYS", "in this order, such as loss or accuracy:desc,epoch; as they were written without it"},
     {"buckets", 0, CLI_FLAG, NULL, "whole buckets, as they are stored, instead of points"},
     {"limit", 'n', CLI_COUNT, "N", "at most so many"},
     {"skip", 0, CLI_COUNT, "N", "leave out the first ones"},
@@ -36,18 +41,60 @@ struct reading {
     struct output *output;
     int64_t skip, left; /* left < 0: no limit */
     bool buckets;
+    struct query *points;    /* NULL: all */
+    struct row_order *order; /* NULL: as they come */
     char *task; /* the last one looked up, and its number */
     int64_t seq;
 };
 
-static int show(struct reading *reading, const bson_t *row)
+static int show_now(void *data, const bson_t *row)
 {
+    struct reading *reading = data;
     if (reading->skip > 0) {
         reading->skip--;
         return 0;
     }
     output_row(reading->output, row);
     return reading->left > 0 && --reading->left == 0;
+}
+
+static int show(struct reading *reading, const bson_t *row)
+{
+    if (reading->points != NULL && !query_matches(reading->points, row)) {
+        return 0;
+    }
+    if (reading->order == NULL) {
+        return show_now(reading, row);
+    }
+    row_order_add(reading->order, row);
+    return 0;
+}
+
+/* --points and --sort. An exit code. */
+static int take_order(struct reading *reading)
+{
+    const char *points = cli_text(reading->cli, "points"), *sort = cli_text(reading->cli, "sort");
+    bson_t document;
+    bson_error_t error;
+    int code = CLI_DONE;
+
+    if (points != NULL) {
+        int read = *points == '{' ? json_read_document(points, strlen(points), &document, &error)
+                                  : where_parse(points, &document, &error);
+        if (read < 0 || (reading->points = query_parse(&document, &error)) == NULL) {
+            code = cli_usage(reading->cli, "--points: %s", error.message);
+        }
+        bson_destroy(&document);
+    }
+    if (code == CLI_DONE && sort != NULL) {
+        if (where_parse_sort(sort, &document, &error) < 0) {
+            code = cli_usage(reading->cli, "--sort: %s", error.message);
+        } else {
+            reading->order = row_order_new(&document, reading->left > 0 ? (size_t)(reading->left + reading->skip) : 0);
+        }
+        bson_destroy(&document);
+    }
+    return code;
 }
 
 /* The number that people know a task by. */
@@ -247,7 +294,12 @@ static int run_find(struct cli *cli)
     bson_error_t error;
     bool any;
 
-    int code = select_logs(cli, &tasks, &any);
+    int code = take_order(&reading);
+    bson_init(&tasks);
+    if (code == CLI_DONE) {
+        bson_destroy(&tasks);
+        code = select_logs(cli, &tasks, &any);
+    }
     select_buckets(cli, &buckets);
     if (code == CLI_DONE) {
         reading.output = output_open(cli, reading.buckets ? bucket_columns : columns, "log");
@@ -258,9 +310,14 @@ static int run_find(struct cli *cli)
             output_abandon(reading.output);
             code = cli_fail(&error);
         } else {
+            if (reading.order != NULL) {
+                row_order_visit(reading.order, show_now, &reading);
+            }
             code = output_close(reading.output);
         }
     }
+    query_free(reading.points);
+    row_order_free(reading.order);
     bson_free(reading.task);
     bson_destroy(&tasks);
     bson_destroy(&buckets);
@@ -276,8 +333,8 @@ const struct cli_command cmd_find_log = {
     .details = "The conditions are about tasks, and about logs that were saved by name (save-log). One row is one point, "
                "by epoch\n"
                "or by batch. Of every run of a task only what its results rest on is shown: nothing of claims that were "
-               "lost.",
-    .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log 12 --run 1\n"
+               "lost. --points and --sort are about the points themselves, also by task_seq, run, split and what else a row has.",
+    .examples = "  tl_hub find-log 12 --split validation\n  tl_hub find-log --points 'epoch>=5' --split validation --sort loss --limit 10\n  tl_hub find-log 12 --run 1\n"
                 "  tl_hub find-log by-hand\n  tl_hub find-log --name fashion -o csv >logs.csv",
     .run = run_find,
 };

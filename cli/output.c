@@ -70,8 +70,23 @@ bool output_document(const bson_iter_t *iter, bson_t *view)
     return data != NULL && bson_init_static(view, data, length);
 }
 
+/* What is shown as words by default is so when it is asked for, too. A table has no place for a document's JSON. */
+static void style_column(const struct output *output, const struct output_column *columns, struct output_column *column)
+{
+    for (size_t i = 0; output->cli->format == CLI_TABLE && columns[i].label != NULL; i++) {
+        if (columns[i].style != OUTPUT_PARAMETERS) {
+            continue;
+        }
+        if (strcmp(columns[i].label, column->path) == 0) {
+            *column = columns[i];
+        } else if (strcmp(column->path, "point") == 0 || strcmp(column->path, "hyper_parameters") == 0) {
+            column->style = OUTPUT_PARAMETERS;
+        }
+    }
+}
+
 /* "a, b.c" as columns of their own. */
-static int take_columns(struct output *output, const char *text)
+static int take_columns(struct output *output, const struct output_column *columns, const char *text)
 {
     size_t count = 1;
     for (const char *c = text; *c != '\0'; c++) {
@@ -96,6 +111,7 @@ static int take_columns(struct output *output, const char *text)
                              path);
         }
         output->columns[output->column_count++] = (struct output_column){path, path, OUTPUT_AUTO};
+        style_column(output, columns, &output->columns[output->column_count - 1]);
         at = at + strcspn(at, ",");
         if (*at == '\0') {
             return CLI_DONE;
@@ -126,7 +142,7 @@ struct output *output_open(struct cli *cli, const struct output_column *columns,
     output->what = what;
     if (chosen != NULL) {
         output->chosen = true;
-        if (take_columns(output, chosen) != CLI_DONE) {
+        if (take_columns(output, columns, chosen) != CLI_DONE) {
             output_abandon(output);
             return NULL;
         }

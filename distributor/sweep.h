@@ -23,6 +23,7 @@ struct sweep_submission {
     char sweep_id[HUB_ID_SIZE];
     int64_t points, submitted, skipped; /* skipped: were there already */
     int64_t first_seq, last_seq;        /* of those submitted now */
+    int64_t existing;                   /* left out by sweep_submit_missing */
     char differs[128];                  /* "priority, tags": what the tasks that were there have otherwise, where all were */
 };
 /* Checks every point (hyper-parameters, and the architecture's shapes against the dataset's), then saves the sweep and
@@ -30,5 +31,9 @@ struct sweep_submission {
  * dataset, queue, priority, tags …); dataset must be given here or in the file. */
 int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, struct sweep_submission *submission,
                  bson_error_t *error);
+/* The same without the tasks whose work some other task of the project does already, or has done (task_work.h). Only for
+ * sweeps that go on from no results of their own. */
+int sweep_submit_missing(struct hub *hub, const struct sweep *sweep, const bson_t *fields,
+                         struct sweep_submission *submission, bson_error_t *error);
 
 #endif

@@ -251,7 +251,7 @@ static int take_task(struct sweep_search *search, const bson_t *task, double *un
     if (!has_ended(state))
         return 0;
     observed->ended++;
-    observed->model = find(task, "result.blob_id", &at) || !strcmp(state, "done");
+    observed->model = find(task, "result.sha256", &at) || !strcmp(state, "done");
     take_costs(search, number, task);
     if (find(task, search->metric, &at) && BSON_ITER_HOLDS_NUMBER(&at) && isfinite(bson_iter_as_double(&at))) {
         observed->valued++;
@@ -269,7 +269,7 @@ static int read_from(struct sweep_search *search, struct hub *hub, int64_t seq, 
                                   BCON_INT32(1), "claimed_at", BCON_INT32(1), "finished_at", BCON_INT32(1), "needs.flops",
                                   BCON_INT32(1), search->metric, BCON_INT32(1));
     static const char *const of_ladder[] = {"project", "lane", "claim.id", "rungs.count", "rungs.values", "rungs.seconds",
-                                            "rungs.epochs", "lineage.parent", "result.blob_id", "hyper_parameters.epochs"};
+                                            "rungs.epochs", "lineage.parent", "result.sha256", "hyper_parameters.epochs"};
     for (size_t i = 0; search->ladder && i < sizeof of_ladder / sizeof *of_ladder; i++)
         BSON_APPEND_INT32(projection, of_ladder[i], 1);
     struct store_find_options options = {.projection = projection};

@@ -355,8 +355,9 @@ static int64_t find_seq(const struct submitting *submitting, int64_t above, int 
     return seq;
 }
 
-/* The tasks [begin, end), `seeds` to a point; how many of them were new. */
-static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, int64_t end, bson_error_t *error)
+/* The tasks [begin, end), `seeds` to a point; how many of them were new. *existing counts those that are done elsewhere. */
+static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, int64_t end, int64_t *existing,
+                            bson_error_t *error)
 {
     int64_t made = 0, result = -1;
     bson_t *tasks = aligned_alloc(_Alignof(bson_t), CHUNK * sizeof *tasks);
@@ -365,12 +366,16 @@ static int64_t submit_chunk(const struct submitting *submitting, int64_t begin, 
         no_memory(submitting, error);
         goto out;
     }
-    for (; begin + made < end; made++) {
+    for (; begin < end; begin++) {
+        char digest[HUB_ID_SIZE];
+        int64_t seeds = submitting->sweep->seeds;
         list[made] = &tasks[made];
-        int64_t seeds = submitting->sweep->seeds, which = begin + made;
-        if (submitting_accept(submitting, which / seeds, which % seeds, &tasks[made], error)) {
-            made++;
+        if (submitting_accept(submitting, begin / seeds, begin % seeds, &tasks[made++], error))
             goto out;
+        task_work_digest(&tasks[made - 1], digest);
+        if (submitting->work && task_work_has(submitting->work, digest)) {
+            bson_destroy(&tasks[--made]);
+            ++*existing;
         }
     }
     result = task_create_many(submitting->hub, list, (size_t)made, error);
@@ -444,13 +449,15 @@ static int note_again(const struct submitting *submitting, bson_error_t *error)
     return result < 0 ? -1 : 0;
 }
 
-static int submit_all(struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
+static int submit_all(struct submitting *submitting, bool missing, struct sweep_submission *submission, bson_error_t *error)
 {
     int64_t tasks = submitting->sweep->points * submitting->sweep->seeds;
     submission->points = submitting->sweep->points;
     if (save_record(submitting, 0, submission->sweep_id, error))
         return -1;
     submitting->sweep_id = submission->sweep_id;
+    if (missing && !(submitting->work = task_work_read_others(submitting->hub, submission->sweep_id, error)))
+        return -1;
     if (acceptance_save_architectures(submitting->acceptance, error))
         return -1;
     int64_t before = find_seq(submitting, 0, -1, error);
@@ -465,15 +472,15 @@ static int submit_all(struct submitting *submitting, struct sweep_submission *su
     }
     for (int64_t i = 0; i < tasks; i += CHUNK) {
         int64_t end = tasks - i < CHUNK ? tasks : i + CHUNK;
-        int64_t made = submit_chunk(submitting, i, end, error);
+        int64_t before_it = submission->existing, made = submit_chunk(submitting, i, end, &submission->existing, error);
         if (made < 0)
             return -1;
         submission->submitted += made;
-        submission->skipped += end - i - made;
+        submission->skipped += end - i - made - (submission->existing - before_it);
     }
     if (save_record(submitting, submission->submitted + submission->skipped, submission->sweep_id, error))
         return -1;
-    if (!submission->submitted && !search_learns(submitting->sweep->method))
+    if (!submission->submitted && !submission->existing && !search_learns(submitting->sweep->method))
         return compare_first(submitting, submission->differs, sizeof submission->differs, error);
     submission->first_seq = find_seq(submitting, before, 1, error);
     submission->last_seq = find_seq(submitting, before, -1, error);
@@ -503,14 +510,15 @@ int submitting_init(struct submitting *submitting, struct hub *hub, const struct
 void submitting_destroy(struct submitting *submitting)
 {
     acceptance_free(submitting->acceptance);
+    task_work_free(submitting->work);
     free(submitting->with_marks.parameters);
     free(submitting->architecture);
     bson_destroy(&submitting->base);
     bson_destroy(&submitting->given);
 }
 
-int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, struct sweep_submission *submission,
-                 bson_error_t *error)
+static int submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, bool missing,
+                  struct sweep_submission *submission, bson_error_t *error)
 {
     bson_error_t ignored;
     struct submitting *submitting = aligned_alloc(_Alignof(struct submitting), sizeof *submitting);
@@ -521,8 +529,25 @@ int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *field
     if (!submitting)
         return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to submit it", sweep->file_name);
     if (!submitting_init(submitting, hub, sweep, fields, error) && !check_all(submitting, error))
-        result = submit_all(submitting, submission, error);
+        result = submit_all(submitting, missing, submission, error);
     submitting_destroy(submitting);
     free(submitting);
     return result;
+}
+
+int sweep_submit(struct hub *hub, const struct sweep *sweep, const bson_t *fields, struct sweep_submission *submission,
+                 bson_error_t *error)
+{
+    return submit(hub, sweep, fields, false, submission, error);
+}
+
+int sweep_submit_missing(struct hub *hub, const struct sweep *sweep, const bson_t *fields,
+                         struct sweep_submission *submission, bson_error_t *error)
+{
+    *submission = (struct sweep_submission){0};
+    if (sweep_is_watched(sweep) || sweep_is_outside(sweep))
+        return hub_error(error, HUB_ERROR_INVALID,
+                         "%s: it goes on from results of its own tasks (its method, early_terminate, target, budget, keep_weights or "
+                         "kind outside), so none of them can be left out", sweep->file_name);
+    return submit(hub, sweep, fields, true, submission, error);
 }

@@ -7,6 +7,7 @@
 
 #include "distributor/acceptance.h"
 #include "distributor/sweep_impl.h"
+#include "distributor/task_work.h"
 
 /* Where a point of method pbt comes from. */
 struct lineage {
@@ -25,6 +26,7 @@ struct submitting {
     bool graph;         /* the caller's architecture is a graph: in base */
     struct acceptance *acceptance;
     const char *sweep_id;
+    struct task_work *work; /* what is done elsewhere, and so is left out; NULL: nothing */
     const struct lineage *lineage; /* of the point that is accepted next; NULL: none */
     struct sweep with_marks; /* an architecture given now marks parameters as used: in a copy of them */
 };

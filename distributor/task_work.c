@@ -96,6 +96,11 @@ static int compare_digests(const void *a, const void *b)
 
 struct task_work *task_work_read(struct hub *hub, bson_error_t *error)
 {
+    return task_work_read_others(hub, NULL, error);
+}
+
+struct task_work *task_work_read_others(struct hub *hub, const char *sweep, bson_error_t *error)
+{
     static const char *const bad[] = {"failed", "dead", "cancelled"};
     struct task_work *work = bson_malloc0(sizeof *work);
     bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER, inner, list;
@@ -113,6 +118,11 @@ struct task_work *task_work_read(struct hub *hub, bson_error_t *error)
     }
     bson_append_array_end(&inner, &list);
     bson_append_document_end(&filter, &inner);
+    if (sweep != NULL) {
+        BSON_APPEND_DOCUMENT_BEGIN(&filter, "sweep", &inner);
+        BSON_APPEND_UTF8(&inner, "$ne", sweep);
+        bson_append_document_end(&filter, &inner);
+    }
     for (size_t i = 0; i < FIELDS; i++) {
         BSON_APPEND_INT32(&projection, fields[i], 1);
     }

@@ -14,6 +14,8 @@ void task_work_digest(const bson_t *task, char digest[HUB_ID_SIZE]);
 /* The work of every task of the project that is waiting, being done or done well. */
 struct task_work;
 struct task_work *task_work_read(struct hub *hub, bson_error_t *error);
+/* The same without the tasks of one sweep (its _id). */
+struct task_work *task_work_read_others(struct hub *hub, const char *sweep, bson_error_t *error);
 void task_work_free(struct task_work *work);
 bool task_work_has(const struct task_work *work, const char *digest);
 

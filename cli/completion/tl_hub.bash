@@ -20,7 +20,7 @@ _tl_hub() {
         return
         ;;
     --kind)
-        mapfile -t COMPREPLY < <(compgen -W 'train validate test' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'train validate test infer' -- "$current")
         return
         ;;
     --split)

@@ -43,7 +43,22 @@ expect 0 -- create-task --dataset tiny --architecture 'dense:4:relu dense:4' --s
 json 'it == {"existing": 1}'
 expect 0 -- create-task --dataset tiny --architecture 'dense:4:relu dense:4' --set learning_rate=0.02 --set epochs=2 \
     --skip-existing --name single
-expect 0 -- cancel-task others single --yes
+cat >grid.yaml <<'YAML'
+parameters:
+  hidden: {values: [4, 6, 8]}
+  learning_rate: {value: 0.01}
+  epochs: {value: 2}
+architecture: "dense:${hidden}:relu dense:4"
+YAML
+expect 0 -- create-task --sweep grid.yaml --dataset tiny --skip-existing -o json
+json 'it["points"] == 3 and it["existing"] == 1 and it["submitted"] == 2 and it["skipped"] == 0'
+expect 0 -- create-task --sweep grid.yaml --dataset tiny --skip-existing -o json
+json 'it["existing"] == 1 and it["submitted"] == 0 and it["skipped"] == 2'
+expect 0 -- create-task --sweep grid.yaml --dataset tiny --name copy --skip-existing
+said 'nothing new: other tasks do 3'
+sed 's/^parameters/target: 0.9\nmetric: {name: accuracy, goal: maximize}\n&/' grid.yaml >target.yaml
+refuse 1 'target.yaml' 'results of its own tasks' -- create-task --sweep target.yaml --dataset tiny --skip-existing
+expect 0 -- cancel-task others single grid --yes
 
 # Back with results, and changed rows again.
 expect 0 -- run-task --workers 1 --until-empty --quiet

@@ -40,6 +40,21 @@ for run in 1 2; do
 done
 expect 0 -- find-log a --split train -o json
 json 'len(it) == 5'
+expect 0 -- find-log a --sort loss:desc,epoch --limit 3 --skip 1 -o json
+json 'len(it) == 3 and [p["loss"] for p in it] == sorted((p["loss"] for p in it), reverse=True)'
+expect 0 -- find-log a --split train --sort run:desc,epoch --columns run,epoch -o csv
+[ "$(tr -d '\r' <.out | tr '\n' ' ')" = 'run,epoch 2,1 2,2 2,3 1,1 1,2 ' ] || fail "the order: $(cat .out)"
+expect 0 -- find-log a --points 'run=2 and epoch>=2 and split=train' -o json
+json '[(p["run"], p["epoch"]) for p in it] == [(2, 2), (2, 3)]'
+expect 0 -- find-log a --points '{"epoch": {"$in": [3]}, "split": "train"}' --split train -o json
+json 'len(it) == 1'
+expect 3 'no logs found' -- find-log a --points 'epoch>7'
+refuse 2 '--points' -- find-log a --points 'epoch>'
+refuse 2 '--sort' -- find-log a --sort ''
+expect 0 -- find-model a --columns name,point --limit 1
+said 'epochs=3'
+expect 0 -- find-model a --columns name,hyper_parameters --limit 1 -o csv
+said '""epochs""'
 expect 0 -- delete-log a
 expect 3 'no logs found' -- find-log a
 finish
