@@ -14,6 +14,7 @@ struct names {
     bool headline;           /* is that of validation or test */
     const char *splits[4];   /* that have rows, and ""; NULL-terminated */
     bool best_epoch, rollbacks;
+    bool critic;             /* of a gan, whose accuracy has a name of its own */
 };
 
 static const char *text_of(const bson_t *document, const char *path)
@@ -57,6 +58,9 @@ static bool learn(const bson_t *fields, const bson_t *dataset, const struct samp
     size_t count = 0;
     names->rollbacks = nonfinite && !strcmp(nonfinite, "rollback");
     names->possible = metrics_possible(loss, columns);
+    names->critic = sampling->kind == SAMPLING_GAN;
+    if (names->critic)
+        names->possible &= ~METRIC_BIT(METRIC_ACCURACY);
     names->best_epoch = keep && !strcmp(keep, "best");
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {
         char path[32];
@@ -84,6 +88,8 @@ static bool will_have(const struct names *names, const char *name)
     enum metric metric;
     size_t letters;
     if ((names->best_epoch && !strcmp(name, "best_epoch")) || (names->rollbacks && !strcmp(name, "rollbacks")))
+        return true;
+    if (names->critic && (!strcmp(name, "critic_accuracy") || !strcmp(name, "train_critic_accuracy")))
         return true;
     if (!metric_find_of_split(name, &metric, &letters))
         return false;
@@ -115,8 +121,8 @@ static int check(const struct names *names, const char *field, const char *name,
         size_t used = strlen(splits);
         snprintf(splits + used, sizeof splits - used, "%s%s_", used ? ", " : "", names->splits[i]);
     }
-    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s%s%s, and with %s before "
-                     "the name those of one split%s", field, name, all, names->best_epoch ? ", best_epoch" : "",
+    return hub_error(error, HUB_ERROR_INVALID, "%s: %.100s is not a result of this task; it will have %s%s%s%s, and with %s before "
+                     "the name those of one split%s", field, name, all, names->critic ? ", critic_accuracy" : "", names->best_epoch ? ", best_epoch" : "",
                      names->rollbacks ? ", rollbacks" : "", splits,
                      names->headline ? " (of train loss and accuracy alone)" : "");
 }

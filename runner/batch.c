@@ -145,7 +145,8 @@ bool batch_append_scores(bson_t *document, const char *prefix, const struct batc
     for (int i = 0; i < METRIC_COUNT; i++) {
         if (!batch_metric(scores, (enum metric)i, &value))
             continue;
-        snprintf(name, sizeof name, "%s%s", prefix, metric_name((enum metric)i));
+        snprintf(name, sizeof name, "%s%s%s", prefix, scores->critic && i == METRIC_ACCURACY ? "critic_" : "",
+                 metric_name((enum metric)i));
         if (!BSON_APPEND_DOUBLE(document, name, value))
             return false;
     }

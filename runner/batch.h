@@ -34,6 +34,7 @@ struct batch_scores {
     bool known;      /* there is such a split */
     bool has_accuracy;
     double loss, accuracy;
+    bool critic;     /* the accuracy is that of a gan's critic: critic_accuracy, which does not rank among classifiers' */
     unsigned has;    /* METRIC_BIT of the other metrics that have a value, in: */
     double values[METRIC_COUNT];
     bool not_finite; /* why batch_evaluate failed */

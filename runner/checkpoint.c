@@ -164,7 +164,8 @@ static bool read_scores(const bson_t *from, const char *key, struct batch_scores
     if (!document_has(from, key))
         return true;
     scores->known = document_child(from, key, &child) && document_number(&child, "loss", &scores->loss);
-    scores->has_accuracy = scores->known && document_number(&child, "accuracy", &scores->accuracy);
+    scores->critic = scores->known && document_number(&child, "critic_accuracy", &scores->accuracy);
+    scores->has_accuracy = scores->critic || (scores->known && document_number(&child, "accuracy", &scores->accuracy));
     for (int i = METRIC_ACCURACY + 1; scores->known && i < METRIC_COUNT; i++)
         if (document_number(&child, metric_name((enum metric)i), &scores->values[i]))
             scores->has |= METRIC_BIT(i);

@@ -176,7 +176,7 @@ static bool append_objective(bson_t *model, const struct work *work, const struc
     bool done = all_metrics(scores, &all, NULL) == 0;
     bool known = !name || document_number(&all, name, &value);
     if (!name)
-        value = best->has_accuracy ? best->accuracy : best->loss;
+        value = best->has_accuracy && !best->critic ? best->accuracy : best->loss;
     bson_destroy(&all);
     /* A metric that this run does not have (a dataset without that split) leaves the objective out. */
     return done && (!known || BSON_APPEND_DOUBLE(model, "objective", value));

@@ -60,6 +60,13 @@ static int log_point(struct training *training, int split, const struct batch_sc
     return result < 0 ? -1 : 0;
 }
 
+/* Of the training rows. */
+static void score(const struct training *training, const struct net_metrics *sums, struct batch_scores *scores)
+{
+    batch_score(sums, train_has_accuracy(&training->recipe), scores);
+    scores->critic = training->gan != NULL;
+}
+
 /* What people watch: {epoch, epochs, step, fraction, loss, accuracy, …, seconds, seconds_left}. */
 static void tell(struct training *training, const char *say, double fraction, bool wait)
 {
@@ -68,7 +75,7 @@ static void tell(struct training *training, const char *say, double fraction, bo
     double seconds = clock_seconds() - training->started;
     double share = ((double)(training->at.epoch - 1) + fraction) / (double)training->recipe.epochs;
 
-    batch_score(&training->at.sums, train_has_accuracy(&training->recipe), &running);
+    score(training, &training->at.sums, &running);
     if (BSON_APPEND_INT64(&details, "epoch", training->at.epoch) &&
         BSON_APPEND_INT64(&details, "epochs", training->recipe.epochs) &&
         BSON_APPEND_INT64(&details, "step", training->at.step) && BSON_APPEND_DOUBLE(&details, "fraction", fraction) &&
@@ -123,7 +130,7 @@ static int train_batch(struct training *training, int64_t first, int64_t count, 
 static int log_batches(struct training *training, bson_error_t *error)
 {
     struct batch_scores scores;
-    batch_score(&training->at.point, train_has_accuracy(&training->recipe), &scores);
+    score(training, &training->at.point, &scores);
     memset(&training->at.point, 0, sizeof training->at.point);
     return scores.known ? log_point(training, RESULT_TRAIN, &scores, true, error) : 0;
 }
@@ -242,7 +249,7 @@ static int end_epoch(struct training *training, enum work_stop *stop, bson_error
         work_kernel_error(error, &why, NULL);
         return name_epoch(training, error);
     }
-    batch_score(&training->at.sums, train_has_accuracy(&training->recipe), &scores[RESULT_TRAIN]);
+    score(training, &training->at.sums, &scores[RESULT_TRAIN]);
     if (training->recipe.log_every == 0 && !training->at.logged && scores[RESULT_TRAIN].known &&
         log_point(training, RESULT_TRAIN, &scores[RESULT_TRAIN], false, error))
         return -1;

@@ -28,6 +28,7 @@ static int check_keys(const struct training *training, bson_error_t *error)
     for (int split = 0; split < RESULT_SPLITS; split++) {
         scores.splits[split].known = training->has[split];
         scores.splits[split].has_accuracy = train_has_accuracy(&training->recipe);
+        scores.splits[split].critic = training->recipe.sampling.kind == SAMPLING_GAN;
         scores.splits[split].has = split == RESULT_TRAIN ? 0 : metrics_options(training->metrics)->wanted;
         scores.splits[split].has &= ~METRIC_BIT(METRIC_CONFUSION_MATRIX);
     }

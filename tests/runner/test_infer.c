@@ -206,30 +206,51 @@ Test(infer, what_it_cannot_do_fails_and_says_why)
     bson_destroy(narrow);
 }
 
-/* A task on the large dataset, row by row, that the user asks to stop as soon as it has begun. */
-static bson_t *run_stopped(const char *name, const char *rest)
+enum asked { STOP, CANCEL, PAUSE };
+
+/* The user, in a process of his own, who waits for the task to begin. */
+static pid_t ask_when_begun(const char *name, enum asked asked)
 {
-    int status;
-    train_base();
-    enlarge();
-    bson_t *fields = json("{'name': '%s', 'dataset': 'large', 'model': 'base', %s, 'hyper_parameters': {'batch_size': 1}}",
-                          name, rest);
-    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
-    bson_destroy(fields);
     pid_t pid = fork();
-    if (pid == 0) { /* the user, who waits for it to begin */
+    if (pid == 0) {
         struct hub *own = hub_open(uri, NULL, HUB_OPEN_EXISTING, NULL);
         bson_t *which = json("{'name': '%s', 'started': true}", name);
-        for (int i = 0; own && i < 6000 && task_stop(own, which, "enough", NULL) == 0; i++)
+        int64_t told = 0;
+        for (int i = 0; own && i < 6000 && told == 0; i++) {
+            told = asked == STOP     ? task_stop(own, which, "enough", NULL)
+                   : asked == CANCEL ? task_cancel(own, which, "enough", NULL)
+                                     : task_pause(own, which, NULL);
             usleep(10000);
+        }
         _exit(0);
     }
+    return pid;
+}
+
+/* A task that works row by row, and is asked as soon as it has begun. */
+static bson_t *run_asked(const char *name, enum asked asked, const char *rest)
+{
+    int status;
+    bson_t *fields = json("{'name': '%s', %s, 'hyper_parameters': {'batch_size': 1}}", name, rest);
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    bson_destroy(fields);
+    pid_t pid = ask_when_begun(name, asked);
     run((struct runner_options){.workers = 1, .until_empty = true, .lease_ms = 2000}, NULL);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     char *filter = bson_strdup_printf("{'name': '%s'}", name);
     bson_t *task = find_one("tasks", filter);
     bson_free(filter);
+    return task;
+}
+
+static bson_t *run_stopped(const char *name, const char *rest)
+{
+    train_base();
+    enlarge();
+    char *all = bson_strdup_printf("'dataset': 'large', 'model': 'base', %s", rest);
+    bson_t *task = run_asked(name, STOP, all);
+    bson_free(all);
     cr_expect_str_eq(document_string(task, "state"), "stopped");
     cr_expect_str_eq(document_string(task, "result.reason"), "enough");
     return task;
@@ -254,6 +275,74 @@ Test(infer, told_to_stop_it_ends_with_the_rows_that_it_has)
     cr_expect_eq(number(task, "result.metrics.rows"), number(out, "splits.test"));
     bson_destroy(task);
     bson_destroy(out);
+}
+
+/* A forecast for each row of a long series, one by one. */
+#define AHEAD "'kind': 'infer', 'dataset': 'large', 'model': 'next', 'save_dataset': 'ahead'"
+
+static int64_t train_forecast(void)
+{
+    bson_t *fields = json("{'name': 'next', 'dataset': 'blobs', 'architecture': 'dense:16:relu dense:3', "
+                          "'hyper_parameters': {'recipe': 'forecast', 'window': 4, 'epochs': 1}}");
+    cr_assert_eq(task_create(hub, fields, NULL, error), 1, "%s", error->message);
+    bson_destroy(fields);
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *task = find_one("tasks", "{'name': 'next'}");
+    cr_assert_str_eq(document_string(task, "state"), "done", "%s", document_string(task, "error.message"));
+    bson_destroy(task);
+    enlarge();
+    return count("blobs.files", "{}");
+}
+
+/* But the blobs that there were. */
+static void expect_nothing_left(int64_t blobs_before)
+{
+    struct gc_report report;
+    cr_expect_eq(count("datasets", "{'name': 'ahead'}"), 0);
+    cr_assert_eq(gc_run(hub, 100, false, &report, error), 1, "%s", error->message);
+    cr_expect_eq(count("uploads", "{}"), 0);
+    cr_expect_eq(count("blobs.files", "{}"), blobs_before);
+}
+
+Test(infer, a_forecast_that_is_stopped_ends_with_the_rows_that_it_has)
+{
+    train_forecast();
+    bson_t *task = run_asked("ahead", STOP, AHEAD), *out = find_one("datasets", "{'name': 'ahead'}");
+    cr_expect_str_eq(document_string(task, "state"), "stopped");
+    cr_expect_gt(number(out, "splits.test"), 0);
+    cr_expect_lt(number(out, "splits.test"), LARGE_PARTS * (double)LARGE_ROWS - 10);
+    cr_expect_eq(number(task, "result.metrics.rows"), number(out, "splits.test"));
+    bson_destroy(task);
+    bson_destroy(out);
+}
+
+Test(infer, a_forecast_that_is_cancelled_leaves_nothing)
+{
+    int64_t blobs_before = train_forecast();
+    bson_t *task = run_asked("ahead", CANCEL, AHEAD);
+    cr_expect_str_eq(document_string(task, "state"), "cancelled");
+    expect_nothing_left(blobs_before);
+    bson_destroy(task);
+}
+
+Test(infer, a_forecast_that_is_paused_begins_again_when_it_is_resumed)
+{
+    bson_t *which = json("{'name': 'ahead'}");
+    int64_t blobs_before = train_forecast();
+    bson_t *task = run_asked("ahead", PAUSE, AHEAD);
+    cr_expect_str_eq(document_string(task, "state"), "paused");
+    expect_nothing_left(blobs_before);
+    bson_destroy(task);
+    cr_assert_eq(task_resume(hub, which, error), 1, "%s", error->message);
+    bson_t *update = json("{'$set': {'hyper_parameters.batch_size': 1000}}");
+    cr_assert_eq(store_update(hub_store(hub), "tasks", which, update, error), 1, "%s", error->message);
+    run((struct runner_options){.workers = 1, .until_empty = true}, NULL);
+    bson_t *done = find_one("tasks", "{'name': 'ahead'}");
+    cr_expect_str_eq(document_string(done, "state"), "done");
+    cr_expect_eq(count("datasets", "{'name': 'ahead'}"), 1);
+    bson_destroy(done);
+    bson_destroy(update);
+    bson_destroy(which);
 }
 
 #ifdef TL_HUB_FAULTS
