@@ -8,7 +8,9 @@
 #include "distributor/csv_rows.h"
 #include "distributor/csv_scan.h"
 #include "distributor/idx_file.h"
+#include "runner/data.h"
 #include "runner/predict.h"
+#include "runner/rows_data.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,11 +18,13 @@
 #include <unistd.h>
 
 #define BATCH_MOST (1 << 20)
+#define CACHE_BYTES (INT64_C(256) << 20)
 
 static const struct cli_option options[] = {
     {"model", 'm', CLI_TEXT, "MODEL", "by id, name, condition ('accuracy>0.9 and tags=cnn') or query as JSON"},
     {"sort", 's', CLI_TEXT, "KEYS", "of several models the first in this order (default: the newest)"},
     {"input", 'i', CLI_TEXT, "INPUT", "a CSV or IDX file (plain or .gz), or DATASET:SPLIT"},
+    {"pipeline", 0, CLI_TEXT, "JSON", "of a dataset of rows: the stages that select and transform them, or @FILE"},
     {"labels", 0, CLI_TEXT, "FILE", "an IDX file with what the classes of the input file are"},
     {"skip-lines", 0, CLI_COUNT, "N", "lines of a CSV file before the first record"},
     {"top", 0, CLI_COUNT, "K", "the K most probable classes instead of every probability"},
@@ -37,6 +41,7 @@ static const struct cli_option options[] = {
 
 struct input {
     bson_t dataset;
+    struct data_cache *cache;     /* where a dataset of rows becomes files */
     char *split;                  /* of the dataset; NULL: the input is a file */
     struct idx_file *images, *labels;
     uint8_t *label_bytes;         /* (BATCH) */
@@ -206,6 +211,31 @@ static int take_scale(struct cli *cli, struct input *input, const bson_t *model)
     return found < 0 ? cli_fail(&error) : CLI_DONE;
 }
 
+/* Of rows: all that there are now, as --pipeline or the dataset's own one selects and transforms them. */
+static int resolve_rows(struct cli *cli, struct input *input)
+{
+    const char *storage = output_text(&input->dataset, "storage");
+    bson_error_t error;
+    char *pipeline = NULL;
+    size_t length;
+    bool rows = storage != NULL && strcmp(storage, "rows") == 0;
+
+    if (!rows && cli_text(cli, "pipeline") != NULL) {
+        return cli_usage(cli, "--pipeline: selects rows; dataset %s has none (tl_hub push-rows)", cli_text(cli, "input"));
+    }
+    int code = rows ? fields_read_pipeline(cli, "pipeline", &pipeline, &length) : CLI_DONE;
+    if (rows && code == CLI_DONE) {
+        input->cache = data_cache_new(CACHE_BYTES);
+        if (input->cache == NULL) {
+            code = cli_say(CLI_FAILED, "no memory for the rows");
+        } else if (rows_data_resolve(input->cache, cli->hub, pipeline, -1, &input->dataset, &error) < 0) {
+            code = cli_fail(&error);
+        }
+    }
+    bson_free(pipeline);
+    return code;
+}
+
 /* DATASET:SPLIT; the name may have colons of its own. */
 static int find_dataset(struct cli *cli, struct input *input, const char *text)
 {
@@ -221,12 +251,13 @@ static int find_dataset(struct cli *cli, struct input *input, const char *text)
     int code = select_one(cli, &select_datasets, name, &input->dataset);
     input->split = bson_strdup(colon + 1);
     bson_free(name);
-    return code;
+    return code == CLI_DONE ? resolve_rows(cli, input) : code;
 }
 
 static void close_input(struct input *input)
 {
     bson_destroy(&input->dataset);
+    data_cache_free(input->cache);
     bson_free(input->split);
     idx_file_close(input->images);
     idx_file_close(input->labels);
@@ -430,6 +461,7 @@ const struct cli_command cmd_predict = {
         "become values as those of the model's dataset did; the label's may be missing.\n"
         "--save-dataset makes a dataset of the rows with the predictions as labels: the most probable classes, or the\n"
         "values. Its tags name the model and where the rows come from.\n"
+        "Of a dataset of rows all that there are now are taken, as its pipeline or --pipeline makes them.\n"
         "For many rows, or on another machine: tl_hub create-task --kind infer.",
     .examples = "  tl_hub predict --model first --input fashion:test --top 1\n"
                 "  tl_hub predict --model flowers --input flowers.csv -o csv\n"

@@ -47,6 +47,20 @@ json 'len({m["dataset"]["digest"] for m in it}) == 3'
 json '{m["name"]: m["dataset"]["rows_upto"] for m in it} == {"all": 2000, "half": 2000, "again": 2000, "grown": 2500}'
 json '{m["accuracy"] for m in it if m["name"] == "all"} == {m["accuracy"] for m in it if m["name"] == "again"}'
 
+# --- predicted, from the rows that there are now
+expect 0 'accuracy' -- predict --model grown --input points:validation -o json
+json 'len(it) == 500'
+expect 0 -- predict --model grown --input points:validation --pipeline '[{"$match": {"a": {"$gt": 0.5}}}]' -o json
+json '0 < len(it) < 400'
+refuse 3 'it has validation, train' -- predict --model grown --input points:nothing
+expect 0 -- create-task --kind infer --name inferred --model grown --dataset points --split validation --save-dataset seen
+expect 0 -- run-task --workers 1 --until-empty --quiet
+expect 0 -- find-dataset seen -o json
+json 'it[0]["splits"] == {"validation": 500}'
+expect 0 -- predict --model grown --input seen:validation -o json
+refuse 2 'push-rows' -- predict --model grown --input seen:validation --pipeline '[]'
+expect 0 -- delete-dataset seen --yes
+
 # --- the cache is only a cache: damaged files are made again, a small one is refused
 for file in cache/*.split; do
     printf x | dd of="$file" bs=1 seek=4100 conv=notrunc 2>/dev/null
