@@ -4,6 +4,7 @@
 #include "distributor/hyper_parameters.h"
 #include "distributor/table_rows.h"
 #include "distributor/task_work.h"
+#include "hub/schema.h"
 #include "hub/task.h"
 
 #include <string.h>
@@ -178,6 +179,28 @@ static void append_id(struct hub *hub, const bson_t *task, bson_t *out)
     bson_destroy(&part);
 }
 
+/* The task's own fields as its schema has them, so that a refusal names the row's line. */
+static int check_own(const struct table_rows *rows, const bson_t *task, bson_error_t *error)
+{
+    bson_iter_t iter;
+    bson_error_t why;
+
+    if (!bson_iter_init(&iter, task)) {
+        return 0;
+    }
+    while (bson_iter_next(&iter)) {
+        const char *name = bson_iter_key(&iter);
+        bson_t one = BSON_INITIALIZER;
+        bson_append_iter(&one, name, -1, &iter);
+        int valid = is_own(name) ? schema_check_fields("task", &one, &why) : 1;
+        bson_destroy(&one);
+        if (valid < 0) {
+            return table_rows_refuse(rows, name, error, "%s", why.message);
+        }
+    }
+    return 0;
+}
+
 static int make_task(struct hub *hub, const struct table_rows *rows, const bson_t *row, const bson_t *fields,
                      struct acceptance *acceptance, bson_t *out, bson_error_t *error)
 {
@@ -210,6 +233,9 @@ static int make_task(struct hub *hub, const struct table_rows *rows, const bson_
         } else if (error != NULL) {
             *error = why;
         }
+        goto out;
+    }
+    if (check_own(rows, &checked, error) < 0) {
         goto out;
     }
     append_id(hub, &checked, out);
