@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hub with a sweep of so many finished tasks and their models, as a search leaves it: bench_report_hub URI TASKS. Weights are
- * not written; nothing that is measured reads them. */
+/* A hub with a sweep of so many finished tasks and their models, as a search leaves it: bench_report_hub URI TASKS [PROJECTS
+ * [RUNNERS]]. With projects the tasks are spread over them, as in a lab, and there are records of runners. Weights are not
+ * written; nothing that is measured reads them. */
 #include "hub/hub.h"
 #include "hub/sweep_record.h"
 
@@ -12,6 +13,7 @@
 #define TOGETHER 1000
 
 static uint64_t state = 1;
+static int64_t projects = 1, runners;
 
 /* xorshift64* (Vigna 2016): 0 to 1. */
 static double draw(void)
@@ -66,9 +68,14 @@ static void make_pair(int64_t i, int64_t now, const char *sweep, bson_t *task, b
     const char *optimizer = draw() < 0.5 ? "adam" : "sgd";
     double accuracy = 0.98 - 0.15 * fabs(log10(rate) + 2.5) / 2 - 0.2 * dropout * dropout - 0.6 / hidden + 0.02 * draw();
 
+    char project[32] = "default";
+
     hub_random_id(id);
     hub_random_id(claim);
-    append_common(task, id, "default", now);
+    if (i % projects > 0) {
+        snprintf(project, sizeof project, "project-%d", (int)(i % projects));
+    }
+    append_common(task, id, project, now);
     BSON_APPEND_INT32(task, "lane", 0);
     BSON_APPEND_UTF8(task, "queue", "default");
     BSON_APPEND_UTF8(task, "resource_class", "cpu");
@@ -88,7 +95,7 @@ static void make_pair(int64_t i, int64_t now, const char *sweep, bson_t *task, b
     BSON_APPEND_UTF8(&part, "claim_id", claim);
     append_metrics(&part, "metrics", accuracy);
     bson_append_document_end(task, &part);
-    append_common(model, claim, "default", now + i * 500);
+    append_common(model, claim, project, now + i * 500);
     BSON_APPEND_UTF8(model, "task", id);
     BSON_APPEND_INT64(model, "task_seq", i + 1);
     BSON_APPEND_UTF8(model, "sweep", sweep);
@@ -126,6 +133,38 @@ static int fill(struct hub *hub, int64_t tasks, const char *sweep, bson_error_t 
     return 1;
 }
 
+/* As living runners keep them, with a task each. */
+static int add_runners(struct hub *hub, bson_error_t *error)
+{
+    int64_t now = (int64_t)time(NULL) * 1000;
+    int result = 1;
+
+    for (int64_t i = 0; i < runners && result > 0; i++) {
+        char id[HUB_ID_SIZE];
+        bson_t runner, part;
+        hub_random_id(id);
+        append_common(&runner, id, "default", now);
+        BSON_APPEND_UTF8(&runner, "state", "running");
+        BSON_APPEND_UTF8(&runner, "host", "node");
+        BSON_APPEND_INT32(&runner, "pid", (int32_t)i + 1);
+        BSON_APPEND_INT32(&runner, "workers", 8);
+        BSON_APPEND_INT64(&runner, "beat", i);
+        BSON_APPEND_DATE_TIME(&runner, "beat_at", now);
+        BSON_APPEND_DATE_TIME(&runner, "started_at", now);
+        BSON_APPEND_ARRAY_BEGIN(&runner, "queues", &part);
+        BSON_APPEND_UTF8(&part, "0", "default");
+        bson_append_array_end(&runner, &part);
+        BSON_APPEND_ARRAY_BEGIN(&runner, "tasks", &part);
+        BSON_APPEND_UTF8(&part, "0", id);
+        bson_append_array_end(&runner, &part);
+        BSON_APPEND_INT64(&runner, "tasks_done", 500);
+        BSON_APPEND_INT64(&runner, "tasks_failed", 1);
+        result = store_insert(hub_store(hub), "runners", &runner, error);
+        bson_destroy(&runner);
+    }
+    return result;
+}
+
 int main(int argc, char **argv)
 {
     bson_error_t error;
@@ -133,10 +172,12 @@ int main(int argc, char **argv)
     int64_t first;
     int code = 1;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s URI TASKS\n", argv[0]);
+    if (argc < 3 || argc > 5) {
+        fprintf(stderr, "usage: %s URI TASKS [PROJECTS [RUNNERS]]\n", argv[0]);
         return 2;
     }
+    projects = argc > 3 && strtoll(argv[3], NULL, 10) > 0 ? strtoll(argv[3], NULL, 10) : 1;
+    runners = argc > 4 ? strtoll(argv[4], NULL, 10) : 0;
     int64_t tasks = strtoll(argv[2], NULL, 10);
     struct hub *hub = hub_init(argv[1], "default", &error) < 0 ? NULL : hub_open(argv[1], NULL, HUB_OPEN_EXISTING, &error);
     BSON_APPEND_UTF8(&specification, "method", "random");
@@ -152,7 +193,7 @@ int main(int argc, char **argv)
         bson_iter_t id;
         if (sweep_record_save(hub, &fields, &record, &error) >= 0 && bson_iter_init_find(&id, &record, "_id") &&
             store_counter_add(hub_store(hub), "tasks", tasks, &first, &error) >= 0 &&
-            fill(hub, tasks, bson_iter_utf8(&id, NULL), &error) > 0) {
+            fill(hub, tasks, bson_iter_utf8(&id, NULL), &error) > 0 && add_runners(hub, &error) > 0) {
             code = 0;
         }
     }

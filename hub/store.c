@@ -6,6 +6,9 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
+
+#define STAMP_MS 30000 /* how long the server's time is carried on before it is asked again */
 
 /* ---- open and close ---- */
 
@@ -405,6 +408,22 @@ int store_server_time(struct store *store, int64_t *milliseconds, bson_error_t *
     int result = store->engine->server_time(store->self, milliseconds, error);
     front_check_code(result, error);
     return result;
+}
+
+int store_stamp_time(struct store *store, int64_t *milliseconds, bson_error_t *error)
+{
+    struct timespec clock;
+    clock_gettime(CLOCK_BOOTTIME, &clock);
+    int64_t now = (int64_t)clock.tv_sec * 1000 + clock.tv_nsec / 1000000;
+    if (store->time_read_at == 0 || now - store->time_read_at > STAMP_MS) {
+        if (store_server_time(store, &store->time, error) < 0) {
+            store->time_read_at = 0;
+            return -1;
+        }
+        store->time_read_at = now;
+    }
+    *milliseconds = store->time + (now - store->time_read_at);
+    return 1;
 }
 
 /* ---- wake-ups ---- */

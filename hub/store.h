@@ -153,5 +153,7 @@ int store_batch(struct store *store, const struct store_operation *operations, s
 int store_counter_add(struct store *store, const char *name, int64_t n, int64_t *first, bson_error_t *error);
 /* The server's time in ms since 1970 UTC. Decides nothing between machines but delays (not_before). */
 int store_server_time(struct store *store, int64_t *milliseconds, bson_error_t *error);
+/* The same for stamps that only people read: asked once in half a minute and carried on by this machine's CLOCK_BOOTTIME. */
+int store_stamp_time(struct store *store, int64_t *milliseconds, bson_error_t *error);
 
 #endif

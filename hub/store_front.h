@@ -17,6 +17,7 @@ struct store {
     struct declared *declared; /* the paths that may hold no array, by collection */
     struct key scratch;
     bool in_batch; /* a batch's check is running: it may only read */
+    int64_t time, time_read_at; /* the server's, and when that was, by CLOCK_BOOTTIME; 0: never */
 };
 
 /* What gives documents one by one: an engine's find, or a pipeline over one. self is what next and close take. */

@@ -445,6 +445,79 @@ static int64_t update(struct mongo *mongo, const char *name, const bson_t *filte
     return result;
 }
 
+/* How many entries from entries[0] on are updates of one collection that nothing hangs on, and so may travel together. */
+static size_t updates_together(const struct store_batch_entry *entries, size_t count)
+{
+    size_t run = 0;
+    while (run < count && !TL_FAULT_APART() && entries[run].operation->kind == STORE_UPDATE &&
+           !entries[run].operation->guard &&
+           strcmp(entries[run].operation->collection, entries[0].operation->collection) == 0) {
+        run++;
+    }
+    return run > 0 ? run : 1;
+}
+
+/* The index of the statement that a reply says has failed, or -1: it says nothing of the kind. */
+static int64_t failed_statement(const bson_t *reply, size_t count)
+{
+    bson_iter_t iter, index;
+    bool told = bson_iter_init(&iter, reply) && bson_iter_find_descendant(&iter, "writeErrors.0.index", &index);
+    int64_t at = told ? bson_iter_as_int64(&index) : -1;
+    return at < (int64_t)count ? at : -1;
+}
+
+static bool send_updates(mongoc_collection_t *collection, const struct store_batch_entry *entries, size_t count,
+                         bson_t *reply, bson_error_t *driver)
+{
+    mongoc_bulk_operation_t *bulk = mongoc_collection_create_bulk_operation_with_opts(collection, NULL);
+    bool good = true;
+    for (size_t i = 0; i < count && good; i++) {
+        bson_t *options = BCON_NEW("upsert", BCON_BOOL(entries[i].upsert_base != NULL));
+        good = mongoc_bulk_operation_update_one_with_opts(bulk, entries[i].filter.bson, entries[i].change.bson, options, driver);
+        bson_destroy(options);
+    }
+    if (good) {
+        good = mongoc_bulk_operation_execute(bulk, reply, driver) != 0;
+    } else {
+        bson_init(reply);
+    }
+    mongoc_bulk_operation_destroy(bulk);
+    return good;
+}
+
+/* One command for several updates, in order. 1, or -1 with *failed_at the first that may not have been done. */
+static int update_run(struct mongo *mongo, const struct store_batch_entry *entries, size_t count, size_t *failed_at,
+                      bson_error_t *error)
+{
+    const char *name = entries[0].operation->collection;
+    mongoc_collection_t *collection = mongo_collection(mongo, name);
+    struct mongo_retry retry = {0};
+    int result = 1;
+    for (size_t start = 0; start < count && result > 0;) {
+        bson_error_t driver = {0};
+        bson_t reply;
+        if (send_updates(collection, entries + start, count - start, &reply, &driver)) {
+            bson_destroy(&reply);
+            break;
+        }
+        int64_t failed = failed_statement(&reply, count - start);
+        if (failed >= 0) { /* those before it are done; it alone knows what to do about two upserts at once */
+            const struct store_batch_entry *entry = &entries[start + (size_t)failed];
+            *failed_at = start + (size_t)failed;
+            result = update(mongo, name, entry->filter.bson, entry->change.bson, false, entry->upsert_base != NULL, error) < 0
+                         ? -1
+                         : 1;
+            start = *failed_at + 1;
+        } else if (!mongo_try_again(mongo, &retry, MONGO_WRITE, &driver, &reply)) {
+            *failed_at = start;
+            result = mongo_fail(MONGO_WRITE, name, &driver, &reply, error);
+        }
+        bson_destroy(&reply);
+    }
+    mongoc_collection_destroy(collection);
+    return result;
+}
+
 static int64_t mongo_update(void *self, const char *collection, const struct store_filter *filter,
                             const struct store_change *change, bson_error_t *error)
 {
@@ -514,6 +587,11 @@ static int mongo_batch(void *self, struct store *store, const struct store_batch
             result = batch_inserts(mongo, entry, &failed_at, error);
             break;
         case STORE_UPDATE:
+            step = updates_together(entry, count - done);
+            if (step > 1) {
+                result = update_run(mongo, entry, step, &failed_at, error);
+                break;
+            }
             matched = update(mongo, operation->collection, entry->filter.bson, entry->change.bson, false,
                              entry->upsert_base != NULL, error);
             result = matched < 0 ? -1 : matched == 0 && operation->guard ? 0 : 1;

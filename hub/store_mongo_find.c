@@ -51,6 +51,16 @@ static uint32_t next_batch(uint32_t last, uint32_t largest)
     return (uint32_t)(more < FIRST_BATCH ? FIRST_BATCH : more > LARGEST_BATCH ? LARGEST_BATCH : more);
 }
 
+/* Documents of which only the _id is asked for are small: so many as are wanted come at once. */
+static uint32_t first_batch(const struct cursor *cursor)
+{
+    bson_iter_t id;
+    bool ids = cursor->projection && bson_count_keys(cursor->projection) == 1 &&
+               bson_iter_init_find(&id, cursor->projection, "_id") && bson_iter_as_bool(&id);
+    return ids && cursor->limit > FIRST_BATCH ? (uint32_t)(cursor->limit < LARGEST_BATCH ? cursor->limit : LARGEST_BATCH)
+                                              : FIRST_BATCH;
+}
+
 static void open_cursor(struct cursor *cursor)
 {
     bson_t options = BSON_INITIALIZER;
@@ -66,8 +76,8 @@ static void open_cursor(struct cursor *cursor)
     if (cursor->limit > 0) {
         BSON_APPEND_INT64(&options, "limit", cursor->limit);
     }
-    cursor->batch = cursor->left = FIRST_BATCH;
-    BSON_APPEND_INT32(&options, "batchSize", FIRST_BATCH);
+    cursor->batch = cursor->left = first_batch(cursor);
+    BSON_APPEND_INT32(&options, "batchSize", (int32_t)cursor->batch);
     cursor->cursor = mongoc_collection_find_with_opts(cursor->collection, cursor->filter, &options, NULL);
     bson_destroy(&options);
 }

@@ -74,6 +74,8 @@ struct task_claim_options {
      * waits for this one. 0: left out, the sweeper's lease counts. */
     int64_t lease_ms;
     const char *name;           /* NULL, or only tasks of this name, newest first */
+    int32_t sharers, sharer;    /* how many claim for this runner beside each other, and which of them this is, from 0: where
+                                 * tasks are read ahead they leave each other theirs. 0 sharers: one */
     /* NULL, or told of each task that was put away as failed because it is malformed (a foreign client's) */
     void (*set_aside)(const bson_t *task, const char *message, void *data);
     void *data; /* of set_aside */

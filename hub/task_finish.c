@@ -181,7 +181,7 @@ static int prepare(struct finish *f, bson_error_t *error)
     char filename[80];
     snprintf(filename, sizeof filename, "%s.safetensors", f->fence->claim_id);
     if (f->finish->weights != NULL) {
-        if (hub_now(f->hub, &now, error) < 0) {
+        if (store_stamp_time(hub_store(f->hub), &now, error) < 0) {
             return -1;
         }
         if (task_weights_prepare(f->hub, f->fence, filename, f->finish->weights, f->finish->weights_length, now,

@@ -6,7 +6,10 @@
  * queue's head anew each time, where every other claimer is as well. Who has just claimed twice within a moment
  * reads the next few _ids at once and claims each by _id: the same fenced findAndModify, with the whole claim filter, so that
  * a task that someone else took matches nothing. A list is good for a second: so long may a task of higher priority
- * that comes meanwhile be overtaken. After a miss the next claim is one in order again, and the list half as long. */
+ * that comes meanwhile be overtaken. After a miss the next claim is one in order again, and the list half as long.
+ *
+ * Workers of one runner take different ones of the same head, by a hash of the _id, and after a miss everybody takes fewer of
+ * more: else all of them would try the same tasks in the same order. */
 
 #include "hub/task.h"
 

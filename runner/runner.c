@@ -277,7 +277,8 @@ static bool configure(struct runner *runner, const char *id, int64_t lease_ms)
            BSON_APPEND_UTF8(to, "project", runner->sources[0].project) &&
            (!options->task_name || BSON_APPEND_UTF8(to, "task_name", options->task_name)) &&
            BSON_APPEND_UTF8(to, "device", options->device ? options->device : "cpu") &&
-           BSON_APPEND_INT32(to, "threads", runner->threads) && BSON_APPEND_INT64(to, "lease_ms", lease_ms) &&
+           BSON_APPEND_INT32(to, "threads", runner->threads) && BSON_APPEND_INT32(to, "workers", runner->count) &&
+           BSON_APPEND_INT64(to, "lease_ms", lease_ms) &&
            BSON_APPEND_INT64(to, "cache_bytes", cache > 0 ? cache : INT64_C(1) << 30) &&
            BSON_APPEND_INT64(to, "memory", runner->memory) &&
            (!options->spool || BSON_APPEND_UTF8(to, "spool", options->spool)) &&

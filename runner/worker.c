@@ -335,7 +335,7 @@ static int configure(struct claimer *claimer)
 {
     struct worker *worker = &claimer->worker;
     const bson_t *configuration = &claimer->configuration;
-    int64_t threads = 1, lease_ms = TASK_LEASE_MS, cache = INT64_C(1) << 30, supervisor = 0, index = 0;
+    int64_t threads = 1, lease_ms = TASK_LEASE_MS, cache = INT64_C(1) << 30, supervisor = 0, index = 0, workers = 1;
     const char *uri = document_string(configuration, "uri"), *project = document_string(configuration, "project");
     bson_error_t error;
 
@@ -345,6 +345,7 @@ static int configure(struct claimer *claimer)
     document_integer(configuration, "memory", &worker->memory);
     document_integer(configuration, "supervisor", &supervisor);
     document_integer(configuration, "index", &index);
+    document_integer(configuration, "workers", &workers);
     if (!uri || !turns_read(&claimer->turns, configuration, (size_t)index) || getppid() != (pid_t)supervisor) /* it died before PR_SET_PDEATHSIG could tell */
         return -1;
     worker->index = (int)index;
@@ -356,6 +357,8 @@ static int configure(struct claimer *claimer)
     claimer->options = (struct task_claim_options){.runner = document_string(configuration, "runner"),
                                                    .worker = document_string(configuration, "worker"),
                                                    .lease_ms = lease_ms,
+                                                   .sharers = (int32_t)workers,
+                                                   .sharer = (int32_t)index,
                                                    .name = document_string(configuration, "task_name")};
     if (!worker->device_name)
         worker->device_name = "cpu";

@@ -58,3 +58,30 @@ HUB_TEST(shortlist, what_was_read_ahead_may_be_gone)
     cr_expect_eq(claimed, TASKS - 10);
     hub_close(other);
 }
+
+/* Workers of one runner leave each other what they read ahead; every task is still somebody's. */
+HUB_TEST(shortlist, sharers_take_every_task_once)
+{
+    bool seen[TASKS + 1] = {false};
+    int claimed = 0, empty = 0;
+    struct hub *hubs[3] = {hub, hub_reopen(hub, error), hub_reopen(hub, error)};
+    cr_assert(hubs[1] != NULL && hubs[2] != NULL, "%s", error->message);
+    queue(hub, TASKS);
+    for (int turn = 0; empty < 3; turn++) {
+        struct task_claim_options options = {.runner = "r", .sharers = 3, .sharer = turn % 3};
+        struct task_fence fence;
+        bson_t task;
+        int result = (int)GOOD(task_claim(hubs[turn % 3], &options, &task, &fence, error));
+        empty = result ? 0 : empty + 1;
+        if (result) {
+            int64_t seq = number_of(&task, "seq");
+            cr_assert(seq >= 1 && seq <= TASKS && !seen[seq], "%d was claimed twice", (int)seq);
+            seen[seq] = true;
+            claimed++;
+        }
+        bson_destroy(&task);
+    }
+    cr_expect_eq(claimed, TASKS);
+    hub_close(hubs[1]);
+    hub_close(hubs[2]);
+}
