@@ -2,8 +2,8 @@
 #ifndef TL_HUB_PIPELINE_IMPL_H
 #define TL_HUB_PIPELINE_IMPL_H
 
-/* Between the files of the pipeline: pipeline.c (stages, parsed), pipeline_expression.c, pipeline_arithmetic.c and
- * pipeline_convert.c (values), pipeline_run.c and pipeline_group.c (documents through the stages). */
+/* Between the files of the pipeline: pipeline.c (stages, parsed), pipeline_expression.c, pipeline_arithmetic.c,
+ * pipeline_array.c and pipeline_convert.c (values), pipeline_run.c and pipeline_group.c (documents through the stages). */
 
 #include "hub/key.h"
 #include "hub/pipeline.h"
@@ -43,6 +43,8 @@ bool pipeline_is_true(const struct pipeline_value *value);
 /* MongoDB's order, with missing before null. */
 int pipeline_compare(const struct pipeline_value *a, const struct pipeline_value *b);
 const char *pipeline_type_name(const struct pipeline_value *value);
+/* As the array's next element; a missing value is null there. */
+void pipeline_append_element(bson_t *array, uint32_t index, const struct pipeline_value *value);
 
 /* ---- expressions ---- */
 
@@ -51,6 +53,8 @@ typedef int pipeline_function(const char *name, const struct pipeline_value *arg
                               struct pipeline_scratch *scratch, struct pipeline_value *out, bson_error_t *error);
 pipeline_function pipeline_add, pipeline_subtract, pipeline_multiply, pipeline_divide, pipeline_mod, pipeline_round,
     pipeline_real, pipeline_pow, pipeline_abs;
+pipeline_function pipeline_compares, pipeline_negate, pipeline_is_in, pipeline_size, pipeline_element_at,
+    pipeline_concat_arrays, pipeline_concat;
 pipeline_function pipeline_to_int, pipeline_to_long, pipeline_to_double, pipeline_to_string, pipeline_to_bool;
 
 enum pipeline_expression_kind {
