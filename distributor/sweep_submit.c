@@ -303,7 +303,8 @@ static int save_record(const struct submitting *submitting, int64_t submitted, c
         if (bson_iter_init_find(&at, &submitting->base, keys[i]))
             done = bson_append_iter(&fields, keys[i], -1, &at);
     done = done && BSON_APPEND_UTF8(&fields, "text", sweep->text) &&
-           BSON_APPEND_INT64(&fields, "points", sweep->points) && BSON_APPEND_INT64(&fields, "submitted", submitted);
+           BSON_APPEND_INT64(&fields, "points", sweep->points) && BSON_APPEND_INT64(&fields, "submitted", submitted) &&
+           (sweep->seeds == 1 || BSON_APPEND_INT64(&fields, "seeds", sweep->seeds));
     if (done && sweep_is_watched(sweep)) { /* whoever proposes reads it again */
         char *given = submitting->fields ? bson_as_canonical_extended_json(submitting->fields, NULL) : NULL;
         done = BSON_APPEND_UTF8(&fields, "file", sweep->file_name) && (!given || BSON_APPEND_UTF8(&fields, "given", given)) &&

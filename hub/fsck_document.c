@@ -231,7 +231,7 @@ int fsck_check_sweep(struct fsck *fsck, const bson_t *sweep, struct fsck_list *f
     bson_t filter = BSON_INITIALIZER;
     bson_iter_t iter;
     const char *project = hub_text(sweep, "project");
-    int64_t points = hub_number(sweep, "points", -1), submitted = hub_number(sweep, "submitted", -1);
+    int64_t points = hub_number(sweep, "points", -1), seeds = hub_number(sweep, "seeds", 1), wanted, submitted = hub_number(sweep, "submitted", -1);
     BSON_APPEND_UTF8(&filter, "project", project != NULL ? project : "");
     if (bson_iter_init_find(&iter, sweep, "_id")) {
         bson_append_iter(&filter, "sweep", 5, &iter);
@@ -241,12 +241,15 @@ int fsck_check_sweep(struct fsck *fsck, const bson_t *sweep, struct fsck_list *f
     if (tasks < 0) {
         return -1;
     }
-    if (points >= 0 && (submitted > points || tasks > points)) {
+    if (points >= 0 && (seeds < 1 || __builtin_mul_overflow(points, seeds, &wanted))) {
+        fsck_add(found, FSCK_ERROR, "sweep-points", "submit its file again", "%" PRId64 " points of %" PRId64 " seeds", points,
+                 seeds);
+    } else if (points >= 0 && (submitted > wanted || tasks > wanted)) {
         fsck_add(found, FSCK_ERROR, "sweep-points", "look at its tasks (tl_hub find-task), and delete what is not of it",
-                 "%" PRId64 " points, but %" PRId64 " submitted and %" PRId64 " tasks", points, submitted, tasks);
-    } else if (points >= 0 && tasks < points) {
+                 "%" PRId64 " tasks of its points, but %" PRId64 " submitted and %" PRId64 " tasks", wanted, submitted, tasks);
+    } else if (points >= 0 && tasks < wanted) {
         fsck_add(found, FSCK_NOTE, "sweep-incomplete", "nothing, if tasks were deleted; else submit its file again",
-                 "%" PRId64 " points, and %" PRId64 " tasks", points, tasks);
+                 "%" PRId64 " tasks of its points, and %" PRId64 " are there", wanted, tasks);
     }
     return 1;
 }

@@ -21,24 +21,30 @@ static void compute_id(const struct hub *hub, const bson_t *fields, char id[HUB_
     bson_destroy(&none);
 }
 
-/* Submitted grows when more of its tasks were made. */
+/* Submitted grows when more of its tasks were made, seeds when its points are trained with more of them. */
 static int read_again(struct hub *hub, const char *id, const bson_t *fields, bson_t *record, bson_error_t *error)
 {
-    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, part;
-    int64_t submitted = hub_number(fields, "submitted", 0);
+    bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    static const char *const grows[] = {"submitted", "seeds"};
+    bson_t most = BSON_INITIALIZER;
     int result;
     BSON_APPEND_UTF8(&filter, "_id", id);
     BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
     bson_destroy(record);
-    if (submitted > 0) {
+    for (size_t i = 0; i < sizeof grows / sizeof grows[0]; i++) {
+        int64_t value = hub_number(fields, grows[i], 0);
+        if (value > 0) {
+            BSON_APPEND_INT64(&most, grows[i], value);
+        }
+    }
+    if (!bson_empty(&most)) {
         struct store_modify_options options = {.return_new = true};
-        BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
-        BSON_APPEND_INT64(&part, "submitted", submitted);
-        bson_append_document_end(&update, &part);
+        BSON_APPEND_DOCUMENT(&update, "$max", &most);
         result = store_modify(hub_store(hub), SWEEPS, &filter, &update, &options, record, error);
     } else {
         result = store_find_one(hub_store(hub), SWEEPS, &filter, NULL, record, error);
     }
+    bson_destroy(&most);
     bson_destroy(&update);
     bson_destroy(&filter);
     return result < 0 ? -1 : 0;

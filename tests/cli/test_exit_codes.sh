@@ -68,9 +68,10 @@ python3 "$here/../support/wire_stub.py" 'find 13 Unauthorized; count 13 Unauthor
     <stub-in >stub-port &
 stub=$!
 exec 9>stub-in
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -s stub-port ] && break
+waited=0
+while ! [ -s stub-port ] && [ $waited -lt 300 ]; do
     sleep 0.1
+    waited=$((waited + 1))
 done
 port=$(head -n 1 stub-port | tr -dc '0-9')
 refuse 5 -- find-task --hub "mongodb://127.0.0.1:$port/x?serverSelectionTimeoutMS=2000"

@@ -158,6 +158,10 @@ HUB_TEST(fsck, sweeps_architectures_and_numbers)
     EXPECT_FOUND(hub, "error sweep-points sweeps/");
     poke(hub, "sweeps", "{'name': 's'}", "{'$set': {'points': 5}}");
     EXPECT_FOUND(hub, "note sweep-incomplete sweeps/");
+    poke(hub, "sweeps", "{'name': 's'}", "{'$set': {'points': {'$numberLong': '9000000000000000000'}, 'seeds': 9}}");
+    EXPECT_FOUND(hub, "error sweep-points sweeps/");
+    poke(hub, "sweeps", "{'name': 's'}", "{'$set': {'points': 0, 'seeds': 9}}");
+    EXPECT_FOUND(hub, "error sweep-points sweeps/");
     poke(hub, "counters", "{}", "{'$set': {'value': {'$numberLong': '3'}}}");
     EXPECT_FOUND(hub, "error counter projects/default");
     poke(hub, "tasks", "{'name': 'foreign'}", "{'$set': {'architecture_digest': 'none'}}");
