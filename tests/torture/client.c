@@ -17,12 +17,13 @@ static const char usage[] =
     "  submit count= prefix= max_crashes= after=   tasks PREFIX-0 ...; those that are there already are left\n"
     "  work lease= tasks= beats= hold= blob= checkpoints= end= logs= until_empty= leave_idle= seed= figures= seconds=\n"
     "       start_at=\n"
-    "       end: finish, release, crash, fail, cancel, large (weights beyond one batch) or random\n"
+    "       end: finish, release, crash, fail, cancel, park, large (weights beyond one batch) or random\n"
     "  sweep lease= seconds=            take-back, roll-forward and promotion, until SIGTERM\n"
     "  gc lease= rounds= seconds=       collects\n"
     "  save name= parts= bytes= seed=   a dataset; the same seed makes the same bytes\n"
     "  save-model name= bytes=          a model that no task made\n"
-    "  restart, delete-tasks, delete-models, delete-datasets, cancel, pause, resume   filter=JSON\n"
+    "  restart, delete-tasks, delete-models, delete-datasets, cancel, pause, resume, stop, promote\n"
+    "                                   filter=JSON\n"
     "exit: 0 done, 1 error, 2 usage, 3 nothing to do, 6 the lease was lost\n";
 
 static char **options;
@@ -269,6 +270,31 @@ static int save_model(struct hub *hub)
 
 /* ---- the user ---- */
 
+/* All that stand at a rung and match, as whoever sees to their sweep would. How many, -1. */
+static int64_t promote(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    bson_t parked, projection = BSON_INITIALIZER;
+    static const char *const paths[] = {"project", "lane", "claim.id", "rungs.count"};
+    const bson_t *task;
+    int64_t count = 0;
+    int next = -1, result = 0;
+    bson_copy_to(filter, &parked);
+    BSON_APPEND_UTF8(&parked, "state", "parked");
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        BSON_APPEND_INT32(&projection, paths[i], 1);
+    }
+    struct store_find_options only = {.projection = &projection};
+    struct store_cursor *cursor = store_find(hub_store(hub), "tasks", &parked, &only, error);
+    while (cursor != NULL && result >= 0 && (next = store_cursor_next(cursor, &task, error)) > 0) {
+        result = task_unpark(hub, task, error);
+        count += result > 0;
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&projection);
+    bson_destroy(&parked);
+    return cursor == NULL || next < 0 || result < 0 ? -1 : count;
+}
+
 static int request(struct hub *hub, const char *verb)
 {
     bson_error_t error;
@@ -289,6 +315,10 @@ static int request(struct hub *hub, const char *verb)
         changed = task_pause(hub, filter, &error);
     } else if (strcmp(verb, "resume") == 0) {
         changed = task_resume(hub, filter, &error);
+    } else if (strcmp(verb, "stop") == 0) {
+        changed = task_stop(hub, filter, "enough", &error);
+    } else if (strcmp(verb, "promote") == 0) {
+        changed = promote(hub, filter, &error);
     }
     bson_destroy(filter);
     if (changed < 0) {
@@ -306,7 +336,7 @@ static int run(struct hub *hub, const char *verb)
     } verbs[] = {{"submit", submit}, {"work", client_work}, {"sweep", sweep},
                  {"gc", collect},    {"save", save},    {"save-model", save_model}};
     static const char *const requests[] = {"restart", "delete-tasks", "delete-models", "delete-datasets",
-                                           "cancel",  "pause",        "resume"};
+                                           "cancel",  "pause",        "resume",        "stop",           "promote"};
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(verb, verbs[i].verb) == 0) {
             return verbs[i].run(hub);

@@ -9,7 +9,7 @@
 struct work {
     struct hub *hub;
     struct task_fence fence;
-    int64_t lease_ms, run;
+    int64_t lease_ms, run, rungs; /* rungs: that the task has come to */
     int64_t good_ms; /* when the last write that was accepted was sent */
     uint8_t *weights;
     size_t length;
@@ -113,8 +113,31 @@ static int finish(struct work *work)
     return result;
 }
 
+/* At the next rung of a sweep that halves. */
+static int park(struct work *work)
+{
+    bson_t rungs = BSON_INITIALIZER, list, metrics;
+    BSON_APPEND_INT64(&rungs, "count", work->rungs + 1);
+    BSON_APPEND_ARRAY_BEGIN(&rungs, "values", &list);
+    for (int64_t i = 0; i <= work->rungs; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "%" PRId64, i);
+        BSON_APPEND_DOUBLE(&list, key, 0.5);
+    }
+    bson_append_array_end(&rungs, &list);
+    BSON_APPEND_DOCUMENT_BEGIN(&rungs, "metrics", &metrics);
+    BSON_APPEND_DOUBLE(&metrics, "accuracy", 0.5);
+    bson_append_document_end(&rungs, &metrics);
+    int result = task_park(work->hub, &work->fence, &rungs, &work->error);
+    bson_destroy(&rungs);
+    return result;
+}
+
 static int end_once(struct work *work, const char *end)
 {
+    if (strcmp(end, "park") == 0) {
+        return park(work);
+    }
     if (strcmp(end, "release") == 0) {
         return task_release(work->hub, &work->fence, &work->error);
     }
@@ -232,10 +255,13 @@ int client_work(struct hub *hub)
     asked_ms = boottime_ms();
     while (done + lost < wanted && !told_to_stop && boottime_ms() < end_ms) {
         bson_t task;
-        bson_iter_t run;
+        bson_iter_t run, rungs;
         work.good_ms = boottime_ms();
         int result = task_claim(hub, &claim, &task, &work.fence, &work.error);
         work.run = bson_iter_init_find(&run, &task, "run") ? bson_iter_as_int64(&run) : 1;
+        work.rungs = bson_iter_init(&run, &task) && bson_iter_find_descendant(&run, "rungs.count", &rungs)
+                         ? bson_iter_as_int64(&rungs)
+                         : 0;
         bool whole = result <= 0 || can_resume(&work, &task);
         bson_destroy(&task);
         if (!whole) {

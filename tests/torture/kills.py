@@ -101,7 +101,7 @@ def each(points, count):
 def end_well(ground, runs, lease=LEASE):
     ground.settle(lease)
     ground.judge()
-    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "cancelled")}
+    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "cancelled", "stopped")}
     if wrong:
         raise Failed(f"not done: {wrong}")
     return len(runs), ""
@@ -218,6 +218,30 @@ def kill_user(ground, points, count):
     return end_well(ground, runs)
 
 
+def kill_parker(ground, points, count):
+    """A task comes to a rung, is promoted, or ends there, and whoever says so dies at it."""
+    runs = each(points, count)
+    for point, _, name in runs:
+        this = {"filter": '{"_id":"%s-0"}' % name}
+        ground.run("submit", prefix=name)
+        if point.startswith("park"):
+            ground.killed_at(ground.client("work", f"{point}:kill", tasks=1, lease=LEASE, end="park", checkpoints=1), point)
+        else:
+            ground.run("work", tasks=1, lease=LEASE, end="park", checkpoints=1)
+            ground.killed_at(ground.client("promote" if point.startswith("unpark") else "stop", f"{point}:kill", **this), point)
+        if point.startswith("end_parked"):
+            ground.run("stop", **this)
+            continue
+        ground.run("promote", **this)
+        if point != "park.before":
+            ground.run("work", tasks=1, lease=LEASE, end="park", checkpoints=1)  # the second rung: it went on from the first
+            if [t["rungs"]["count"] for t in ground.read("tasks") if t["_id"] == f"{name}-0"] != [2]:
+                raise Failed(f"{name}-0 has not come to its second rung")
+            ground.run("promote", **this)
+            ground.run("work", tasks=1, lease=LEASE)
+    return end_well(ground, runs)
+
+
 OTHERS = [
     (kill_submitter, BOTH, ["create.before", "create.after"]),
     (kill_sweeper, BOTH, ["take_back.before", "take_back.after"]),
@@ -231,6 +255,8 @@ OTHERS = [
                         "save_model.after"]),
     (kill_collector, BOTH, ["gc_condemn.before", "gc_condemn.after", "gc_pointers.before", "gc_pointers.after",
                             "gc_files.before", "gc_files.after", "gc_chunks.before", "gc_chunks.after", "gc_upload.before"]),
+    (kill_parker, BOTH, ["park.before", "park.after", "unpark.before", "unpark.after", "end_parked.before",
+                         "end_parked.after"]),
     (kill_user, BOTH, ["bury.before", "request.before", "request.after", "delete_task.before", "delete_task.after"]),
 ]
 
@@ -272,8 +298,9 @@ def short_kills(engine):
 ACTIONS = {"lose": "applied, its reply lost", "cut": "lost", "full": "refused, disk full", "away": "refused, hub away"}
 LOSSES = ["claim.before", "started.before", "beat.before", "checkpoint.before", "logs.before", "batch.before", "announce.before", "chunk.before",
           "files.before", "commit.before", "model.before", "published.before", "upload_done.before", "release.before",
-          "crash.write", "failed.before", "cancelled.before"]
-ENDS = {"release.before": "release", "crash.write": "crash", "failed.before": "fail", "cancelled.before": "cancel"}
+          "crash.write", "failed.before", "cancelled.before", "park.before"]
+ENDS = {"release.before": "release", "crash.write": "crash", "failed.before": "fail", "cancelled.before": "cancel",
+        "park.before": "park"}
 
 
 def losses(ground, action, runs):
@@ -299,7 +326,7 @@ def losses(ground, action, runs):
     ground.wait(sweeper)
     ground.settle(LEASE)
     ground.judge()
-    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "failed", "cancelled")}
+    wrong = {t: s for t, s in ground.states().items() if s not in ("done", "failed", "cancelled", "parked")}
     if wrong:
         raise Failed(f"not done: {wrong}")
     taken = len(ground.events("did", "take-back", 1))
