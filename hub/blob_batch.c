@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/blob_impl.h"
-#include "hub/fault.h"
 
 #include <string.h>
 
@@ -16,18 +15,6 @@ struct blob_batch {
 static int check(struct store *store, void *data, bson_error_t *error)
 {
     return blob_verify(store, data, error);
-}
-
-/* One chunk is one document, and the engine has just acknowledged it whole: there is no order or number of chunks to get
- * wrong, and what a disk does to it later no reading now can tell. */
-static int check_single(struct store *store, void *data, bson_error_t *error)
-{
-    (void)store;
-    (void)data;
-    (void)error;
-    TL_FAULT("verify.before");
-    TL_FAULT("verify.after");
-    return 1;
 }
 
 struct blob_batch *blob_batch_new(struct store *store, const bson_oid_t *id, const char *filename,
@@ -64,8 +51,7 @@ struct blob_batch *blob_batch_new(struct store *store, const bson_oid_t *id, con
                                                         .document = batch->documents[i],
                                                         .ignore_duplicate = true};
     }
-    batch->operations[chunks] =
-        (struct store_operation){.kind = STORE_CHECK, .check = chunks == 1 ? check_single : check, .data = &batch->info};
+    batch->operations[chunks] = (struct store_operation){.kind = STORE_CHECK, .check = check, .data = &batch->info};
     batch->documents[chunks] = blob_files_document(&batch->info, filename, metadata, now);
     batch->operations[chunks + 1] = (struct store_operation){.kind = STORE_INSERT,
                                                              .collection = BLOB_FILES,
