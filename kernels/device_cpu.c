@@ -183,6 +183,11 @@ const struct cpu_kernels *cpu_kernels_of(const struct device *device)
     return ((const struct state *)device->state)->kernels;
 }
 
+const struct cpu_pair_kernels *cpu_pairs_of(const struct device *device)
+{
+    return device->precision == PRECISION_BFLOAT16 ? cpu_bf16_pairs(((const struct state *)device->state)->bf16) : NULL;
+}
+
 static const struct layer_code *layer_code(const struct device *device, const struct layer *layer)
 {
     (void)device;

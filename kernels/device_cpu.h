@@ -6,6 +6,7 @@
 
 #include "kernels/device.h"
 #include "kernels/device_cpu_conv.h"
+#include "kernels/device_cpu_pairs.h"
 #include "kernels/device_cpu_recurrent.h"
 #include "kernels/device_cpu_pool.h"
 
@@ -45,6 +46,7 @@ struct cpu_kernels {
     void (*clip)(float scale, float limit, size_t count, float *values);
     /* out = in rounded to bfloat16 (bf16.h); in place is allowed. */
     void (*round_bf16)(size_t count, const float *in, float *out);
+    const struct cpu_pair_kernels *pairs; /* NULL: none; avx512: only for CPUs with AVX512-BF16 */
     const struct cpu_conv_kernels *conv;
     struct cpu_recurrent_kernels recurrent;
     struct cpu_pool_kernels pool;
@@ -92,6 +94,8 @@ struct cpu_bf16;
 struct cpu_bf16 *cpu_bf16_new(const struct cpu_gemm *gemm, const struct cpu_kernels *kernels,
                               struct kernel_error *error);
 void cpu_bf16_free(struct cpu_bf16 *bf16);
+/* What multiplies bfloat16 in layers that are no dense ones; NULL: none here. */
+const struct cpu_pair_kernels *cpu_bf16_pairs(const struct cpu_bf16 *bf16);
 /* In words, for doctor and records: "native: …" or "emulated: …". Tries the native way on a small product the first time. */
 const char *cpu_bf16_describe(struct cpu_bf16 *bf16);
 /* As device_operations.gemm. */

@@ -7,5 +7,6 @@
 #define TILE_VECTORS 2
 #define CONV_FILTERS 6
 #define CONV_PIXELS 4
+#define VECTOR_PAIRS
 #include "kernels/device_cpu_vector.h"
 #endif

@@ -24,9 +24,20 @@ struct cpu_bf16 {
     enum way way;
     bool tried;
     const char *about;
+    const struct cpu_pair_kernels *pairs;
     struct cpu_matmul *matmul;
     struct operand a, b;
 };
+
+/* Of those that the own code has; whoever has AMX has them too. */
+static bool has_pairs(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
 
 static bool has_instructions(void)
 {
@@ -40,8 +51,10 @@ static bool has_instructions(void)
 
 static int choose(struct cpu_bf16 *bf16, struct kernel_error *error)
 {
-    const char *wish = getenv("TL_HUB_BF16"); /* dnnl_float32 is for tests: floats through the same primitive */
+    /* For tests dnnl_float32: floats through the same primitive; pairs: the own code of any CPU that the kernels have it of. */
+    const char *wish = getenv("TL_HUB_BF16");
     bf16->way = EMULATED;
+    bf16->pairs = has_pairs() ? bf16->kernels->pairs : NULL;
     if (wish == NULL || wish[0] == '\0') {
         bf16->way = bf16->gemm == &cpu_gemm_dnnl && has_instructions() ? NATIVE : EMULATED;
         bf16->about = !has_instructions() ? "emulated: operands rounded, products in float32, for the CPU has neither "
@@ -50,6 +63,17 @@ static int choose(struct cpu_bf16 *bf16, struct kernel_error *error)
         return 0;
     }
     bf16->about = "emulated: operands rounded, products in float32, for TL_HUB_BF16 asks for it";
+    if (strcmp(wish, "pairs") == 0) {
+        bf16->pairs = bf16->kernels->pairs;
+        if (bf16->pairs == NULL) {
+            return kernel_error_set(error, KERNEL_ERROR_UNSUPPORTED, "TL_HUB_BF16: the kernels \"%s\" have no pairs",
+                                    bf16->kernels->name);
+        }
+        bf16->about = "emulated: operands rounded, products of dense layers in float32, of others in pairs, for TL_HUB_BF16 "
+                      "asks for it";
+        return 0;
+    }
+    bf16->pairs = strcmp(wish, "dnnl") == 0 ? bf16->pairs : NULL;
     if (strcmp(wish, "dnnl") == 0 || strcmp(wish, "dnnl_float32") == 0) {
         bf16->way = wish[4] == '\0' ? NATIVE : NATIVE_FLOAT32;
         return 0;
@@ -74,6 +98,11 @@ struct cpu_bf16 *cpu_bf16_new(const struct cpu_gemm *gemm, const struct cpu_kern
         return NULL;
     }
     return bf16;
+}
+
+const struct cpu_pair_kernels *cpu_bf16_pairs(const struct cpu_bf16 *bf16)
+{
+    return bf16->pairs;
 }
 
 void cpu_bf16_free(struct cpu_bf16 *bf16)
@@ -184,8 +213,10 @@ static void try_native(struct cpu_bf16 *bf16)
     }
     bf16->tried = true;
     bf16->matmul = cpu_matmul_new();
-    bf16->about = bf16->way == NATIVE ? "native: oneDNN's products of bfloat16 in dense layers; other layers round their "
-                                        "operands"
+    bf16->about = bf16->way == NATIVE ? bf16->pairs != NULL
+                                        ? "native: oneDNN's products of bfloat16 in dense layers, AVX512-BF16's in others"
+                                        : "native: oneDNN's products of bfloat16 in dense layers; other layers round their "
+                                          "operands"
                                       : "emulated: operands rounded, oneDNN's matmul in float32";
     if (bf16->matmul == NULL || !is_right(bf16)) {
         bf16->way = EMULATED;

@@ -20,12 +20,17 @@ struct scratch {
     struct conv_point *points;  /* of a group of tiles */
     int64_t *steps;             /* from one channel's tiles to the next one's */
     float *gradient, *bias;   /* of this thread's blocks */
+    float *words;             /* in pairs: what a way reads */
+    float *large_halves, *small_halves; /* and both sides of two blocks */
+    bool half;                /* of which the first is there, and its products are not made yet */
 };
 
 struct state {
     struct conv_plan plan;
     const struct cpu_conv_kernels *kernels;
     float *packed;            /* weights of the way forward, then of the way back */
+    const struct cpu_pair_kernels *pairs; /* NULL: operands in bfloat16 are rounded floats */
+    void (*sweep)(const struct conv_sweep *sweep);
     float *rounded;           /* in bfloat16, else NULL: the weights as the products take them */
     void (*round)(size_t count, const float *in, float *out); /* of operands in bfloat16, else NULL */
     size_t gradient_floats;
@@ -85,6 +90,17 @@ static int build_scratch(struct layer *layer, struct state *state, bool training
     scratch->out = allocate(layer, out);
     scratch->gradient = allocate(layer, training ? state->gradient_floats : 0);
     scratch->bias = allocate(layer, (size_t)layer->parameters[1].stride);
+    if (state->pairs != NULL) {
+        const size_t large_floats = (size_t)conv_image_floats(&plan->large);
+        const size_t small_floats = (size_t)conv_image_floats(&plan->small);
+        scratch->words = allocate(layer, most((size_t)conv_image_floats(&plan->forward.from),
+                                              (size_t)conv_image_floats(&plan->backward.from)));
+        scratch->large_halves = allocate(layer, training ? large_floats : 0);
+        scratch->small_halves = allocate(layer, training ? small_floats : 0);
+        if (scratch->words == NULL || scratch->large_halves == NULL || scratch->small_halves == NULL) {
+            return -1;
+        }
+    }
     if (plan->forward.winograd) {
         scratch->points = allocate_bytes(layer, most(tiles, GRADIENT_TILES) * sizeof *scratch->points);
         scratch->steps = allocate_bytes(layer, (size_t)(plan->of.channels + plan->of.filters) *
@@ -107,7 +123,8 @@ static void destroy(struct layer *layer)
     for (int i = 0; state->scratches != NULL && i < state->threads; i++) {
         struct scratch *scratch = &state->scratches[i];
         float *const blocks[] = {scratch->large, scratch->small, scratch->plain, scratch->in, scratch->out,
-                                 scratch->gradient, scratch->bias};
+                                 scratch->gradient, scratch->bias, scratch->words, scratch->large_halves,
+                                 scratch->small_halves};
         free(scratch->points);
         free(scratch->steps);
         for (size_t j = 0; j < sizeof blocks / sizeof blocks[0]; j++) {
@@ -126,6 +143,12 @@ static int64_t block_count(const struct state *state, int64_t rows)
     return (rows + state->plan.lanes - 1) / state->plan.lanes;
 }
 
+/* Winograd's tiles save more than half of the products, and what they multiply is not what is rounded. */
+static const struct cpu_pair_kernels *pairs_for(const struct device *device, const struct conv_geometry *of)
+{
+    return conv_plan_has_tiles(of) ? NULL : cpu_pairs_of(device);
+}
+
 static int build(struct layer *layer, const struct layer_build *build, struct kernel_error *error)
 {
     struct conv_geometry of;
@@ -139,7 +162,9 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
     if (conv_geometry_of(layer->description, &layer->input_shapes[0], &of, error) < 0) {
         return -1;
     }
-    if (conv_plan_init(&state->plan, &of, state->kernels, layer->parameters[0].stride,
+    state->pairs = pairs_for(build->device, &of);
+    state->sweep = state->pairs != NULL ? state->pairs->sweep : state->kernels->sweep;
+    if (conv_plan_init(&state->plan, &of, state->kernels, layer->parameters[0].stride, state->pairs != NULL,
                        build->training && layer->input_gradients[0] != NULL) < 0) {
         goto memory;
     }
@@ -154,7 +179,7 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
     if (state->packed == NULL || state->scratches == NULL) {
         goto memory;
     }
-    if (build->device->precision == PRECISION_BFLOAT16) {
+    if (build->device->precision == PRECISION_BFLOAT16 && state->pairs == NULL) {
         state->round = cpu_kernels_of(build->device)->round_bf16;
         state->rounded = allocate(layer, (size_t)(layer->parameters[0].rows * layer->parameters[0].stride));
         if (state->rounded == NULL) {
@@ -218,17 +243,34 @@ static void run_winograd(const struct cpu_conv_kernels *kernels, const struct co
     }
 }
 
+/* The planes of the inputs, two to a plane. */
+static void pair_planes(const struct cpu_pair_kernels *pairs, const struct conv_way *way, const float *in, float *words)
+{
+    const int64_t plane = way->from.plane;
+    for (int64_t group = 0; group < way->groups; group++) {
+        for (int64_t i = 0; i < way->inputs; i += 2) {
+            const float *low = in + (group * way->inputs + i) * plane;
+            pairs->pair((size_t)plane, low, i + 1 < way->inputs ? low + plane : NULL,
+                        words + (group * way->planes + i / 2) * plane);
+        }
+    }
+}
+
 /* From one side to the other, of one block. bias NULL: none. */
-static void run_way(const struct cpu_conv_kernels *kernels, const struct conv_way *way, const struct scratch *scratch,
+static void run_way(const struct state *state, const struct conv_way *way, const struct scratch *scratch,
                     const float *packed, const float *in, const float *bias)
 {
+    if (state->pairs != NULL) {
+        pair_planes(state->pairs, way, in, scratch->words);
+        in = scratch->words;
+    }
     for (int64_t group = 0; group < way->groups; group++) {
-        const float *from = in + group * way->inputs * way->from.plane, *weights = packed + (size_t)group *
+        const float *from = in + group * way->planes * way->from.plane, *weights = packed + (size_t)group *
                                                                                    way->packed_group;
         const float *start = bias != NULL ? bias + group * way->outputs : NULL;
         float *to = scratch->plain + group * way->outputs * way->to.plane;
         if (way->winograd) {
-            run_winograd(kernels, way, scratch, weights, from, start, to);
+            run_winograd(state->kernels, way, scratch, weights, from, start, to);
         }
         for (int64_t i = 0; i < way->class_count; i++) {
             const struct conv_class *class = &way->classes[i];
@@ -236,7 +278,7 @@ static void run_way(const struct cpu_conv_kernels *kernels, const struct conv_wa
                 .in = from, .weights = weights + class->packed, .bias = start, .out = to, .steps = class->steps,
                 .step_count = class->step_count, .points = class->points, .point_count = class->point_count,
                 .outputs = way->outputs, .out_plane = way->to.plane};
-            kernels->sweep(&sweep);
+            state->sweep(&sweep);
         }
     }
 }
@@ -275,8 +317,10 @@ static void add_gradient(const struct state *state, const struct scratch *scratc
     const struct conv_plan *plan = &state->plan;
     const int64_t channels = plan->of.channels / plan->of.groups, filters = plan->of.filters / plan->of.groups;
     for (int64_t group = 0; group < plan->of.groups; group++) {
-        const float *large = scratch->large + group * channels * plan->large.plane;
-        const float *small = scratch->small + group * filters * plan->small.plane;
+        const float *large = (state->pairs != NULL ? scratch->large_halves : scratch->large) +
+                             group * channels * plan->large.plane;
+        const float *small = (state->pairs != NULL ? scratch->small_halves : scratch->small) +
+                             group * filters * plan->small.plane;
         if (plan->forward.winograd) {
             add_winograd_gradient(state, scratch, large, small, scratch->gradient + group * filters * channels);
             continue;
@@ -286,8 +330,30 @@ static void add_gradient(const struct state *state, const struct scratch *scratc
             .points = plan->gradient.points, .point_count = plan->gradient.point_count, .outputs = filters,
             .out_plane = plan->small.plane, .gradient = scratch->gradient + group * filters * weight_row,
             .gradient_row = weight_row};
-        state->kernels->products(&products);
+        if (state->pairs != NULL) {
+            state->pairs->products(&products);
+        } else {
+            state->kernels->products(&products);
+        }
     }
+}
+
+/* In pairs: takes this block along to the next one, whose products are then made with its own. */
+static void add_pair_gradient(const struct state *state, struct scratch *scratch, int64_t weight_row, bool last)
+{
+    const struct conv_plan *plan = &state->plan;
+    const size_t large = (size_t)conv_image_floats(&plan->large), small = (size_t)conv_image_floats(&plan->small);
+    const int64_t second = scratch->half ? plan->lanes : 0;
+    state->pairs->spread(large, scratch->large, (uint16_t *)scratch->large_halves + second);
+    state->pairs->spread(small, scratch->small, (uint16_t *)scratch->small_halves + second);
+    if (!scratch->half && last) { /* nobody's */
+        state->pairs->spread(large, NULL, (uint16_t *)scratch->large_halves + plan->lanes);
+        state->pairs->spread(small, NULL, (uint16_t *)scratch->small_halves + plan->lanes);
+    }
+    if (scratch->half || last) {
+        add_gradient(state, scratch, weight_row);
+    }
+    scratch->half = !scratch->half && !last;
 }
 
 /* --- operands in bfloat16 ------------------------------------------------------------------------------------------ */
@@ -312,8 +378,8 @@ static const float *operand_weights(const struct layer *layer)
 
 /* --- passes -------------------------------------------------------------------------------------------------------- */
 
-/* Calls run for every block; threads have blocks that follow each other. */
-typedef void block_function(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows);
+/* Calls run for every block; threads have blocks that follow each other. last: of this thread. */
+typedef void block_function(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows, bool last);
 
 static void run_blocks(struct layer *layer, int64_t rows, block_function *run)
 {
@@ -321,25 +387,27 @@ static void run_blocks(struct layer *layer, int64_t rows, block_function *run)
     const int64_t blocks = block_count(state, rows), lanes = state->plan.lanes, threads = state->threads;
 #pragma omp parallel for num_threads((int)threads) schedule(static, 1) if (threads > 1)
     for (int64_t thread = 0; thread < threads; thread++) {
-        for (int64_t block = thread * blocks / threads; block < (thread + 1) * blocks / threads; block++) {
+        const int64_t end = (thread + 1) * blocks / threads;
+        for (int64_t block = thread * blocks / threads; block < end; block++) {
             int64_t left = rows - block * lanes;
-            run(layer, &state->scratches[thread], block * lanes, left < lanes ? left : lanes);
+            run(layer, &state->scratches[thread], block * lanes, left < lanes ? left : lanes, block + 1 == end);
         }
     }
 }
 
-static void forward_block(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows)
+static void forward_block(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows, bool last)
 {
+    (void)last;
     const struct state *state = layer->state;
     const struct conv_plan *plan = &state->plan;
     float *in = plan->of.transposed ? scratch->small : scratch->large;
     state->kernels->to_lanes(layer->inputs[0], NULL, ACTIVATION_NONE, first, rows, &plan->forward.from, in);
     round_image(state, &plan->forward.from, in);
-    run_way(state->kernels, &plan->forward, scratch, state->packed, in, layer->parameters[1].data);
+    run_way(state, &plan->forward, scratch, state->packed, in, layer->parameters[1].data);
     state->kernels->from_lanes(&plan->forward.to, scratch->plain, plan->of.activation, first, rows, &layer->output);
 }
 
-static void backward_block(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows)
+static void backward_block(struct layer *layer, struct scratch *scratch, int64_t first, int64_t rows, bool last)
 {
     const struct state *state = layer->state;
     const struct conv_plan *plan = &state->plan;
@@ -352,9 +420,13 @@ static void backward_block(struct layer *layer, struct scratch *scratch, int64_t
     state->kernels->to_lanes(&layer->output_gradient, &layer->output, plan->of.activation, first, rows, output, dz);
     state->kernels->plane_sums(output, dz, scratch->bias);
     round_image(state, output, dz);
-    add_gradient(state, scratch, layer->parameters[0].stride);
+    if (state->pairs != NULL) {
+        add_pair_gradient(state, scratch, layer->parameters[0].stride, last);
+    } else {
+        add_gradient(state, scratch, layer->parameters[0].stride);
+    }
     if (layer->input_gradients[0] != NULL) {
-        run_way(state->kernels, &plan->backward, scratch, state->packed + plan->forward.packed_floats, dz, NULL);
+        run_way(state, &plan->backward, scratch, state->packed + plan->forward.packed_floats, dz, NULL);
         state->kernels->from_lanes(&plan->backward.to, scratch->plain, ACTIVATION_NONE, first, rows,
                                    layer->input_gradients[0]);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/device_cpu_conv_plan.h"
+#include "kernels/bf16.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,12 +57,14 @@ static void find_images(struct conv_plan *plan, bool winograd)
     plan->small.left = left;
 }
 
-static int class_allocate(struct conv_class *class, int64_t points, int64_t steps)
+static int class_allocate(struct conv_class *class, bool pairs, int64_t points, int64_t steps)
 {
     class->points = malloc((size_t)(points + 1) * sizeof *class->points);
     class->steps = malloc((size_t)(steps + 1) * sizeof *class->steps);
     class->sources = malloc((size_t)(steps + 1) * sizeof *class->sources);
-    return class->points == NULL || class->steps == NULL || class->sources == NULL ? -1 : 0;
+    class->others = pairs ? malloc((size_t)(steps + 1) * sizeof *class->others) : NULL;
+    return class->points == NULL || class->steps == NULL || class->sources == NULL ||
+           (pairs && class->others == NULL) ? -1 : 0;
 }
 
 static void class_destroy(struct conv_class *class)
@@ -69,15 +72,27 @@ static void class_destroy(struct conv_class *class)
     free(class->points);
     free(class->steps);
     free(class->sources);
+    free(class->others);
+}
+
+/* Of a plane that holds input number `input`, and in pairs the next one; where those are that many floats apart. */
+static void add_step(struct conv_class *class, int64_t at, int64_t source, int64_t input, int64_t inputs, int64_t apart)
+{
+    class->sources[class->step_count] = source;
+    if (class->others != NULL) {
+        class->others[class->step_count] = input + 1 < inputs ? source + apart : -1;
+    }
+    class->steps[class->step_count++] = at;
 }
 
 /* All windows from the large side to the small one; `to` is where the small pixels are. */
-static int gather_class(const struct conv_plan *plan, const struct conv_image *to, struct conv_class *class)
+static int gather_class(const struct conv_plan *plan, const struct conv_image *to, bool pairs, struct conv_class *class)
 {
     const struct conv_geometry *of = &plan->of;
     const struct conv_image *from = &plan->large;
-    const int64_t channels = of->channels / of->groups, lanes = plan->lanes;
-    if (class_allocate(class, of->out_height * of->out_width, channels * of->kernel_height * of->kernel_width) < 0) {
+    const int64_t channels = of->channels / of->groups, lanes = plan->lanes, area = of->kernel_height * of->kernel_width;
+    const int64_t each = pairs ? 2 : 1;
+    if (class_allocate(class, pairs, of->out_height * of->out_width, channels * of->kernel_height * of->kernel_width) < 0) {
         return -1;
     }
     for (int64_t y = 0; y < of->out_height; y++) {
@@ -87,11 +102,11 @@ static int gather_class(const struct conv_plan *plan, const struct conv_image *t
                 .out = (to->top + y) * to->row + (to->left + x) * lanes};
         }
     }
-    for (int64_t c = 0; c < channels; c++) {
+    for (int64_t c = 0; c < channels; c += each) {
         for (int64_t y = 0; y < of->kernel_height; y++) {
             for (int64_t x = 0; x < of->kernel_width; x++) {
-                class->sources[class->step_count] = class->step_count;
-                class->steps[class->step_count++] = c * from->plane + y * from->row + x * lanes;
+                add_step(class, c / each * from->plane + y * from->row + x * lanes,
+                         c * area + y * of->kernel_width + x, c, channels, area);
             }
         }
     }
@@ -108,7 +123,8 @@ static int scatter_class(const struct conv_plan *plan, const struct conv_image *
     const int64_t rows = of->height / of->stride_height + 1, columns = of->width / of->stride_width + 1;
     const int64_t steps = ((of->kernel_height - 1) / of->stride_height + 1) *
                           ((of->kernel_width - 1) / of->stride_width + 1);
-    if (class_allocate(class, rows * columns, filters * steps) < 0) {
+    const int64_t each = plan->pairs ? 2 : 1;
+    if (class_allocate(class, plan->pairs, rows * columns, filters * steps) < 0) {
         return -1;
     }
     const int64_t first_y = (down - of->padding_height % of->stride_height + of->stride_height) % of->stride_height;
@@ -121,12 +137,11 @@ static int scatter_class(const struct conv_plan *plan, const struct conv_image *
                 .out = y * to->row + x * lanes};
         }
     }
-    for (int64_t k = 0; k < filters; k++) {
+    for (int64_t k = 0; k < filters; k += each) {
         for (int64_t y = down; y < of->kernel_height; y += of->stride_height) {
             for (int64_t x = across; x < of->kernel_width; x += of->stride_width) {
-                class->sources[class->step_count] = k * weight_row + y * of->kernel_width + x;
-                class->steps[class->step_count++] = k * from->plane - y / of->stride_height * from->row -
-                                                    x / of->stride_width * lanes;
+                add_step(class, k / each * from->plane - y / of->stride_height * from->row - x / of->stride_width * lanes,
+                         k * weight_row + y * of->kernel_width + x, k, filters, weight_row);
             }
         }
     }
@@ -161,10 +176,15 @@ static int way_init(const struct conv_plan *plan, const struct cpu_conv_kernels 
     const int64_t channels = of->channels / of->groups, filters = of->filters / of->groups;
     *way = (struct conv_way){.from = gather ? plan->large : plan->small, .groups = of->groups,
                              .inputs = gather ? channels : filters, .outputs = gather ? filters : channels,
+                             .planes = gather ? channels : filters,
                              .group_source = filters * weight_row, .output_source = gather ? weight_row : area,
                              .input_source = gather ? area : weight_row, .turned = !gather, .winograd = winograd};
     way->to = gather ? image_of(of->filters, of->out_height, of->out_width, of->out_height, of->out_width, plan->lanes)
                      : image_of(of->channels, of->height, of->width, of->height, of->width, plan->lanes);
+    if (plan->pairs) {
+        way->planes = (way->planes + 1) / 2;
+        way->from.channels = of->groups * way->planes;
+    }
     const int64_t tiles = (way->outputs + kernels->filters - 1) / kernels->filters * kernels->filters;
     if (winograd) {
         way->start = gather ? 0 : of->padding_height * way->from.row + of->padding_width * plan->lanes;
@@ -184,7 +204,7 @@ static int way_init(const struct conv_plan *plan, const struct cpu_conv_kernels 
     } else {
         way->classes = calloc(1, sizeof *way->classes);
         way->class_count = way->classes != NULL ? 1 : 0;
-        if (way->classes == NULL || gather_class(plan, &way->to, way->classes) < 0) {
+        if (way->classes == NULL || gather_class(plan, &way->to, plan->pairs, way->classes) < 0) {
             return -1;
         }
     }
@@ -204,16 +224,21 @@ static void way_destroy(struct conv_way *way)
     free(way->classes);
 }
 
-int conv_plan_init(struct conv_plan *plan, const struct conv_geometry *of, const struct cpu_conv_kernels *kernels,
-                   int64_t weight_row, bool input_gradient)
+bool conv_plan_has_tiles(const struct conv_geometry *of)
 {
-    *plan = (struct conv_plan){.of = *of, .lanes = kernels->lanes};
-    bool winograd = of->kernel_height == 3 && of->kernel_width == 3 && of->stride_height == 1 &&
-                    of->stride_width == 1 && of->channels / of->groups >= WINOGRAD_CHANNELS &&
-                    of->filters / of->groups >= WINOGRAD_CHANNELS && of->out_height * of->out_width >= 4;
+    return of->kernel_height == 3 && of->kernel_width == 3 && of->stride_height == 1 && of->stride_width == 1 &&
+           of->channels / of->groups >= WINOGRAD_CHANNELS && of->filters / of->groups >= WINOGRAD_CHANNELS &&
+           of->out_height * of->out_width >= 4;
+}
+
+int conv_plan_init(struct conv_plan *plan, const struct conv_geometry *of, const struct cpu_conv_kernels *kernels,
+                   int64_t weight_row, bool pairs, bool input_gradient)
+{
+    *plan = (struct conv_plan){.of = *of, .lanes = kernels->lanes, .pairs = pairs};
+    const bool winograd = !pairs && conv_plan_has_tiles(of);
     find_images(plan, winograd);
     if (way_init(plan, kernels, !of->transposed, winograd, weight_row, &plan->forward) < 0 ||
-        (!winograd && gather_class(plan, &plan->small, &plan->gradient) < 0)) {
+        (!winograd && gather_class(plan, &plan->small, false, &plan->gradient) < 0)) {
         return -1;
     }
     return input_gradient ? way_init(plan, kernels, of->transposed, winograd, weight_row, &plan->backward) : 0;
@@ -228,17 +253,39 @@ void conv_plan_destroy(struct conv_plan *plan)
 
 /* --- weights ------------------------------------------------------------------------------------------------------- */
 
+static float pair_of(float low, float high)
+{
+    const uint32_t bits = (uint32_t)bf16_of(high) << 16 | bf16_of(low);
+    float word;
+    memcpy(&word, &bits, sizeof word);
+    return word;
+}
+
+/* One step of count outputs. */
+static void pack_pairs(const struct conv_way *way, const struct conv_class *class, int64_t s, const float *weights,
+                       int64_t count, float *packed)
+{
+    for (int64_t i = 0; i < count; i++, weights += way->output_source) {
+        const float word = pair_of(weights[class->sources[s]], class->others[s] < 0 ? 0.0f : weights[class->others[s]]);
+        memcpy(packed + i, &word, sizeof word);
+    }
+}
+
 static void pack_class(const struct conv_way *way, const struct conv_class *class, int filters, const float *weights,
                        float *packed)
 {
     for (int64_t output = 0; output < way->outputs; output += filters) {
         const int64_t count = least(filters, way->outputs - output);
-        for (int64_t s = 0; s < class->step_count; s++) {
-            const float *from = weights + output * way->output_source + class->sources[s];
+        for (int64_t s = 0; s < class->step_count; s++, packed += filters) {
+            const float *from = weights + output * way->output_source;
+            if (class->others != NULL) {
+                pack_pairs(way, class, s, from, count, packed);
+                continue;
+            }
+            from += class->sources[s];
             for (int64_t i = 0; i < count; i++) {
                 packed[i] = from[i * way->output_source];
             }
-            packed += filters;
         }
     }
 }

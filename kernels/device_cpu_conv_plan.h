@@ -14,6 +14,7 @@ struct conv_class {
     int64_t point_count;
     int64_t *steps;
     int64_t *sources;         /* where the weight of each step is, from that of the output */
+    int64_t *others;          /* in pairs: where the second one's is; -1: zero. Else NULL */
     int64_t step_count;
     size_t packed;            /* where its packed weights start */
 };
@@ -22,6 +23,7 @@ struct conv_class {
 struct conv_way {
     struct conv_image from, to;
     int64_t groups, inputs, outputs;         /* of one group */
+    int64_t planes;                          /* that a group's inputs are in: half as many (rounded up) in pairs */
     int64_t group_source, output_source;     /* from one group's, one output's weights to the next ones' */
     struct conv_class *classes;
     int64_t class_count;
@@ -36,6 +38,7 @@ struct conv_way {
 struct conv_plan {
     struct conv_geometry of;
     int lanes;
+    bool pairs;                              /* two inputs share a plane (device_cpu_pairs.h); without Winograd */
     struct conv_image large, small;          /* with zeros around */
     struct conv_way forward, backward;       /* backward: of the gradient of the input; no classes where not wanted */
     struct conv_class gradient;              /* of the weights: from large to small, steps of one group */
@@ -47,7 +50,9 @@ int64_t conv_image_floats(const struct conv_image *image);
 
 /* input_gradient: the backward way is wanted. -1 without memory; the caller destroys it then, too. */
 int conv_plan_init(struct conv_plan *plan, const struct conv_geometry *of, const struct cpu_conv_kernels *kernels,
-                   int64_t weight_row, bool input_gradient);
+                   int64_t weight_row, bool pairs, bool input_gradient);
+/* Whether sums of floats are made by Winograd's tiles. */
+bool conv_plan_has_tiles(const struct conv_geometry *of);
 void conv_plan_destroy(struct conv_plan *plan);
 
 /* The weights as the sweeps of a way read them. */

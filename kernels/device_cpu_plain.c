@@ -6,4 +6,7 @@
 #define TILE_VECTORS 4
 #define CONV_FILTERS 4
 #define CONV_PIXELS 2
+#if defined(TL_HUB_PLAIN_PAIRS) /* for tests: how pairs of bfloat16 are laid out, where no CPU multiplies them */
+#define VECTOR_PAIRS
+#endif
 #include "kernels/device_cpu_vector.h"

@@ -17,6 +17,8 @@ struct state {
     float *carried;       /* (blocks, batch size, LANES) */
     /* In bfloat16, else NULL: a step's operands, rounded, as far apart as what they are made from, and the weights. */
     float *x_operand, *h_operand, *weights[2];
+    /* In pairs, else NULL: words of two columns of x_operand and h_operand; of two rows; and of the gradients of sums. */
+    float *x_rows, *h_rows, *gate_rows, *gate_pairs;
 };
 
 enum { KEPT_LSTM = 6, KEPT_GRU = 4 }; /* as the layer types' own code: gates and memory */
@@ -46,6 +48,10 @@ static void destroy(struct layer *layer)
         free(state->h_operand);
         free(state->weights[0]);
         free(state->weights[1]);
+        free(state->x_rows);
+        free(state->h_rows);
+        free(state->gate_rows);
+        free(state->gate_pairs);
         free(state);
         layer->state = NULL;
     }
@@ -66,6 +72,29 @@ static bool build_operands(struct layer *layer, int64_t batch_size)
     }
     return state->x_operand != NULL && state->h_operand != NULL && state->weights[0] != NULL &&
            state->weights[1] != NULL;
+}
+
+/* Words take as much room as floats, or half of it. */
+static bool build_pairs(struct layer *layer, const struct layer_build *build)
+{
+    struct state *state = layer->state;
+    const int64_t columns = tensor_stride(recurrent_units(layer->description)), rows = build->batch_size;
+    const int64_t features = layer->input_shapes[0].dims[1], lanes = cpu_kernels_of(build->device)->lanes;
+    const int64_t gates = build->training ? state->blocks * CPU_CELL_SUMS * lanes : 0;
+    state->x_operand = allocate(layer, rows * (most(features, columns) + 1) / 2);
+    state->h_operand = allocate(layer, rows * columns);
+    state->x_rows = allocate(layer, build->training ? (rows + 1) / 2 * most(features, columns) : 0);
+    state->h_rows = allocate(layer, build->training ? (rows + 1) / 2 * columns : 0);
+    state->gate_rows = allocate(layer, rows * gates / 2);
+    state->gate_pairs = allocate(layer, (rows + 1) / 2 * gates);
+    return state->x_operand != NULL && state->h_operand != NULL && state->x_rows != NULL && state->h_rows != NULL &&
+           state->gate_rows != NULL && state->gate_pairs != NULL;
+}
+
+/* Rounded operands, of whichever kind. */
+static bool build_bf16(struct layer *layer, const struct layer_build *build)
+{
+    return cpu_pairs_of(build->device) != NULL ? build_pairs(layer, build) : build_operands(layer, build->batch_size);
 }
 
 static int build(struct layer *layer, const struct layer_build *build, struct kernel_error *error)
@@ -91,7 +120,7 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
     state->carried = allocate(layer, rows * state->blocks * lanes);
     if (state->packed == NULL || state->bias == NULL || state->dh == NULL || state->dx == NULL ||
         state->carried == NULL ||
-        (build->device->precision == PRECISION_BFLOAT16 && !build_operands(layer, build->batch_size))) {
+        (build->device->precision == PRECISION_BFLOAT16 && !build_bf16(layer, build))) {
         return kernel_error_set(error, KERNEL_ERROR_MEMORY, "out of memory");
     }
     return 0;
@@ -100,6 +129,7 @@ static int build(struct layer *layer, const struct layer_build *build, struct ke
 /* One layer of the stack in one pass. */
 struct stack {
     const struct cpu_recurrent_kernels *kernels;
+    const struct cpu_pair_kernels *pairs; /* products in bfloat16; NULL: of floats */
     struct state *state;
     struct tensor *parameters, *gradients;
     int64_t time, lanes;
@@ -114,19 +144,21 @@ static struct stack open_layer(const struct layer *layer, const struct layer_pas
 {
     struct state *state = layer->state;
     const struct cpu_kernels *kernels = cpu_kernels_of(pass->device);
+    const struct cpu_pair_kernels *pairs = cpu_pairs_of(pass->device);
     const int64_t units = recurrent_units(layer->description), features = layer->input_shapes[0].dims[1];
     const int64_t time = layer->input_shapes[0].dims[0], columns = tensor_stride(units);
     const struct tensor *x = layer->inputs[0];
     return (struct stack){
-        .kernels = &kernels->recurrent, .state = state, .time = time, .lanes = kernels->lanes,
+        .kernels = &kernels->recurrent, .pairs = pairs, .state = state, .time = time, .lanes = kernels->lanes,
         .threads = pass->device->threads,
         .round = pass->device->precision == PRECISION_BFLOAT16 ? kernels->round_bf16 : NULL,
         .parameters = (struct tensor *)layer->parameters + l * RECURRENT_PARAMETERS,
         .gradients = (struct tensor *)layer->gradients + l * RECURRENT_PARAMETERS,
         .x_time = l > 0 ? pass->rows * columns : features,
         .first = {.cell = state->cell, .rows = pass->rows, .units = units, .blocks = state->blocks,
-                  .inputs = l > 0 ? units : features, .x = l > 0 ? recurrent_seen(parts, pass, l) : x->data,
-                  .x_row = l > 0 ? columns : x->stride, .h = parts->h[l], .h_row = columns, .gates = parts->kept[l],
+                  .inputs = l > 0 ? units : features, .hidden = units, .x = l > 0 ? recurrent_seen(parts, pass, l) : x->data,
+                  .x_row = l > 0 ? columns : x->stride, .h = parts->h[l], .h_row = columns,
+                  .operand_row = columns, .gates = parts->kept[l],
                   .memory = parts->kept[l] + time * pass->rows * state->blocks * kernels->lanes * CPU_CELL_SUMS}};
 }
 
@@ -162,6 +194,57 @@ static void round_operands(const struct stack *stack, struct cpu_recurrent_step 
     }
 }
 
+/* Likewise in pairs, as forward reads them. */
+static void pair_operands(const struct stack *stack, struct cpu_recurrent_step *step, int64_t from, int64_t to)
+{
+    struct state *state = stack->state;
+    const int64_t inputs = (step->inputs + 1) / 2, hidden = (step->hidden + 1) / 2;
+    for (int64_t row = from; row < to; row++) {
+        stack->pairs->row((size_t)step->inputs, step->x + row * step->x_row, state->x_operand + row * inputs);
+        if (step->h_before != NULL) {
+            stack->pairs->row((size_t)step->units, step->h_before + row * step->h_row,
+                              state->h_operand + row * hidden);
+        }
+    }
+    step->x = state->x_operand;
+    step->x_row = step->inputs = inputs;
+    step->h_operand = step->h_before != NULL ? state->h_operand : NULL;
+    step->operand_row = step->hidden = hidden;
+}
+
+/* Rows two at a time, the last of an odd number alone: words of columns 0 … count - 1, rows `to_row` apart. */
+static void pair_two_rows(const struct stack *stack, int64_t count, const float *in, int64_t in_row, int64_t from,
+                          int64_t to, int64_t to_row, float *words)
+{
+    for (int64_t row = from; row < to; row += 2) {
+        stack->pairs->pair((size_t)count, in + row * in_row, row + 1 < to ? in + (row + 1) * in_row : NULL,
+                           words + row / 2 * to_row);
+    }
+}
+
+/* And as backward does; from is even. The gates are rounded already, for the gradient of the bias is of what is rounded. */
+static void pair_backward(const struct stack *stack, struct cpu_recurrent_step *step, int64_t from, int64_t to)
+{
+    struct state *state = stack->state;
+    const int64_t sums = CPU_CELL_SUMS * stack->lanes, pairs = (step->rows + 1) / 2;
+    pair_two_rows(stack, step->inputs, step->x, step->x_row, from, to, step->inputs, state->x_rows);
+    if (step->h_before != NULL) {
+        pair_two_rows(stack, step->units, step->h_before, step->h_row, from, to, step->units, state->h_rows);
+    }
+    for (int64_t block = 0; block < step->blocks && from < to; block++) {
+        const float *gates = step->gates + block * step->rows * sums;
+        stack->pairs->row((size_t)((to - from) * sums), gates + from * sums,
+                          state->gate_rows + (block * step->rows + from) * sums / 2);
+        pair_two_rows(stack, sums, gates, sums, from, to, sums, state->gate_pairs + block * pairs * sums);
+    }
+    step->x = state->x_rows;
+    step->x_row = step->inputs;
+    step->h_operand = step->h_before != NULL ? state->h_rows : NULL;
+    step->operand_row = step->units;
+    step->gate_rows = state->gate_rows;
+    step->gate_pairs = state->gate_pairs;
+}
+
 /* The gradients of the sums, likewise, in their place. */
 static void round_gates(const struct stack *stack, const struct cpu_recurrent_step *step, int64_t from, int64_t to)
 {
@@ -177,7 +260,7 @@ static void operand_weights(const struct stack *stack, struct tensor weights[2])
 {
     for (int i = 0; i < 2; i++) {
         weights[i] = stack->parameters[i];
-        if (stack->round != NULL) {
+        if (stack->round != NULL && stack->pairs == NULL) {
             stack->round((size_t)(weights[i].rows * weights[i].stride), weights[i].data, stack->state->weights[i]);
             weights[i].data = stack->state->weights[i];
         }
@@ -190,6 +273,13 @@ static int64_t share(int64_t count, int next)
     return count * (omp_get_thread_num() + next) / omp_get_num_threads();
 }
 
+/* Of the rows, two of which make a pair. */
+static int64_t share_rows(const struct stack *stack, int next)
+{
+    const int64_t rows = stack->first.rows, row = stack->pairs != NULL ? 2 * share((rows + 1) / 2, next) : share(rows, next);
+    return row < rows ? row : rows;
+}
+
 static void forward_layer(const struct stack *stack)
 {
     const struct cpu_recurrent_step *first = &stack->first;
@@ -197,14 +287,20 @@ static void forward_layer(const struct stack *stack)
     const struct cpu_recurrent_weights weights = {.weights = stack->state->packed, .bias = stack->state->bias};
     struct tensor operands[2];
     operand_weights(stack, operands);
-    stack->kernels->pack(first->cell, first->units, &operands[RECURRENT_WEIGHT_IH], &operands[RECURRENT_WEIGHT_HH],
-                         w[RECURRENT_BIAS_IH].data, w[RECURRENT_BIAS_HH].data, stack->state->packed,
-                         stack->state->bias);
+    (stack->pairs != NULL ? stack->pairs->pack : stack->kernels->pack)(
+        first->cell, first->units, &operands[RECURRENT_WEIGHT_IH], &operands[RECURRENT_WEIGHT_HH],
+        w[RECURRENT_BIAS_IH].data, w[RECURRENT_BIAS_HH].data, stack->state->packed, stack->state->bias);
 #pragma omp parallel num_threads(stack->threads) if (stack->threads > 1)
     for (int64_t t = 0; t < stack->time; t++) {
         struct cpu_recurrent_step step = step_at(stack, t);
-        round_operands(stack, &step, share(first->rows, 0), share(first->rows, 1));
-        stack->kernels->forward(&step, &weights, share(first->rows, 0), share(first->rows, 1));
+        const int64_t from = share_rows(stack, 0), to = share_rows(stack, 1);
+        if (stack->pairs != NULL) {
+            pair_operands(stack, &step, from, to);
+            stack->pairs->forward(&step, &weights, from, to);
+        } else {
+            round_operands(stack, &step, from, to);
+            stack->kernels->forward(&step, &weights, from, to);
+        }
     }
 }
 
@@ -264,10 +360,12 @@ static void backward_weights(const struct stack *stack, const struct cpu_recurre
 {
     struct tensor *dw = stack->gradients;
     const int64_t from = share(step->blocks, 0), to = share(step->blocks, 1);
-    stack->kernels->weights(step, false, step->x, step->x_row, step->inputs, adds, &dw[RECURRENT_WEIGHT_IH],
-                            dw[RECURRENT_BIAS_IH].data, from, to);
-    stack->kernels->weights(step, true, step->h_operand, step->h_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
-                            dw[RECURRENT_BIAS_HH].data, from, to);
+    void (*weights)(const struct cpu_recurrent_step *, bool, const float *, int64_t, int64_t, bool, struct tensor *,
+                    float *, int64_t, int64_t) = stack->pairs != NULL ? stack->pairs->weights : stack->kernels->weights;
+    weights(step, false, step->x, step->x_row, step->inputs, adds, &dw[RECURRENT_WEIGHT_IH],
+            dw[RECURRENT_BIAS_IH].data, from, to);
+    weights(step, true, step->h_operand, step->operand_row, step->units, adds, &dw[RECURRENT_WEIGHT_HH],
+            dw[RECURRENT_BIAS_HH].data, from, to);
 }
 
 /* All steps, from the last, of this thread's share of the rows, and of the blocks where all rows of a step are
@@ -276,7 +374,9 @@ static void backward_steps(const struct stack *stack, const struct route *route,
 {
     struct state *state = stack->state;
     const int64_t width = tensor_stride(stack->first.units), x_width = tensor_stride(stack->first.inputs);
-    const int64_t from = share(stack->first.rows, 0), to = share(stack->first.rows, 1);
+    const int64_t from = share_rows(stack, 0), to = share_rows(stack, 1);
+    void (*inputs)(const struct cpu_recurrent_step *, bool, const float *, int64_t, float *, int64_t, int64_t) =
+        stack->pairs != NULL ? stack->pairs->inputs : stack->kernels->inputs;
     struct cpu_recurrent_gradient gradient = {.dh = state->dh, .dh_row = width, .carried = state->carried,
                                               .dy_row = route->dy_row};
     for (int64_t t = stack->time - 1; t >= 0; t--) {
@@ -286,14 +386,18 @@ static void backward_steps(const struct stack *stack, const struct route *route,
                                              : NULL;
         stack->kernels->gates(&step, &gradient, from, to);
         round_gates(stack, &step, from, to);
-        round_operands(stack, &step, from, to);
+        if (stack->pairs != NULL) {
+            pair_backward(stack, &step, from, to);
+        } else {
+            round_operands(stack, &step, from, to);
+        }
 #pragma omp barrier
         backward_weights(stack, &step, t < stack->time - 1);
         if (t > 0) {
-            stack->kernels->inputs(&step, true, w_hh, width, state->dh, from, to);
+            inputs(&step, true, w_hh, width, state->dh, from, to);
         }
         if (route->dx != NULL) {
-            stack->kernels->inputs(&step, false, w_ih, x_width, state->dx, from, to);
+            inputs(&step, false, w_ih, x_width, state->dx, from, to);
             for (int64_t row = from; row < to; row++) {
                 memcpy(route->dx + t * route->dx_time + row * route->dx_row, state->dx + row * x_width,
                        (size_t)step.inputs * sizeof(float));
@@ -314,9 +418,11 @@ static void backward_layer(const struct stack *stack, const struct route *route)
     operand_weights(stack, w);
     const int64_t width = tensor_stride(first->units), x_width = tensor_stride(first->inputs);
     float *w_hh = state->packed, *w_ih = w_hh + width * first->blocks * stack->lanes * CPU_CELL_GATES(first->cell);
-    stack->kernels->transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_HH], width, w_hh);
+    void (*transpose)(enum cpu_cell, int64_t, const struct tensor *, int64_t, float *) =
+        stack->pairs != NULL ? stack->pairs->transpose : stack->kernels->transpose;
+    transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_HH], width, w_hh);
     if (route->dx != NULL) {
-        stack->kernels->transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], x_width, w_ih);
+        transpose(first->cell, first->units, &w[RECURRENT_WEIGHT_IH], x_width, w_ih);
     }
     memset(state->dh, 0, (size_t)(first->rows * width) * sizeof(float));
     memset(state->carried, 0, (size_t)(first->rows * first->blocks * stack->lanes) * sizeof(float));

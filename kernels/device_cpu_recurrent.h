@@ -17,16 +17,21 @@ enum cpu_cell { CPU_LSTM, CPU_GRU };
 /* One layer's step in time; blocks is units over LANES, rounded up. */
 struct cpu_recurrent_step {
     enum cpu_cell cell;
-    int64_t rows, units, blocks, inputs;
+    int64_t rows, units, blocks;
+    int64_t inputs, hidden;     /* what the products take of x, of h_operand */
     const float *x;             /* (rows, inputs), rows x_row apart */
     int64_t x_row;
     const float *h_before;      /* (rows, units), rows h_row apart, as h; NULL before the first step */
-    const float *h_operand;     /* h_before as the products take it: itself, or rounded, rows as far apart */
+    const float *h_operand;     /* h_before as the products take it: itself or rounded, rows operand_row apart */
+    int64_t operand_row;
     float *h;
     int64_t h_row;
     float *gates;               /* (blocks, rows, 4, LANES): lstm i, f, g, o; gru r, z, n, h_n; then their gradients */
     float *memory;              /* lstm (blocks, rows, 2, LANES): c, tanh c */
     const float *memory_before; /* of the step before, NULL before the first */
+    /* For products of bfloat16 (device_cpu_pairs.h), of gradients: words of two lanes (blocks, rows, 4, LANES / 2), and of
+     * two rows (blocks, rows / 2 rounded up, 4, LANES). */
+    const float *gate_rows, *gate_pairs;
 };
 
 /* Where forward's weights are: by block, by input or hidden state, by gate. */

@@ -4,6 +4,7 @@
  *   VECTOR_LANES  floats of a vector; divides TENSOR_ALIGN
  *   TILE_ROWS x TILE_VECTORS  accumulators of the products, so that they and the operands fit the registers.
  *   CONV_FILTERS x CONV_PIXELS  likewise of the convolutions.
+ *   VECTOR_PAIRS  defined: with products of bfloat16 (device_cpu_pairs.h).
  * Plain C with the compiler's vector types; products are contracted to fused multiply-adds where there are such. */
 #include "kernels/bf16.h"
 #include "kernels/device_cpu.h"
@@ -597,6 +598,7 @@ static void dropout(const struct device_dropout *mask, int64_t first_row, const 
     }
 }
 
+#include "kernels/device_cpu_vector_pairs.h"
 #include "kernels/device_cpu_vector_loss.h"
 #include "kernels/device_cpu_vector_optimizer.h"
 
@@ -608,6 +610,21 @@ static void dropout(const struct device_dropout *mask, int64_t first_row, const 
 #define TABLE_NAME(name) TABLE_NAME_OF(name)
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
+
+#if defined(VECTOR_PAIRS)
+static const struct cpu_pair_kernels pair_kernels = {
+    .pair = pair_rows,
+    .row = pair_row,
+    .spread = pair_spread,
+    .sweep = conv_sweep_pairs,
+    .products = conv_products_pairs,
+    .forward = recurrent_forward_pairs,
+    .weights = recurrent_weights_pairs,
+    .inputs = recurrent_inputs_pairs,
+    .pack = recurrent_pack_pairs,
+    .transpose = recurrent_transpose_pairs,
+};
+#endif
 
 const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .name = TEXT(VECTOR_NAME),
@@ -632,6 +649,9 @@ const struct cpu_kernels TABLE_NAME(VECTOR_NAME) = {
     .squared_norm = squared_norm,
     .clip = clip,
     .round_bf16 = round_bf16,
+#if defined(VECTOR_PAIRS)
+    .pairs = &pair_kernels,
+#endif
     .conv = &conv_kernels,
     .pool = {.forward = max_pool_forward, .backward = max_pool_backward},
 };

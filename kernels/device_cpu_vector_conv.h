@@ -172,8 +172,8 @@ static void conv_plane_sums(const struct conv_image *image, const float *data, f
     default: { enum { name = 6 < most ? 6 : most }; statement; } break; \
     }
 
-INLINE void conv_sweep_tile(const struct conv_sweep *sweep, const int filters, const int pixels, int64_t output,
-                            int64_t point)
+INLINE void conv_sweep_tile(const struct conv_sweep *sweep, const bool pairs, const int filters, const int pixels,
+                            int64_t output, int64_t point)
 {
     vector sum[CONV_FILTERS][CONV_PIXELS];
     const float *in[CONV_PIXELS], *weights = sweep->weights + output * sweep->step_count;
@@ -198,10 +198,10 @@ INLINE void conv_sweep_tile(const struct conv_sweep *sweep, const int filters, c
         }
 #pragma GCC unroll 8
         for (int i = 0; i < filters; i++) {
-            vector left = splat(weights[i]);
+            vector left = splat_operand(pairs, weights + i);
 #pragma GCC unroll 8
             for (int j = 0; j < pixels; j++) {
-                sum[i][j] += left * right[j];
+                sum[i][j] = multiply_add(pairs, sum[i][j], left, right[j]);
             }
         }
         weights += CONV_FILTERS;
@@ -216,33 +216,61 @@ INLINE void conv_sweep_tile(const struct conv_sweep *sweep, const int filters, c
     }
 }
 
-static __attribute__((noinline)) void conv_sweep_some(const struct conv_sweep *sweep, int64_t filters, int64_t pixels,
-                                                      int64_t output, int64_t point)
+INLINE void conv_sweep_some(const struct conv_sweep *sweep, const bool pairs, int64_t filters, int64_t pixels,
+                            int64_t output, int64_t point)
 {
     FOR_COUNT(rows, filters, CONV_FILTERS,
-              FOR_COUNT(columns, pixels, CONV_PIXELS, conv_sweep_tile(sweep, rows, columns, output, point)))
+              FOR_COUNT(columns, pixels, CONV_PIXELS, conv_sweep_tile(sweep, pairs, rows, columns, output, point)))
 }
 
-static void conv_sweep(const struct conv_sweep *sweep)
+/* A tile of any size, out of line. */
+typedef void conv_sweep_rest(const struct conv_sweep *sweep, int64_t filters, int64_t pixels, int64_t output,
+                             int64_t point);
+
+INLINE void conv_sweep_all(const struct conv_sweep *sweep, const bool pairs, conv_sweep_rest *some)
 {
     int64_t blocks = (sweep->point_count + CONV_PIXELS - 1) / CONV_PIXELS, point = 0;
     for (int64_t block = 0; block < blocks; block++) {
         int64_t pixels = (sweep->point_count - point + blocks - block - 1) / (blocks - block), output = 0;
         for (; pixels == CONV_PIXELS && output + CONV_FILTERS <= sweep->outputs; output += CONV_FILTERS) {
-            conv_sweep_tile(sweep, CONV_FILTERS, CONV_PIXELS, output, point);
+            conv_sweep_tile(sweep, pairs, CONV_FILTERS, CONV_PIXELS, output, point);
         }
         for (; output < sweep->outputs; output += CONV_FILTERS) {
             int64_t left = sweep->outputs - output;
-            conv_sweep_some(sweep, left < CONV_FILTERS ? left : CONV_FILTERS, pixels, output, point);
+            some(sweep, left < CONV_FILTERS ? left : CONV_FILTERS, pixels, output, point);
         }
         point += pixels;
     }
 }
 
+static __attribute__((noinline)) void conv_sweep_floats(const struct conv_sweep *sweep, int64_t filters,
+                                                        int64_t pixels, int64_t output, int64_t point)
+{
+    conv_sweep_some(sweep, false, filters, pixels, output, point);
+}
+
+static void conv_sweep(const struct conv_sweep *sweep)
+{
+    conv_sweep_all(sweep, false, conv_sweep_floats);
+}
+
+#if defined(VECTOR_PAIRS)
+static __attribute__((noinline)) void conv_sweep_words(const struct conv_sweep *sweep, int64_t filters, int64_t pixels,
+                                                       int64_t output, int64_t point)
+{
+    conv_sweep_some(sweep, true, filters, pixels, output, point);
+}
+
+static void conv_sweep_pairs(const struct conv_sweep *sweep)
+{
+    conv_sweep_all(sweep, true, conv_sweep_words);
+}
+#endif
+
 /* --- gradients of weights ------------------------------------------------------------------------------------------ */
 
-INLINE void conv_products_tile(const struct conv_products *products, const int filters, const int steps,
-                               int64_t output, int64_t step, int64_t first, int64_t last)
+INLINE void conv_products_tile(const struct conv_products *products, const bool pairs, const int filters,
+                               const int steps, int64_t output, int64_t step, int64_t first, int64_t last)
 {
     vector sum[CONV_FILTERS][CONV_PIXELS];
     const float *in[CONV_PIXELS], *out = products->out + output * products->out_plane;
@@ -267,7 +295,7 @@ INLINE void conv_products_tile(const struct conv_products *products, const int f
             vector left = load(out + i * plane + point.out);
 #pragma GCC unroll 8
             for (int j = 0; j < steps; j++) {
-                sum[i][j] += left * right[j];
+                sum[i][j] = multiply_add(pairs, sum[i][j], left, right[j]);
             }
         }
     }
@@ -281,18 +309,20 @@ INLINE void conv_products_tile(const struct conv_products *products, const int f
     }
 }
 
-static __attribute__((noinline)) void conv_products_some(const struct conv_products *products, int64_t filters,
-                                                         int64_t steps, int64_t output, int64_t step, int64_t first,
-                                                         int64_t last)
+INLINE void conv_products_some(const struct conv_products *products, const bool pairs, int64_t filters, int64_t steps,
+                               int64_t output, int64_t step, int64_t first, int64_t last)
 {
     FOR_COUNT(rows, filters, CONV_FILTERS,
               FOR_COUNT(columns, steps, CONV_PIXELS,
-                        conv_products_tile(products, rows, columns, output, step, first, last)))
+                        conv_products_tile(products, pairs, rows, columns, output, step, first, last)))
 }
 
 #define CONV_CHUNK 128 /* pixels whose operands stay in the first cache */
 
-static void conv_products(const struct conv_products *products)
+typedef void conv_products_rest(const struct conv_products *products, int64_t filters, int64_t steps, int64_t output,
+                                int64_t step, int64_t first, int64_t last);
+
+INLINE void conv_products_all(const struct conv_products *products, const bool pairs, conv_products_rest *some)
 {
     for (int64_t first = 0; first < products->point_count; first += CONV_CHUNK) {
         int64_t last = products->point_count - first < CONV_CHUNK ? products->point_count : first + CONV_CHUNK;
@@ -302,15 +332,40 @@ static void conv_products(const struct conv_products *products)
             for (int64_t step = 0; step < products->step_count; step += CONV_PIXELS) {
                 int64_t steps = products->step_count - step;
                 if (filters == CONV_FILTERS && steps >= CONV_PIXELS) {
-                    conv_products_tile(products, CONV_FILTERS, CONV_PIXELS, output, step, first, last);
+                    conv_products_tile(products, pairs, CONV_FILTERS, CONV_PIXELS, output, step, first, last);
                 } else {
-                    conv_products_some(products, filters, steps < CONV_PIXELS ? steps : CONV_PIXELS, output, step,
-                                       first, last);
+                    some(products, filters, steps < CONV_PIXELS ? steps : CONV_PIXELS, output, step, first, last);
                 }
             }
         }
     }
 }
+
+static __attribute__((noinline)) void conv_products_floats(const struct conv_products *products, int64_t filters,
+                                                           int64_t steps, int64_t output, int64_t step, int64_t first,
+                                                           int64_t last)
+{
+    conv_products_some(products, false, filters, steps, output, step, first, last);
+}
+
+static void conv_products(const struct conv_products *products)
+{
+    conv_products_all(products, false, conv_products_floats);
+}
+
+#if defined(VECTOR_PAIRS)
+static __attribute__((noinline)) void conv_products_words(const struct conv_products *products, int64_t filters,
+                                                          int64_t steps, int64_t output, int64_t step, int64_t first,
+                                                          int64_t last)
+{
+    conv_products_some(products, true, filters, steps, output, step, first, last);
+}
+
+static void conv_products_pairs(const struct conv_products *products)
+{
+    conv_products_all(products, true, conv_products_words);
+}
+#endif
 
 /* --- Winograd's tiles ---------------------------------------------------------------------------------------------- */
 

@@ -33,8 +33,8 @@ struct cell_product {
     int64_t depth;
 };
 
-INLINE void cell_multiply(vector sum[][CPU_CELL_SUMS], const int rows, const enum cpu_cell cell, const bool of_h,
-                          const bool b_has_sums, const struct cell_product *product)
+INLINE void cell_multiply(vector sum[][CPU_CELL_SUMS], const bool pairs, const int rows, const enum cpu_cell cell,
+                          const bool of_h, const bool b_has_sums, const struct cell_product *product)
 {
     const int gate_count = CPU_CELL_GATES(cell);
     const float *a = product->a, *b = product->b;
@@ -43,7 +43,7 @@ INLINE void cell_multiply(vector sum[][CPU_CELL_SUMS], const int rows, const enu
         vector left[CELL_ROWS];
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            left[i] = splat(a[i * a_row]);
+            left[i] = splat_operand(pairs, a + i * a_row);
         }
 #pragma GCC unroll 4
         for (int gate = 0; gate < gate_count; gate++) {
@@ -51,7 +51,7 @@ INLINE void cell_multiply(vector sum[][CPU_CELL_SUMS], const int rows, const enu
             vector right = load(b + (b_has_sums ? to : gate) * LANES);
 #pragma GCC unroll 8
             for (int i = 0; i < rows; i++) {
-                sum[i][to] += left[i] * right;
+                sum[i][to] = multiply_add(pairs, sum[i][to], left[i], right);
             }
         }
         a += a_step;
@@ -108,10 +108,11 @@ static __attribute__((noinline)) void gru_forward(const struct cpu_recurrent_ste
 /* Inputs and hidden states from … to - 1 (of inputs, then units) of the sums of a few rows of a block; the last of them
  * goes on to the new state. */
 INLINE void cell_tile(const struct cpu_recurrent_step *step, const struct cpu_recurrent_weights *weights,
-                      const int rows, const enum cpu_cell cell, int64_t block, int64_t row, int64_t from, int64_t to)
+                      const bool pairs, const int rows, const enum cpu_cell cell, int64_t block, int64_t row,
+                      int64_t from, int64_t to)
 {
-    const int64_t depth = step->inputs + step->units, width = CPU_CELL_GATES(cell) * LANES;
-    const int64_t all = step->inputs + (step->h_before != NULL ? step->units : 0);
+    const int64_t depth = step->inputs + step->hidden, width = CPU_CELL_GATES(cell) * LANES;
+    const int64_t all = step->inputs + (step->h_before != NULL ? step->hidden : 0);
     float *kept = step->gates + (block * step->rows + row) * CPU_CELL_SUMS * LANES;
     vector sum[CELL_ROWS][CPU_CELL_SUMS];
 #pragma GCC unroll 8
@@ -127,15 +128,15 @@ INLINE void cell_tile(const struct cpu_recurrent_step *step, const struct cpu_re
         product.a = step->x + row * step->x_row + from;
         product.a_row = step->x_row;
         product.depth = (to < step->inputs ? to : step->inputs) - from;
-        cell_multiply(sum, rows, cell, false, false, &product);
+        cell_multiply(sum, pairs, rows, cell, false, false, &product);
         product.b += product.depth * width;
         from = step->inputs;
     }
     if (to > from) {
-        product.a = step->h_operand + row * step->h_row + from - step->inputs;
-        product.a_row = step->h_row;
+        product.a = step->h_operand + row * step->operand_row + from - step->inputs;
+        product.a_row = step->operand_row;
         product.depth = to - from;
-        cell_multiply(sum, rows, cell, true, false, &product);
+        cell_multiply(sum, pairs, rows, cell, true, false, &product);
     }
     float sums[CELL_ROWS * CPU_CELL_SUMS * LANES], *place = to < all ? kept : sums;
 #pragma GCC unroll 8
@@ -155,15 +156,15 @@ INLINE void cell_tile(const struct cpu_recurrent_step *step, const struct cpu_re
 }
 
 INLINE void cell_forward_rows(const struct cpu_recurrent_step *step, const struct cpu_recurrent_weights *weights,
-                              const enum cpu_cell cell, int64_t from, int64_t to)
+                              const bool pairs, const enum cpu_cell cell, int64_t from, int64_t to)
 {
-    const int64_t all = step->inputs + (step->h_before != NULL ? step->units : 0);
+    const int64_t all = step->inputs + (step->h_before != NULL ? step->hidden : 0);
     for (int64_t block = 0; block < step->blocks; block++) {
         for (int64_t depth = 0; depth < all; depth += CELL_DEPTH) {
             const int64_t end = depth + CELL_DEPTH < all ? depth + CELL_DEPTH : all;
             for (int64_t row = from; row < to; row += CELL_ROWS) {
                 const int64_t rows = to - row < CELL_ROWS ? to - row : CELL_ROWS;
-                FOR_HEIGHT(rows, cell_tile(step, weights, height, cell, block, row, depth, end))
+                FOR_HEIGHT(rows, cell_tile(step, weights, pairs, height, cell, block, row, depth, end))
             }
         }
     }
@@ -173,11 +174,23 @@ static void recurrent_forward(const struct cpu_recurrent_step *step, const struc
                               int64_t from, int64_t to)
 {
     if (step->cell == CPU_LSTM) {
-        cell_forward_rows(step, weights, CPU_LSTM, from, to);
+        cell_forward_rows(step, weights, false, CPU_LSTM, from, to);
     } else {
-        cell_forward_rows(step, weights, CPU_GRU, from, to);
+        cell_forward_rows(step, weights, false, CPU_GRU, from, to);
     }
 }
+
+#if defined(VECTOR_PAIRS)
+static void recurrent_forward_pairs(const struct cpu_recurrent_step *step, const struct cpu_recurrent_weights *weights,
+                                    int64_t from, int64_t to)
+{
+    if (step->cell == CPU_LSTM) {
+        cell_forward_rows(step, weights, true, CPU_LSTM, from, to);
+    } else {
+        cell_forward_rows(step, weights, true, CPU_GRU, from, to);
+    }
+}
+#endif
 
 /* --- backward ------------------------------------------------------------------------------------------------------ */
 
@@ -257,13 +270,13 @@ INLINE void put_lanes(float *to, int64_t lanes, bool adds, vector value)
 
 /* Where the gradients of one block's sums and of its weights are. */
 struct cell_block {
-    const float *gates;
+    const float *gates; /* for the bias */
     float *dw;
     int64_t dw_row, units, lanes;
     bool adds;
 };
 
-INLINE void weights_tile(const struct cell_block *to, const struct cell_product *of, const int rows,
+INLINE void weights_tile(const struct cell_block *to, const struct cell_product *of, const bool pairs, const int rows,
                          const enum cpu_cell cell, const bool of_h, int64_t first)
 {
     const int gate_count = CPU_CELL_GATES(cell);
@@ -278,7 +291,7 @@ INLINE void weights_tile(const struct cell_block *to, const struct cell_product 
     }
     struct cell_product product = *of;
     product.a += first;
-    cell_multiply(sum, rows, cell, of_h, true, &product);
+    cell_multiply(sum, pairs, rows, cell, of_h, true, &product);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
@@ -306,9 +319,9 @@ INLINE void bias_block(const struct cell_block *block, int64_t rows, const enum 
     }
 }
 
-INLINE void weights_blocks(const struct cpu_recurrent_step *step, const struct cell_product *of, int64_t count,
-                           const enum cpu_cell cell, const bool of_h, bool adds, struct tensor *dw, float *dbias,
-                           int64_t from, int64_t to)
+INLINE void weights_blocks(const struct cpu_recurrent_step *step, const struct cell_product *of, const bool pairs,
+                           int64_t count, const enum cpu_cell cell, const bool of_h, bool adds, struct tensor *dw,
+                           float *dbias, int64_t from, int64_t to)
 {
     for (int64_t block = from; block < to; block++) {
         const int64_t left = step->units - block * LANES;
@@ -316,10 +329,10 @@ INLINE void weights_blocks(const struct cpu_recurrent_step *step, const struct c
             .gates = step->gates + block * step->rows * CPU_CELL_SUMS * LANES, .dw = dw->data + block * LANES,
             .dw_row = dw->stride, .units = step->units, .lanes = left < LANES ? left : LANES, .adds = adds};
         struct cell_product product = *of;
-        product.b = at.gates;
+        product.b = of->b + block * of->depth * CPU_CELL_SUMS * LANES;
         for (int64_t first = 0; product.a != NULL && first < count; first += CELL_ROWS) {
             const int64_t height_of = count - first < CELL_ROWS ? count - first : CELL_ROWS;
-            FOR_HEIGHT(height_of, weights_tile(&at, &product, height, cell, of_h, first))
+            FOR_HEIGHT(height_of, weights_tile(&at, &product, pairs, height, cell, of_h, first))
         }
         bias_block(&at, step->rows, cell, of_h, dbias + block * LANES);
     }
@@ -328,23 +341,39 @@ INLINE void weights_blocks(const struct cpu_recurrent_step *step, const struct c
 static void recurrent_weights(const struct cpu_recurrent_step *step, bool of_h, const float *x, int64_t x_row,
                               int64_t count, bool adds, struct tensor *dw, float *dbias, int64_t from, int64_t to)
 {
-    const struct cell_product product = {.a = x, .a_row = 1, .a_step = x_row, .b_row = CPU_CELL_SUMS * LANES,
-                                         .depth = step->rows};
+    const struct cell_product product = {.a = x, .a_row = 1, .a_step = x_row, .b = step->gates,
+                                         .b_row = CPU_CELL_SUMS * LANES, .depth = step->rows};
     if (step->cell == CPU_LSTM) {
-        weights_blocks(step, &product, count, CPU_LSTM, false, adds, dw, dbias, from, to);
+        weights_blocks(step, &product, false, count, CPU_LSTM, false, adds, dw, dbias, from, to);
     } else if (of_h) {
-        weights_blocks(step, &product, count, CPU_GRU, true, adds, dw, dbias, from, to);
+        weights_blocks(step, &product, false, count, CPU_GRU, true, adds, dw, dbias, from, to);
     } else {
-        weights_blocks(step, &product, count, CPU_GRU, false, adds, dw, dbias, from, to);
+        weights_blocks(step, &product, false, count, CPU_GRU, false, adds, dw, dbias, from, to);
     }
 }
 
+#if defined(VECTOR_PAIRS)
+static void recurrent_weights_pairs(const struct cpu_recurrent_step *step, bool of_h, const float *x, int64_t x_row,
+                                    int64_t count, bool adds, struct tensor *dw, float *dbias, int64_t from, int64_t to)
+{
+    const struct cell_product product = {.a = x, .a_row = 1, .a_step = x_row, .b = step->gate_pairs,
+                                         .b_row = CPU_CELL_SUMS * LANES, .depth = (step->rows + 1) / 2};
+    if (step->cell == CPU_LSTM) {
+        weights_blocks(step, &product, true, count, CPU_LSTM, false, adds, dw, dbias, from, to);
+    } else if (of_h) {
+        weights_blocks(step, &product, true, count, CPU_GRU, true, adds, dw, dbias, from, to);
+    } else {
+        weights_blocks(step, &product, true, count, CPU_GRU, false, adds, dw, dbias, from, to);
+    }
+}
+#endif
+
 /* A few rows by up to four vectors of out: adds blocks first … last - 1. */
-INLINE void inputs_tile(const struct cpu_recurrent_step *step, const int rows, const int vectors,
+INLINE void inputs_tile(const struct cpu_recurrent_step *step, const bool pairs, const int rows, const int vectors,
                         const enum cpu_cell cell, bool of_h, const float *transposed, int64_t out_row, float *out,
                         int64_t row, int64_t first, int64_t last)
 {
-    const int gate_count = CPU_CELL_GATES(cell);
+    const int gate_count = CPU_CELL_GATES(cell), depth = pairs ? LANES / 2 : LANES;
     vector sum[CELL_ROWS][CPU_CELL_SUMS];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
@@ -356,19 +385,19 @@ INLINE void inputs_tile(const struct cpu_recurrent_step *step, const int rows, c
     for (int64_t block = first; block < last; block++) {
         for (int gate = 0; gate < gate_count; gate++) {
             const int64_t place = (block * step->rows + row) * CPU_CELL_SUMS + sum_of_gate(cell, of_h, gate);
-            const float *a = step->gates + place * LANES;
-            for (int l = 0; l < LANES; l++) {
+            const float *a = (pairs ? step->gate_rows : step->gates) + place * depth;
+            for (int l = 0; l < depth; l++) {
                 vector left[CELL_ROWS];
 #pragma GCC unroll 8
                 for (int i = 0; i < rows; i++) {
-                    left[i] = splat(a[i * CPU_CELL_SUMS * LANES + l]);
+                    left[i] = splat_operand(pairs, a + i * CPU_CELL_SUMS * depth + l);
                 }
 #pragma GCC unroll 4
                 for (int j = 0; j < vectors; j++) {
                     vector right = load(transposed + j * LANES);
 #pragma GCC unroll 8
                     for (int i = 0; i < rows; i++) {
-                        sum[i][j] += left[i] * right;
+                        sum[i][j] = multiply_add(pairs, sum[i][j], left[i], right);
                     }
                 }
                 transposed += vectors * LANES;
@@ -390,10 +419,10 @@ INLINE int64_t panel_vectors(int64_t width, int64_t column)
     return width - column >= CPU_CELL_SUMS * LANES ? CPU_CELL_SUMS : 1;
 }
 
-INLINE void inputs_rows(const struct cpu_recurrent_step *step, const enum cpu_cell cell, bool of_h,
+INLINE void inputs_rows(const struct cpu_recurrent_step *step, const bool pairs, const enum cpu_cell cell, bool of_h,
                         const float *transposed, int64_t width, float *out, int64_t from, int64_t to)
 {
-    const int64_t steps = CPU_CELL_GATES(cell) * LANES, round = CELL_STEPS / steps > 0 ? CELL_STEPS / steps : 1;
+    const int64_t steps = CPU_CELL_GATES(cell) * (pairs ? LANES / 2 : LANES), round = CELL_STEPS / steps > 0 ? CELL_STEPS / steps : 1;
     for (int64_t column = 0; column < width; column += panel_vectors(width, column) * LANES) {
         const int64_t vectors = panel_vectors(width, column);
         for (int64_t first = 0; first < step->blocks; first += round) {
@@ -403,10 +432,11 @@ INLINE void inputs_rows(const struct cpu_recurrent_step *step, const enum cpu_ce
                 const int64_t rows = to - row < CELL_ROWS ? to - row : CELL_ROWS;
                 float *at = out + row * width + column;
                 if (vectors == CPU_CELL_SUMS) {
-                    FOR_HEIGHT(rows, inputs_tile(step, height, CPU_CELL_SUMS, cell, of_h, panel, width, at, row, first,
-                                                 last))
+                    FOR_HEIGHT(rows, inputs_tile(step, pairs, height, CPU_CELL_SUMS, cell, of_h, panel, width, at, row,
+                                                 first, last))
                 } else {
-                    FOR_HEIGHT(rows, inputs_tile(step, height, 1, cell, of_h, panel, width, at, row, first, last))
+                    FOR_HEIGHT(rows, inputs_tile(step, pairs, height, 1, cell, of_h, panel, width, at, row, first,
+                                                 last))
                 }
             }
         }
@@ -417,11 +447,23 @@ static void recurrent_inputs(const struct cpu_recurrent_step *step, bool of_h, c
                              float *out, int64_t from, int64_t to)
 {
     if (step->cell == CPU_LSTM) {
-        inputs_rows(step, CPU_LSTM, of_h, transposed, width, out, from, to);
+        inputs_rows(step, false, CPU_LSTM, of_h, transposed, width, out, from, to);
     } else {
-        inputs_rows(step, CPU_GRU, of_h, transposed, width, out, from, to);
+        inputs_rows(step, false, CPU_GRU, of_h, transposed, width, out, from, to);
     }
 }
+
+#if defined(VECTOR_PAIRS)
+static void recurrent_inputs_pairs(const struct cpu_recurrent_step *step, bool of_h, const float *transposed,
+                                   int64_t width, float *out, int64_t from, int64_t to)
+{
+    if (step->cell == CPU_LSTM) {
+        inputs_rows(step, true, CPU_LSTM, of_h, transposed, width, out, from, to);
+    } else {
+        inputs_rows(step, true, CPU_GRU, of_h, transposed, width, out, from, to);
+    }
+}
+#endif
 
 /* --- weights as the products read them ----------------------------------------------------------------------------- */
 
@@ -430,19 +472,44 @@ INLINE vector take_lanes(const float *from, int64_t lanes)
     return lanes >= LANES ? load(from) : load_part(from, lanes, 0.0f);
 }
 
-static void recurrent_pack(enum cpu_cell cell, int64_t units, const struct tensor *w_ih, const struct tensor *w_hh,
-                           const float *bias_ih, const float *bias_hh, float *weights, float *bias)
+#if defined(VECTOR_PAIRS)
+/* The gate's weights of row k, zeros beyond the last. */
+INLINE vector take_row(const struct tensor *w, int64_t k, int64_t from, int64_t lanes)
 {
+    vector none = {0};
+    if (k >= w->rows) {
+        return none;
+    }
+    return take_lanes(w->data + k * w->stride + from, lanes);
+}
+#endif
+
+INLINE void pack_cells(const bool pairs, enum cpu_cell cell, int64_t units, const struct tensor *w_ih,
+                       const struct tensor *w_hh, float *weights)
+{
+    const struct tensor *const sides[] = {w_ih, w_hh};
     const int gate_count = CPU_CELL_GATES(cell);
-    const int64_t depth = w_ih->rows + w_hh->rows;
     for (int64_t unit = 0; unit < units; unit += LANES) {
-        for (int64_t k = 0; k < depth; k++) {
-            const float *row = k < w_ih->rows ? w_ih->data + k * w_ih->stride
-                                              : w_hh->data + (k - w_ih->rows) * w_hh->stride;
-            for (int gate = 0; gate < gate_count; gate++, weights += LANES) {
-                store(weights, take_lanes(row + gate * units + unit, units - unit));
+        for (int side = 0; side < 2; side++) {
+            for (int64_t k = 0; k < sides[side]->rows; k += pairs ? 2 : 1) {
+                for (int gate = 0; gate < gate_count; gate++, weights += LANES) {
+                    const int64_t from = gate * units + unit;
+                    vector value = take_lanes(sides[side]->data + k * sides[side]->stride + from, units - unit);
+#if defined(VECTOR_PAIRS)
+                    if (pairs) {
+                        value = pair_vectors(value, take_row(sides[side], k + 1, from, units - unit));
+                    }
+#endif
+                    store(weights, value);
+                }
             }
         }
+    }
+}
+
+static void pack_biases(enum cpu_cell cell, int64_t units, const float *bias_ih, const float *bias_hh, float *bias)
+{
+    for (int64_t unit = 0; unit < units; unit += LANES) {
         for (int sum = 0; sum < CPU_CELL_SUMS; sum++, bias += LANES) {
             const bool of_x = cell == CPU_LSTM || sum < 3, of_h = cell == CPU_LSTM || sum != 2;
             const int64_t from = (cell == CPU_GRU && sum == 3 ? 2 : sum) * units + unit;
@@ -456,6 +523,13 @@ static void recurrent_pack(enum cpu_cell cell, int64_t units, const struct tenso
             store(bias, value);
         }
     }
+}
+
+static void recurrent_pack(enum cpu_cell cell, int64_t units, const struct tensor *w_ih, const struct tensor *w_hh,
+                           const float *bias_ih, const float *bias_hh, float *weights, float *bias)
+{
+    pack_cells(false, cell, units, w_ih, w_hh, weights);
+    pack_biases(cell, units, bias_ih, bias_hh, bias);
 }
 
 static void recurrent_transpose(enum cpu_cell cell, int64_t units, const struct tensor *w, int64_t width,
@@ -477,3 +551,37 @@ static void recurrent_transpose(enum cpu_cell cell, int64_t units, const struct 
         }
     }
 }
+
+#if defined(VECTOR_PAIRS)
+static void recurrent_pack_pairs(enum cpu_cell cell, int64_t units, const struct tensor *w_ih,
+                                 const struct tensor *w_hh, const float *bias_ih, const float *bias_hh, float *weights,
+                                 float *bias)
+{
+    pack_cells(true, cell, units, w_ih, w_hh, weights);
+    pack_biases(cell, units, bias_ih, bias_hh, bias);
+}
+
+/* As recurrent_transpose, of two lanes at once. */
+static void recurrent_transpose_pairs(enum cpu_cell cell, int64_t units, const struct tensor *w, int64_t width,
+                                      float *transposed)
+{
+    const int gate_count = CPU_CELL_GATES(cell);
+    for (int64_t column = 0, next; column < width; column = next) {
+        const int64_t columns = panel_vectors(width, column) * LANES, there = w->rows - column;
+        next = column + columns;
+        for (int64_t unit = 0; unit < units; unit += LANES) {
+            for (int gate = 0; gate < gate_count; gate++) {
+                for (int64_t l = 0; l < LANES; l += 2, transposed += columns) {
+                    const float *from = w->data + column * w->stride + gate * units + unit + l;
+                    for (int64_t k = 0; k < columns; k++) {
+                        const bool low = k < there && unit + l < units, high = k < there && unit + l + 1 < units;
+                        const float word = pair_floats(low ? from[k * w->stride] : 0.0f,
+                                                       high ? from[k * w->stride + 1] : 0.0f);
+                        memcpy(transposed + k, &word, sizeof word);
+                    }
+                }
+            }
+        }
+    }
+}
+#endif
