@@ -8,8 +8,9 @@
 INLINE vector multiply_pairs(vector sum, vector a, vector b)
 {
 #if defined(__AVX512F__) && VECTOR_LANES == 16
-    /* By name: the rest of this file is compiled for CPUs that have no AVX512-BF16. */
-    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "vm"(b));
+    /* By name: the rest of this file is compiled for CPUs that have no AVX512-BF16. Not from memory: b is used for several
+     * sums, and Bochs 3.0 takes the wrong address then. */
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     return sum;
 #else
     const integers high = (integers){0} + (int32_t)0xffff0000;
