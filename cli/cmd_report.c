@@ -33,7 +33,7 @@ static void append_number(bson_t *out, const char *key, double number)
 }
 
 /* Cells of one kind under their names; for tables under c0, c1, … since names may have dots. */
-static void append_cells(const struct report *report, size_t row, bool parameters, bool named, bson_t *out)
+static void append_cells(const struct report *report, size_t row, bool each, bool parameters, bool named, bson_t *out)
 {
     for (size_t c = 0; c < report->column_count; c++) {
         const struct report_column *column = &report->columns[c];
@@ -46,8 +46,8 @@ static void append_cells(const struct report *report, size_t row, bool parameter
             BSON_APPEND_UTF8(out, named ? column->name : key, column->texts[row]);
         } else if (parameters) {
             append_number(out, named ? column->name : key, column->numbers[row]);
-        } else if (!isnan(column->numbers[row])) {
-            BSON_APPEND_DOUBLE(out, named ? column->name : key, column->numbers[row]);
+        } else if (!isnan(report_number(report, column, row, each))) {
+            BSON_APPEND_DOUBLE(out, named ? column->name : key, report_number(report, column, row, each));
         }
     }
 }
@@ -80,19 +80,20 @@ static void make_row(const struct report *report, size_t index, bool each, bool 
     }
     if (named) {
         BSON_APPEND_DOCUMENT_BEGIN(out, "parameters", &part);
-        append_cells(report, index, true, true, &part);
+        append_cells(report, index, each, true, true, &part);
         bson_append_document_end(out, &part);
         BSON_APPEND_DOCUMENT_BEGIN(out, "metrics", &part);
-        append_cells(report, index, false, true, &part);
+        append_cells(report, index, each, false, true, &part);
         bson_append_document_end(out, &part);
     } else {
-        append_cells(report, index, true, false, out);
-        append_cells(report, index, false, false, out);
+        append_cells(report, index, each, true, false, out);
+        append_cells(report, index, each, false, false, out);
     }
     append_number(out, "weights", row->parameters);
     append_number(out, "bytes", row->bytes);
-    if (!isnan(row->seconds)) {
-        BSON_APPEND_DOUBLE(out, "seconds", row->seconds);
+    double seconds = each ? row->seconds : point->seconds;
+    if (!isnan(seconds)) {
+        BSON_APPEND_DOUBLE(out, "seconds", seconds);
     }
 }
 

@@ -96,6 +96,8 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
     } counts[] = {{"done", "done", summary->done},
                   {"failed", "failed", summary->failed},
                   {"crashed", "crashed", summary->crashed},
+                  {"parked", "parked at a rung", summary->parked},
+                  {"put_aside", "paused or cancelled", summary->put_aside},
                   {"released", "given back", summary->released},
                   {"lost", "lost to others", summary->lost}};
     char seconds[32];
@@ -117,7 +119,7 @@ static int say_summary(struct cli *cli, const struct runner_summary *summary)
     if (code != CLI_DONE) {
         return code;
     }
-    if (all == 0 && cli_flag(cli, "until-empty")) {
+    if (all == 0 && !summary->told && cli_flag(cli, "until-empty")) {
         return cli_say(CLI_NOTHING, "nothing to do: no unfinished tasks (see: tl_hub find-task)");
     }
     /* A service has done what it should when it leaves as it was told to, whatever its tasks came to. */

@@ -49,6 +49,7 @@ void report_free(struct report *report)
     for (size_t i = 0; i < report->column_count; i++) {
         bson_free(report->columns[i].name);
         bson_free(report->columns[i].numbers);
+        bson_free(report->columns[i].means);
         bson_free(report->columns[i].texts);
     }
     bson_free(report->columns);
@@ -205,6 +206,19 @@ static void correct_point(struct report *report, const bson_t *task, size_t capa
     }
 }
 
+/* Of training: what a task waits at a rung is none of it. */
+static double seconds_of(const bson_t *task)
+{
+    bson_iter_t value;
+    int64_t start = date_at(task, "started_at|claimed_at"), end = date_at(task, "finished_at");
+    double before = output_find(task, "rungs.seconds", &value) ? bson_iter_as_double(&value) : 0;
+
+    if (output_find(task, "rungs", &value) && output_find(task, "started", &value) && !bson_iter_as_bool(&value)) {
+        return end > 0 ? before : NAN; /* it ended where it stood */
+    }
+    return start > 0 && end >= start ? before + (double)(end - start) / 1000 : NAN;
+}
+
 static void add_task(struct report *report, const bson_t *task, size_t *capacity)
 {
     bson_iter_t value;
@@ -212,7 +226,6 @@ static void add_task(struct report *report, const bson_t *task, size_t *capacity
     if (report->row_count == *capacity) {
         grow(report, capacity);
     }
-    int64_t start = date_at(task, "started_at|claimed_at"), end = date_at(task, "finished_at");
     report->rows[report->row_count] = (struct report_row){
         .seq = output_integer(task, "seq", 0),
         .id = keep(report, output_text(task, "_id")),
@@ -220,10 +233,10 @@ static void add_task(struct report *report, const bson_t *task, size_t *capacity
         .state = keep(report, output_text(task, "state")),
         .seed = output_integer(task, "point.seed|hyper_parameters.seed", INT64_MIN),
         .objective = NAN,
-        .seconds = start > 0 && end >= start ? (double)(end - start) / 1000 : NAN,
+        .seconds = seconds_of(task),
         .parameters = NAN,
         .bytes = NAN,
-        .finished = end,
+        .finished = date_at(task, "finished_at"),
     };
     bool swept = output_find(task, "point", &value) && BSON_ITER_HOLDS_DOCUMENT(&value);
     add_document(report, *capacity, task, swept ? "point" : "hyper_parameters", true);
@@ -253,7 +266,8 @@ static void project(bson_t *projection, const char *const *fields)
 static int read_tasks(struct cli *cli, const bson_t *filter, struct report *report, char sweep[128])
 {
     static const char *const fields[] = {"seq", "name", "state", "point", "hyper_parameters", "architecture",
-                                         "result.metrics", "started_at", "claimed_at", "finished_at", "sweep", "lineage", NULL};
+                                         "result.metrics", "started_at", "claimed_at", "finished_at", "sweep", "lineage", "started", "rungs.seconds",
+                                         NULL};
     bson_t projection, sort = BSON_INITIALIZER;
     struct store_find_options options = {.projection = &projection, .sort = &sort};
     const bson_t *task;
@@ -513,10 +527,15 @@ static void sum_point(struct report *report, const struct keyed *keyed, size_t f
     struct report_point *point = &report->points[report->point_count];
     double squares = 0;
 
-    *point = (struct report_point){.first = keyed[from].row, .mean = NAN, .deviation = NAN};
-    double sum = 0;
+    *point = (struct report_point){.first = keyed[from].row, .mean = NAN, .deviation = NAN, .seconds = NAN};
+    double sum = 0, seconds = 0;
+    uint32_t timed = 0;
     for (size_t i = from; i < to; i++) {
         struct report_row *row = &report->rows[keyed[i].row];
+        if (!isnan(row->seconds)) {
+            seconds += row->seconds;
+            timed++;
+        }
         if (!isnan(row->objective)) {
             sum += row->objective;
             point->count++;
@@ -529,6 +548,9 @@ static void sum_point(struct report *report, const struct keyed *keyed, size_t f
     if (point->count > 0) {
         point->mean = sum / point->count;
     }
+    if (timed > 0) {
+        point->seconds = seconds / timed;
+    }
     for (size_t i = from; i < to && point->count > 1; i++) {
         double difference = report->rows[keyed[i].row].objective - point->mean;
         squares += isnan(difference) ? 0 : difference * difference;
@@ -537,6 +559,36 @@ static void sum_point(struct report *report, const struct keyed *keyed, size_t f
         point->deviation = sqrt(squares / (point->count - 1));
     }
     report->point_count++;
+}
+
+/* Each point's metrics: what stands beside a mean must be one, too. */
+static void make_means(struct report *report)
+{
+    uint32_t *counts = bson_malloc((report->point_count + 1) * sizeof *counts);
+
+    for (size_t c = 0; c < report->column_count; c++) {
+        struct report_column *column = &report->columns[c];
+        if (column->parameter) {
+            continue;
+        }
+        memset(counts, 0, report->point_count * sizeof *counts);
+        column->means = bson_malloc0((report->point_count + 1) * sizeof *column->means);
+        for (size_t i = 0; i < report->row_count; i++) {
+            if (!isnan(column->numbers[i])) {
+                column->means[report->rows[i].point] += column->numbers[i];
+                counts[report->rows[i].point]++;
+            }
+        }
+        for (size_t p = 0; p < report->point_count; p++) {
+            column->means[p] = counts[p] > 0 ? column->means[p] / counts[p] : NAN;
+        }
+    }
+    bson_free(counts);
+}
+
+double report_number(const struct report *report, const struct report_column *column, size_t row, bool each)
+{
+    return each || column->means == NULL ? column->numbers[row] : column->means[report->rows[row].point];
 }
 
 /* Rows of one point, seeds apart. */
@@ -572,6 +624,9 @@ static void make_points(struct report *report)
     }
     bson_free(number);
     bson_free(keyed);
+    if (report->seeds) {
+        make_means(report);
+    }
 }
 
 int report_read(struct cli *cli, const bson_t *filter, const char *metric, struct report **out)

@@ -15,6 +15,7 @@ struct report_column {
     bool varies;         /* not the same in every row that ended well */
     bool numeric;        /* no row has a text */
     double *numbers;     /* one a row */
+    double *means;       /* of a metric, where points have several seeds: one a point, over its rows that have it; else NULL */
     const char **texts;  /* one a row, or NULL; borrowed from the report */
     double importance;   /* of a parameter that varies: its share of the objective's variance, see report_importance.h */
 };
@@ -33,6 +34,7 @@ struct report_point {
     uint32_t count;   /* rows with an objective */
     double mean;      /* of their objectives */
     double deviation; /* of the sample (n - 1); NAN of one */
+    double seconds;   /* mean over its rows */
 };
 
 struct report {
@@ -55,6 +57,8 @@ struct report {
  * else loss. An exit code; the report (NULL on error) is freed with report_free. */
 int report_read(struct cli *cli, const bson_t *filter, const char *metric, struct report **report);
 void report_free(struct report *report);
+/* Of a metric: of the row, or of the row's point. NAN: none. */
+double report_number(const struct report *report, const struct report_column *column, size_t row, bool each);
 /* Whether a is better than b; NAN is worse than anything. */
 bool report_better(const struct report *report, double a, double b);
 /* The value of a column in a row: text, or the number's shortest form in buffer; NULL where there is none. */

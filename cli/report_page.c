@@ -202,7 +202,8 @@ static void put_cells(FILE *file, const struct report *report, size_t row, bool 
     for (size_t c = 0; c < report->column_count; c++) {
         const struct report_column *column = &report->columns[c];
         if (in_table(report, column) && column->parameter == parameters) {
-            const char *cell = parameters ? report_cell(column, row, number) : report_plot_number(column->numbers[row], number);
+            const char *cell = parameters ? report_cell(column, row, number)
+                                          : report_plot_number(report_number(report, column, row, false), number);
             fprintf(file, "<td%s>", column->numeric ? " class=\"n\"" : "");
             report_plot_text(file, cell != NULL ? cell : "");
             fputs("</td>", file);
@@ -224,7 +225,7 @@ static void put_row(FILE *file, const struct report *report, size_t index)
     fputs("</td>", file);
     put_cells(file, report, point->first, true);
     fprintf(file, "<td class=\"n\">%s</td>", report_plot_number(row->parameters, number));
-    fprintf(file, "<td class=\"n\">%s</td>", report_plot_seconds(row->seconds, number));
+    fprintf(file, "<td class=\"n\">%s</td>", report_plot_seconds(point->seconds, number));
     put_cells(file, report, point->first, false);
     fputs("</tr>\n", file);
 }

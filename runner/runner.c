@@ -160,6 +160,7 @@ static void take_signals(struct runner *runner)
 {
     struct signalfd_siginfo info;
     while (read(runner->signals, &info, sizeof info) == sizeof info) {
+        runner->summary->told = runner->summary->told || info.ssi_signo != SIGCHLD;
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             tell_to_stop(runner);
         else if (info.ssi_signo == SIGUSR1)

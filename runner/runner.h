@@ -49,6 +49,9 @@ enum runner_event_kind {
 
 struct runner_summary {
     int64_t done, failed, crashed, released, lost;
+    int64_t parked;    /* at a rung of their sweep */
+    int64_t put_aside; /* paused or cancelled by their user */
+    bool told;         /* it left by a signal */
     double seconds;
 };
 

@@ -242,6 +242,10 @@ static void take_end(struct runner *runner, struct pool_worker *worker, const ch
         runner->summary->lost++;
     else if (state && (!strcmp(state, "done") || !strcmp(state, "stopped")))
         runner->summary->done++;
+    else if (state && !strcmp(state, "parked"))
+        runner->summary->parked++;
+    else
+        runner->summary->put_aside++;
     keeper_ended(runner->keeper);
 }
 

@@ -47,6 +47,9 @@ for point in points:
     assert len(losses) == 3
     assert abs(statistics.mean(losses) - point["objective"]) < 1e-12
     assert abs(statistics.stdev(losses) - point["deviation"]) < 1e-12
+    for name, value in point["metrics"].items():
+        assert abs(statistics.mean(t["metrics"][name] for t in mine) - value) < 1e-12, name
+    assert abs(statistics.mean(t["seconds"] for t in mine) - point["seconds"]) < 1e-9
     assert all(t["rank"] == point["rank"] for t in mine)
     assert [t["task"] for t in mine if t["objective"] == min(losses)] == [point["task"]]
 PYTHON
