@@ -2,16 +2,12 @@
 #include "distributor/csv_scan.h"
 
 #include "distributor/csv_marks.h"
+#include "distributor/gzip_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
 
 #define BUFFER_BYTES (1 << 20)
 #define SMALL_BUFFER (1 << 12)
@@ -21,9 +17,7 @@ struct csv_scan {
     char *path;
     char delimiter;
     int64_t skip;
-    int fd;        /* of the stream, for how far it has come */
-    gzFile stream; /* reads plain files as they are */
-    int64_t size;  /* of the file, as it lies there */
+    struct gzip_file *file;
     char *memory, *buffer; /* the buffer begins CSV_SCAN_MARGIN bytes within the memory */
     size_t capacity, length;
     bool ended;             /* there is nothing after what is in the buffer */
@@ -37,17 +31,12 @@ struct csv_scan {
 
 static int refuse_read(const struct csv_scan *scan, bson_error_t *error)
 {
-    int code;
-    const char *reason = gzerror(scan->stream, &code);
-    size_t path = strlen(scan->path); /* zlib's message begins with it */
-    if (code == Z_ERRNO)
-        return hub_error(error, HUB_ERROR_IO, "%s: %s", scan->path, strerror(errno));
-    if (code == Z_MEM_ERROR)
-        return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to unpack it", scan->path);
-    if (!strncmp(reason, scan->path, path) && !strncmp(reason + path, ": ", 2))
-        reason += path + 2;
-    return hub_error(error, HUB_ERROR_INVALID, "%s:%lld:1: damaged gzip data after this line (%s)", scan->path,
-                     (long long)(scan->lines_before + 1), code == Z_BUF_ERROR ? "it ends too early" : reason);
+    const char *reason;
+    enum hub_error_code code = gzip_file_wrong(scan->file, &reason);
+    if (code != HUB_ERROR_INVALID)
+        return hub_error(error, code, "%s: %s", scan->path, reason);
+    return hub_error(error, code, "%s:%lld:1: damaged gzip data after this line (%s)", scan->path,
+                     (long long)(scan->lines_before + 1), reason);
 }
 
 /* ---- places ---- */
@@ -103,8 +92,7 @@ const char *csv_scan_path(const struct csv_scan *scan)
 
 double csv_scan_progress(const struct csv_scan *scan)
 {
-    const off_t at = lseek(scan->fd, 0, SEEK_CUR);
-    return at < 0 || scan->size < 1 || at >= scan->size ? 1 : (double)at / (double)scan->size;
+    return gzip_file_progress(scan->file);
 }
 
 /* ---- the buffer ---- */
@@ -134,11 +122,8 @@ static int make_room(struct csv_scan *scan, size_t capacity, bson_error_t *error
 static int read_on(struct csv_scan *scan, bson_error_t *error)
 {
     while (!scan->ended && scan->length < scan->capacity) {
-        int n = gzread(scan->stream, scan->buffer + scan->length, (unsigned)(scan->capacity - scan->length));
-        int code = Z_OK;
-        if (n == 0)
-            gzerror(scan->stream, &code);
-        if (n < 0 || (code != Z_OK && code != Z_STREAM_END))
+        int64_t n = gzip_file_read(scan->file, scan->buffer + scan->length, scan->capacity - scan->length);
+        if (n < 0)
             return refuse_read(scan, error);
         scan->ended = n == 0;
         scan->length += (size_t)n;
@@ -192,15 +177,18 @@ static int fill(struct csv_scan *scan, bson_error_t *error)
 
 static bool skip_lines(struct csv_scan *scan, int64_t count, bson_error_t *error)
 {
-    for (int c = 0; count > 0; count--, scan->lines_before++) {
+    for (char c = 0; count > 0; count--, scan->lines_before++) {
+        int64_t n;
         do
-            c = gzgetc(scan->stream);
-        while (c >= 0 && c != '\n');
-        if (c < 0) {
+            n = gzip_file_read(scan->file, &c, 1);
+        while (n > 0 && c != '\n');
+        if (n < 0)
+            refuse_read(scan, error);
+        if (n == 0)
             hub_error(error, HUB_ERROR_INVALID, "%s:%lld:1: the file ends within the lines that are to be skipped",
                       scan->path, (long long)(scan->lines_before + 1));
+        if (n <= 0)
             return false;
-        }
     }
     return true;
 }
@@ -226,48 +214,33 @@ static int begin(struct csv_scan *scan, bson_error_t *error)
 static size_t first_capacity(const struct csv_scan *scan)
 {
     size_t capacity = SMALL_BUFFER;
-    if (!gzdirect(scan->stream))
+    if (gzip_file_is_packed(scan->file))
         return BUFFER_BYTES;
-    while (capacity < BUFFER_BYTES && (int64_t)capacity <= scan->size)
+    while (capacity < BUFFER_BYTES && (int64_t)capacity <= gzip_file_size(scan->file))
         capacity *= 2;
     return capacity;
 }
 
 struct csv_scan *csv_scan_open(const char *path, char delimiter, int64_t skip, bson_error_t *error)
 {
-    struct stat status;
     struct csv_scan *scan = calloc(1, sizeof *scan);
-    int fd = -1;
     if (!scan || !(scan->path = strdup(path))) {
         hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", path);
         goto failed;
     }
     scan->delimiter = delimiter;
     scan->skip = skip;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status)) {
-        hub_error(error, errno == ENOENT ? HUB_ERROR_NOT_FOUND : HUB_ERROR_IO, "%s: %s", path, strerror(errno));
+    scan->file = gzip_file_open(path, error);
+    if (!scan->file)
         goto failed;
-    }
-    if (!S_ISREG(status.st_mode)) {
+    if (gzip_file_size(scan->file) < 0) {
         hub_error(error, HUB_ERROR_INVALID, "%s: not a file: it is read more than once", path);
         goto failed;
     }
-    scan->size = status.st_size;
-    scan->fd = fd;
-    scan->stream = gzdopen(fd, "rb");
-    if (!scan->stream) {
-        hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", path);
-        goto failed;
-    }
-    fd = -1; /* the stream's from here on */
-    gzbuffer(scan->stream, 1 << 17);
     if (make_room(scan, first_capacity(scan), error) || begin(scan, error))
         goto failed;
     return scan;
 failed:
-    if (fd >= 0)
-        close(fd);
     csv_scan_close(scan);
     return NULL;
 }
@@ -276,8 +249,7 @@ void csv_scan_close(struct csv_scan *scan)
 {
     if (!scan)
         return;
-    if (scan->stream)
-        gzclose(scan->stream);
+    gzip_file_close(scan->file);
     free(scan->path);
     free(scan->memory);
     free(scan->marks.ends);
@@ -288,7 +260,7 @@ void csv_scan_close(struct csv_scan *scan)
 
 int csv_scan_rewind(struct csv_scan *scan, bson_error_t *error)
 {
-    if (gzrewind(scan->stream))
+    if (gzip_file_rewind(scan->file))
         return hub_error(error, HUB_ERROR_IO, "%s: cannot be read again from its start", scan->path);
     return begin(scan, error);
 }
@@ -385,13 +357,11 @@ char *csv_field_copy(const struct csv_field *field)
 int csv_scan_is_text(const char *path, bson_error_t *error)
 {
     char first[512];
-    errno = 0;
-    gzFile stream = gzopen(path, "rbe");
-    if (!stream)
-        return hub_error(error, errno == ENOENT ? HUB_ERROR_NOT_FOUND : HUB_ERROR_IO, "%s: %s", path,
-                         errno ? strerror(errno) : "no memory to read it");
-    int n = gzread(stream, first, sizeof first);
-    gzclose(stream);
+    struct gzip_file *file = gzip_file_open(path, error);
+    if (!file)
+        return -1;
+    int64_t n = gzip_file_read(file, first, sizeof first);
+    gzip_file_close(file);
     if (n < 0)
         return 0; /* damaged: its reader says how */
     return !memchr(first, '\0', (size_t)n) && (n < 6 || memcmp(first, "\x93NUMPY", 6)) && (n < 8 || first[8] != '{');

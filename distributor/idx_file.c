@@ -1,37 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "distributor/idx_file.h"
 
-#include <errno.h>
+#include "distributor/gzip_file.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #define ROW_BYTES (1 << 24)
 
 struct idx_file {
     char *path;
-    gzFile stream; /* reads plain files as they are */
+    struct gzip_file *stream;
     int rank;
     int64_t dimensions[IDX_FILE_RANK];
     int64_t row_bytes;
     int64_t offset; /* bytes read so far, unpacked */
 };
 
-/* What zlib says, or the system. */
 static int refuse_read(const struct idx_file *file, bson_error_t *error)
 {
-    int code;
-    const char *reason = gzerror(file->stream, &code);
-    if (code == Z_ERRNO)
-        return hub_error(error, HUB_ERROR_IO, "%s: byte %lld: %s", file->path, (long long)file->offset,
-                         strerror(errno));
-    if (code == Z_MEM_ERROR)
-        return hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to unpack it", file->path);
-    size_t path = strlen(file->path); /* zlib's message begins with it */
-    if (!strncmp(reason, file->path, path) && !strncmp(reason + path, ": ", 2))
-        reason += path + 2;
-    return hub_error(error, HUB_ERROR_INVALID, "%s: unpacked byte %lld: damaged gzip data (%s)", file->path,
-                     (long long)file->offset, code == Z_BUF_ERROR ? "it ends too early" : reason);
+    const char *reason;
+    enum hub_error_code code = gzip_file_wrong(file->stream, &reason);
+    if (code == HUB_ERROR_IO)
+        return hub_error(error, code, "%s: byte %lld: %s", file->path, (long long)file->offset, reason);
+    if (code != HUB_ERROR_INVALID)
+        return hub_error(error, code, "%s: %s", file->path, reason);
+    return hub_error(error, code, "%s: unpacked byte %lld: damaged gzip data (%s)", file->path,
+                     (long long)file->offset, reason);
 }
 
 /* Exactly length bytes: 1; fewer, because the file ended: 0 (then *got of them). */
@@ -39,22 +34,15 @@ static int read_bytes(struct idx_file *file, void *bytes, size_t length, size_t 
 {
     *got = 0;
     while (*got < length) {
-        size_t left = length - *got;
-        int n = gzread(file->stream, (char *)bytes + *got, left > (1 << 20) ? 1 << 20 : (unsigned)left);
+        int64_t n = gzip_file_read(file->stream, (char *)bytes + *got, length - *got);
         if (n < 0)
             return refuse_read(file, error);
         if (!n)
-            break;
+            return 0;
         *got += (size_t)n;
         file->offset += n;
     }
-    if (*got == length)
-        return 1;
-    int code;
-    gzerror(file->stream, &code);
-    if (code != Z_OK && code != Z_STREAM_END)
-        return refuse_read(file, error);
-    return 0;
+    return 1;
 }
 
 static const char *type_name(unsigned char type)
@@ -122,16 +110,9 @@ struct idx_file *idx_file_open(const char *path, bson_error_t *error)
         hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", path);
         goto failed;
     }
-    errno = 0;
-    file->stream = gzopen(path, "rbe");
-    if (!file->stream) {
-        if (errno)
-            hub_error(error, errno == ENOENT ? HUB_ERROR_NOT_FOUND : HUB_ERROR_IO, "%s: %s", path, strerror(errno));
-        else
-            hub_error(error, HUB_ERROR_MEMORY, "%s: no memory to read it", path);
+    file->stream = gzip_file_open(path, error);
+    if (!file->stream)
         goto failed;
-    }
-    gzbuffer(file->stream, 1 << 17);
     if (read_header(file, error))
         goto failed;
     return file;
@@ -144,8 +125,7 @@ void idx_file_close(struct idx_file *file)
 {
     if (!file)
         return;
-    if (file->stream)
-        gzclose(file->stream);
+    gzip_file_close(file->stream);
     free(file->path);
     free(file);
 }

@@ -196,6 +196,54 @@ Test(csv_scan, damaged_gzip_data_are_refused)
     csv_scan_close(scan);
 }
 
+/* ---- what follows a member ---- */
+
+static size_t pack(const char *text, char *packed, size_t size)
+{
+    gzFile out = gzopen(path, "wb");
+    cr_assert(out && gzputs(out, text) == (int)strlen(text) && gzclose(out) == Z_OK);
+    FILE *file = fopen(path, "rb");
+    size_t length = file ? fread(packed, 1, size, file) : 0;
+    cr_assert(file && !fclose(file) && length > 0);
+    return length;
+}
+
+/* How many records come out of the bytes, or -1. */
+static int records_in(const char *bytes, size_t length)
+{
+    struct csv_record record;
+    int count = 0, next = -1;
+    write_file(bytes, length);
+    struct csv_scan *scan = csv_scan_open(path, ',', 0, &error);
+    while (scan && (next = csv_scan_next(scan, &record, &error)) > 0)
+        count++;
+    csv_scan_close(scan);
+    return next < 0 ? -1 : count;
+}
+
+Test(csv_scan, what_follows_a_gzip_member_is_another_or_padding_or_is_refused)
+{
+    char all[1024];
+    const size_t first = pack("a,b\n1,2\n", all, 400), whole = first + pack("3,4\n5,6\n", all + first, 400);
+    cr_expect_eq(records_in(all, whole), 4);
+    all[first] ^= 1; /* the second member's first byte */
+    cr_expect_eq(records_in(all, whole), -1);
+    cr_expect(strstr(error.message, "what follows its end is no gzip data") != NULL, "%s", error.message);
+    all[first] ^= 1;
+    all[first + 1] ^= 1;
+    cr_expect_eq(records_in(all, whole), -1);
+    all[first + 1] ^= 1;
+    cr_expect_eq(records_in(all, whole - 3), -1);
+    memset(all + whole, 0, 100);
+    cr_expect_eq(records_in(all, whole + 100), 4, "%s", error.message);
+    memcpy(all + whole, "garbage", 7);
+    cr_expect_eq(records_in(all, whole + 7), -1);
+    cr_expect_eq(records_in(all, whole + 1), -1);
+    all[whole] = '\0';
+    cr_expect_eq(records_in(all, whole + 7), -1);
+    cr_expect(strstr(error.message, "more data after zero bytes") != NULL, "%s", error.message);
+}
+
 /* ---- marks ---- */
 
 /* The same, byte by byte. */

@@ -245,7 +245,11 @@ Test(idx, a_damaged_gz_is_refused)
     }
     packed[length - 6] ^= 1; /* the check sum */
     write_file(IMAGES ".gz", packed, length, false);
-    refused(HUB_ERROR_INVALID, "/" IMAGES ".gz: unpacked byte 0: damaged gzip data (incorrect data check)");
+    refused(HUB_ERROR_INVALID, "/" IMAGES ".gz: unpacked byte 16: damaged gzip data (incorrect data check)");
+    packed[length - 6] ^= 1;
+    packed[length] = 'x'; /* behind the end */
+    write_file(IMAGES ".gz", packed, length + 1, false);
+    refused(HUB_ERROR_INVALID, "/" IMAGES ".gz: unpacked byte 32: damaged gzip data (what follows its end is no gzip data)");
 }
 
 Test(idx, what_is_not_an_idx_file_of_bytes_is_refused)
