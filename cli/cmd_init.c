@@ -17,6 +17,11 @@ static int run(struct cli *cli)
     if (code != CLI_DONE) {
         goto out;
     }
+    const int64_t asked = cli_integer(cli, "lanes", 1);
+    if (asked < 1 || asked > HUB_LANES_MOST) { /* before anything is made */
+        code = cli_usage(cli, "--lanes: from 1 to %d, not %lld", HUB_LANES_MOST, (long long)asked);
+        goto out;
+    }
     int made = hub_init(cli->uri, cli->project, &error);
     if (made < 0) {
         code = cli_fail(&error);
@@ -27,8 +32,8 @@ static int run(struct cli *cli)
     if (code != CLI_DONE) {
         goto out;
     }
-    int64_t lanes = cli_integer(cli, "lanes", hub_lanes(cli->hub));
-    if (hub_set_lanes(cli->hub, lanes > INT32_MAX ? INT32_MAX : (int32_t)lanes, &error) < 0) {
+    const int32_t lanes = (int32_t)cli_integer(cli, "lanes", hub_lanes(cli->hub));
+    if (hub_set_lanes(cli->hub, lanes, &error) < 0) {
         code = cli_fail(&error);
         code = hub_error_code(&error) == HUB_ERROR_INVALID ? CLI_USAGE : code;
         goto out;

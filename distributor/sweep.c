@@ -357,6 +357,10 @@ static int read_sweep(struct sweep *sweep, bson_error_t *error)
         return REFUSE(sweep, seed->line, "seed stands among the parameters and beside them; keep one");
     if (seed && sweep->seeds > 1)
         return REFUSE(sweep, seed->line, "seed stands among the parameters, and seeds trains each point with several; keep one");
+    const struct yaml_tree_node *first = yaml_tree_get(root, "seed");
+    if (first && sweep->seed > INT64_MAX - (sweep->seeds - 1))
+        return REFUSE(sweep, first->line, "seed: %lld with seeds: %lld goes beyond the largest seed, %lld",
+                      (long long)sweep->seed, (long long)sweep->seeds, (long long)INT64_MAX);
     if (search_learns(sweep->method) && bson_empty(&sweep->metric))
         return hub_error(error, HUB_ERROR_INVALID, "%s: method %s needs a metric {name: …, goal: maximize | minimize}",
                          sweep->file_name, search_method_name(sweep->method));

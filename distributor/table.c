@@ -127,6 +127,9 @@ static int split_parameters(const struct table_rows *rows, const bson_t *row, co
         if (is_own(name) || comes_back(name)) {
             continue;
         }
+        if (is_label(name) && strchr(name + 6, '.') != NULL) {
+            return table_rows_refuse(rows, name, error, "a label's name has no dots: call it label.NAME");
+        }
         bool known = hyper_parameters_known(name);
         if (!known && !is_label(name) && !is_placed(architecture, name)) {
             const char *near = hyper_parameters_nearest(name);

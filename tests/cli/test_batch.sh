@@ -33,6 +33,10 @@ echo '32,0.1,2,,you,,' >>runs.csv
 batch expect 0 -- create-task --table runs.csv -o json
 json 'it["submitted"] == 1 and it["skipped"] == 3'
 
+# A label is one name.
+printf 'hidden,label.a,label.a.b\n4,1,2\n' >dotted.csv
+batch refuse 1 'dotted.csv:2:' 'column label.a.b: a label' -- create-task --table dotted.csv
+
 # What is being done already under another name.
 batch expect 0 -- create-task --table runs.csv --name others --skip-existing -o json
 json 'it["submitted"] == 0 and it["existing"] == 4'

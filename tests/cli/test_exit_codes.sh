@@ -21,6 +21,9 @@ done
 expect 0 -- --version
 expect 0 -- version -o json
 json 'it["version"].count(".") == 2'
+refuse 2 'lanes' 'not 0' -- init --lanes 0
+refuse 2 'lanes' 'not 99999999999' -- init --lanes 99999999999
+[ ! -e tl_hub.db ] || fail "a refused init made a hub"
 expect 0 -- init
 said 'made hub sqlite:tl_hub.db'
 expect 0 -- init

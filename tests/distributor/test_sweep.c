@@ -184,6 +184,8 @@ Test(sweep, values_are_checked)
     refused("parameters:\n  seed: [1, 2]\nseed: 3\n",
             "sweep.yaml:2: seed stands among the parameters and beside them; keep one");
     refused("run_cap: 0\n", "sweep.yaml:1: run_cap must be an integer in [1, 1000000]");
+    refused("seeds: 3\nseed: 9223372036854775806\n",
+            "sweep.yaml:2: seed: 9223372036854775806 with seeds: 3 goes beyond the largest seed, 9223372036854775807");
     refused("seed: -1\n", "sweep.yaml:1: seed must be an integer in [0, 9223372036854775807]");
     refused("priority: high\n", "sweep.yaml:1: priority must be an integer in [-1000000, 1000000]");
     refused("kind: dream\n", "sweep.yaml:1: kind must be train, validate, test or outside");
