@@ -79,6 +79,29 @@ HUB_TEST(fsck, documents_that_are_not_as_their_schemas)
     EXPECT_FOUND(hub, "error schema meta/hub");
 }
 
+/* Another program's tasks are claimed by nobody: told, and stopped at a rung. */
+HUB_TEST(fsck, results_of_tasks_that_nobody_claims)
+{
+    bson_t task, *metrics = json("{'loss': 0.5}"), *all = json("{'name': 'other'}");
+    fill_hub(hub);
+    insert(hub, "sweeps", "{'_id': 's', 'project': 'default', 'name': 'outer', 'specification': {'x': 1}}");
+    poke(hub, "sweeps", "{'_id': 's'}", "{'$set': {'schema_version': 1}, '$currentDate': {'created_at': true}}");
+    make_task(hub, "{'name': 'outer', 'kind': 'outside', 'sweep': 's', 'point_number': 0}");
+    cr_assert_eq(GOOD(task_tell(hub, "s", 0, metrics, NULL, &task, error)), 1);
+    bson_destroy(&task);
+    make_task(hub, "{'name': 'other', 'kind': 'outside'}");
+    poke(hub, "tasks", "{'name': 'other'}",
+         "{'$set': {'state': 'parked', 'rungs': {'epochs': [1], 'count': 1, 'metrics': {'loss': 0.5}, 'waits': true}}}");
+    cr_assert_eq(GOOD(task_stop(hub, all, NULL, error)), 1);
+    expect_sound(hub);
+    poke(hub, "tasks", "{'name': 'outer'}", "{'$set': {'claim.id': 'another'}}");
+    EXPECT_FOUND(hub, "error result-claim tasks/");
+    poke(hub, "tasks", "{'name': 'outer'}", "{'$unset': {'claim': ''}, '$set': {'kind': 'train'}}");
+    EXPECT_FOUND(hub, "error result-claim tasks/");
+    bson_destroy(metrics);
+    bson_destroy(all);
+}
+
 HUB_TEST(fsck, tasks_and_their_results)
 {
     fill_hub(hub);
