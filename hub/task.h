@@ -187,7 +187,7 @@ int task_park(struct hub *hub, const struct task_fence *fence, const bson_t *run
 int task_unpark(struct hub *hub, const bson_t *task, bson_error_t *error);
 /* The same to "stopped", with the rung's metrics as its result, and why. Its weights were those of its checkpoint, which goes. */
 int task_end_parked(struct hub *hub, const bson_t *task, const char *reason, bson_error_t *error);
-/* All parked ones that match; how many. */
+/* All parked ones that match, and those that were paused at their rung; how many. */
 int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error);
 
 /* ---- tasks of kind "outside", which another program does ---- */

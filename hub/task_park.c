@@ -62,13 +62,16 @@ int task_park(struct hub *hub, const struct task_fence *fence, const bson_t *run
     return result;
 }
 
-/* This park of the task, and no other. */
-static void park_filter(const bson_t *task, bson_t *filter)
+/* This park of the task, and no other. One that was promoted and then paused stands at no rung, with the same claim and count. */
+static void park_filter(const bson_t *task, const char *state, bson_t *filter)
 {
     static const char *const same[] = {"claim.id", "rungs.count"};
     bson_init(filter);
     task_append_key(filter, task);
-    BSON_APPEND_UTF8(filter, "state", "parked");
+    BSON_APPEND_UTF8(filter, "state", state);
+    if (strcmp(state, "paused") == 0) {
+        BSON_APPEND_BOOL(filter, "rungs.waits", true);
+    }
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
         bson_iter_t iter, value;
         bool there = bson_iter_init(&iter, task) && bson_iter_find_descendant(&iter, same[i], &value);
@@ -79,7 +82,7 @@ static void park_filter(const bson_t *task, bson_t *filter)
 int task_unpark(struct hub *hub, const bson_t *task, bson_error_t *error)
 {
     bson_t filter, update = BSON_INITIALIZER, set;
-    park_filter(task, &filter);
+    park_filter(task, "parked", &filter);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     BSON_APPEND_UTF8(&set, "state", "ready");
     BSON_APPEND_BOOL(&set, "rungs.waits", false);
@@ -119,11 +122,11 @@ static void append_result(const bson_t *task, const char *reason, bson_t *set)
     bson_append_document_end(set, &result);
 }
 
-int task_end_parked(struct hub *hub, const bson_t *task, const char *reason, bson_error_t *error)
+static int end_at_rung(struct hub *hub, const bson_t *task, const char *state, const char *reason, bson_error_t *error)
 {
     static const char *const gone[] = {"request", "error", "checkpoint"};
     bson_t filter, whole, update = BSON_INITIALIZER, part;
-    park_filter(task, &filter);
+    park_filter(task, state, &filter);
     int result = store_find_one(hub_store(hub), TASKS, &filter, NULL, &whole, error);
     if (result > 0) {
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &part);
@@ -150,7 +153,12 @@ int task_end_parked(struct hub *hub, const bson_t *task, const char *reason, bso
     return result;
 }
 
-int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
+int task_end_parked(struct hub *hub, const bson_t *task, const char *reason, bson_error_t *error)
+{
+    return end_at_rung(hub, task, "parked", reason, error);
+}
+
+static int64_t stop_at_rung(struct hub *hub, const bson_t *filter, const char *state, const char *reason, bson_error_t *error)
 {
     bson_t parked = BSON_INITIALIZER, projection = BSON_INITIALIZER, whole;
     static const char *const paths[] = {"project", "lane", "claim.id", "rungs.count"};
@@ -160,12 +168,15 @@ int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reas
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         BSON_APPEND_INT32(&projection, paths[i], 1);
     }
-    BSON_APPEND_UTF8(&parked, "state", "parked");
+    BSON_APPEND_UTF8(&parked, "state", state);
+    if (strcmp(state, "paused") == 0) {
+        BSON_APPEND_BOOL(&parked, "rungs.waits", true);
+    }
     hub_filter(hub, filter, &parked, &whole);
     struct store_find_options options = {.projection = &projection};
     struct store_cursor *cursor = store_find(hub_store(hub), TASKS, &whole, &options, error);
     while (cursor != NULL && result >= 0 && (next = store_cursor_next(cursor, &task, error)) > 0) {
-        result = task_end_parked(hub, task, reason, error);
+        result = end_at_rung(hub, task, state, reason, error);
         ended += result > 0;
     }
     store_cursor_close(cursor);
@@ -173,4 +184,11 @@ int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reas
     bson_destroy(&projection);
     bson_destroy(&parked);
     return cursor == NULL || next < 0 || result < 0 ? -1 : ended;
+}
+
+int64_t task_stop_parked(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
+{
+    int64_t paused = stop_at_rung(hub, filter, "paused", reason, error);
+    int64_t parked = paused < 0 ? -1 : stop_at_rung(hub, filter, "parked", reason, error);
+    return parked < 0 ? -1 : paused + parked;
 }

@@ -73,22 +73,22 @@ static int64_t ask_running(struct hub *hub, const bson_t *filter, const char *ki
     return result;
 }
 
-/* Idle tasks by idle_update, running ones by a request; idle ones again, for a task may have been given back between. */
-static int64_t request(struct hub *hub, const bson_t *filter, const char *const *idle, const bson_t *idle_update,
-                       const char *kind, const char *reason, bson_error_t *error)
+/* Idle tasks that match extra by idle_update, running ones by a request; idle ones again, for a task may have been given back between. */
+static int64_t request(struct hub *hub, const bson_t *filter, const char *const *idle, const bson_t *extra,
+                       const bson_t *idle_update, const char *kind, const char *reason, bson_error_t *error)
 {
-    int64_t first = change(hub, filter, idle, NULL, idle_update, error);
+    int64_t first = change(hub, filter, idle, extra, idle_update, error);
     int64_t asked = first < 0 ? -1 : ask_running(hub, filter, kind, reason, error);
-    int64_t again = asked < 0 ? -1 : change(hub, filter, idle, NULL, idle_update, error);
+    int64_t again = asked < 0 ? -1 : change(hub, filter, idle, extra, idle_update, error);
     return again < 0 ? -1 : first + asked + again;
 }
 
-static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char *const *idle, const char *kind,
-                              const char *reason, bson_error_t *error)
+static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char *const *idle, const bson_t *extra,
+                              const char *kind, const char *reason, bson_error_t *error)
 {
     bson_t update;
     task_end_update(&update, "cancelled", reason != NULL ? reason : "at the user's request", NULL);
-    int64_t result = request(hub, filter, idle, &update, kind, reason, error);
+    int64_t result = request(hub, filter, idle, extra, &update, kind, reason, error);
     bson_destroy(&update);
     return result;
 }
@@ -96,17 +96,22 @@ static int64_t end_by_request(struct hub *hub, const bson_t *filter, const char 
 int64_t task_cancel(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
 {
     static const char *const idle[] = {"waiting", "delayed", "ready", "paused", "parked", NULL};
-    return end_by_request(hub, filter, idle, "cancel", reason, error);
+    return end_by_request(hub, filter, idle, NULL, "cancel", reason, error);
 }
 
 int64_t task_stop(struct hub *hub, const bson_t *filter, const char *reason, bson_error_t *error)
 {
     static const char *const idle[] = {"waiting", "delayed", "ready", "paused", NULL};
     const char *why = reason != NULL ? reason : "at the user's request";
-    /* Those at a rung have results; one may have come there meanwhile. */
+    bson_t elsewhere = BSON_INITIALIZER, part;
+    BSON_APPEND_DOCUMENT_BEGIN(&elsewhere, "rungs.waits", &part);
+    BSON_APPEND_BOOL(&part, "$ne", true);
+    bson_append_document_end(&elsewhere, &part);
+    /* Those at a rung have results, paused or not; one may have come there, or been paused there, meanwhile. */
     int64_t parked = task_stop_parked(hub, filter, why, error);
-    int64_t others = parked < 0 ? -1 : end_by_request(hub, filter, idle, "stop", reason, error);
+    int64_t others = parked < 0 ? -1 : end_by_request(hub, filter, idle, &elsewhere, "stop", reason, error);
     int64_t late = others < 0 ? -1 : task_stop_parked(hub, filter, why, error);
+    bson_destroy(&elsewhere);
     return late < 0 ? -1 : parked + others + late;
 }
 
@@ -124,7 +129,7 @@ int64_t task_pause(struct hub *hub, const bson_t *filter, bson_error_t *error)
     static const char *const idle[] = {"waiting", "delayed", "ready", "parked", NULL};
     bson_t update;
     set_state(&update, "paused");
-    int64_t result = request(hub, filter, idle, &update, "pause", NULL, error);
+    int64_t result = request(hub, filter, idle, NULL, &update, "pause", NULL, error);
     bson_destroy(&update);
     return result;
 }

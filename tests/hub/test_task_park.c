@@ -133,3 +133,25 @@ HUB_TEST(park, is_cancelled_stopped_paused_and_resumed_by_users)
     cr_expect_eq(GOOD(task_delete(hub, all, error)), 1);
     bson_destroy(all);
 }
+
+HUB_TEST(park, paused_at_its_rung_it_stops_with_the_rungs_results)
+{
+    struct task_fence fence;
+    bson_t task, *all = json("{}");
+    make_parked(hub, &fence, &task);
+    cr_expect_eq(GOOD(task_pause(hub, all, error)), 1);
+    cr_expect_eq(GOOD(task_end_parked(hub, &task, "not among the best", error)), 0, "who goes on with the sweep lets it be");
+    cr_expect_eq(GOOD(task_stop(hub, all, "enough", error)), 1);
+    bson_destroy(&task);
+    read_one(hub, "tasks", "{}", &task);
+    cr_expect_str_eq(text_of(&task, "state"), "stopped");
+    cr_expect_str_eq(text_of(&task, "result.reason"), "enough");
+    cr_expect_str_eq(text_of(&task, "result.claim_id"), fence.claim_id);
+    cr_expect(has(&task, "result.metrics.loss") && !has(&task, "checkpoint") && number_of(&task, "rungs.waits") == 0);
+    poke(hub, "tasks", "{}", "{'$set': {'state': 'paused'}, '$unset': {'result': ''}}");
+    cr_expect_eq(GOOD(task_stop(hub, all, NULL, error)), 1);
+    expect_state(hub, "{}", "cancelled");
+    cr_expect_eq(count_in(hub, "tasks", "{'result': {'$exists': true}}"), 0, "promoted and paused then, it stood at no rung");
+    bson_destroy(&task);
+    bson_destroy(all);
+}
