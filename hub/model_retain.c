@@ -259,6 +259,152 @@ static int drop_epochs(struct hub *hub, const bson_t *model, const struct wanted
     return cursor == NULL || next < 0 || result < 0 ? -1 : 1;
 }
 
+/* ---- epochs of runs that ended without a model of their own ---- */
+
+/* Whether the epochs of this run of the task are nobody's any more: it has ended, everything of it is published, or it is a run that
+ * the task left behind. A second or later run's stay, as its model does, until the task leaves it. */
+static bool run_is_over(const bson_t *task, int64_t run)
+{
+    static const char *const ended[] = {"done", "stopped", "cancelled", "failed", "dead"};
+    const char *state = hub_text(task, "state");
+    int64_t now = hub_number(task, "run", 1);
+    bson_iter_t iter;
+    bool published = !bson_iter_init_find(&iter, task, "published") || bson_iter_as_bool(&iter);
+    bool over = false;
+    for (size_t i = 0; state != NULL && i < sizeof ended / sizeof ended[0]; i++) {
+        over = over || strcmp(state, ended[i]) == 0;
+    }
+    return now > run || (now == run && run <= 1 && over && published);
+}
+
+/* The task first, its models after it: what is published by then is seen. 1, 0, -1. */
+static int run_is_left(struct hub *hub, const char *id, int64_t run, bson_error_t *error)
+{
+    bson_t by_id = BSON_INITIALIZER, filter = BSON_INITIALIZER, projection = BSON_INITIALIZER, task;
+    struct store_find_options options = {.projection = &projection};
+    task_append_id(&by_id, "_id", id);
+    BSON_APPEND_UTF8(&by_id, "project", hub_project(hub));
+    BSON_APPEND_INT32(&projection, "state", 1);
+    BSON_APPEND_INT32(&projection, "run", 1);
+    BSON_APPEND_INT32(&projection, "published", 1);
+    int there = store_find_one(hub_store(hub), TASKS, &by_id, &options, &task, error);
+    bool left = there == 0 || (there > 0 && run_is_over(&task, run));
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    BSON_APPEND_UTF8(&filter, "task", id);
+    BSON_APPEND_INT64(&filter, "run", run);
+    append_has_blob(&filter);
+    append_condition(&filter, "final", "$ne", false);
+    append_condition(&filter, "deleted", "$ne", true);
+    int64_t finals = left ? store_count(hub_store(hub), MODELS, &filter, error) : 0;
+    bson_destroy(&task);
+    bson_destroy(&projection);
+    bson_destroy(&filter);
+    bson_destroy(&by_id);
+    return there < 0 || finals < 0 ? -1 : left && finals == 0;
+}
+
+struct epochs {
+    bson_t **list; /* {_id, task, run, blob_id} */
+    size_t count, capacity;
+};
+
+static int by_run(const void *a, const void *b)
+{
+    const bson_t *x = *(bson_t *const *)a, *y = *(bson_t *const *)b;
+    int order = strcmp(hub_text(x, "task"), hub_text(y, "task"));
+    int64_t mine = hub_number(x, "run", 1), other = hub_number(y, "run", 1);
+    return order != 0 ? order : (mine > other) - (mine < other);
+}
+
+static void take_epoch(struct epochs *epochs, const bson_t *model)
+{
+    if (hub_text(model, "_id") == NULL || hub_text(model, "task") == NULL) {
+        return;
+    }
+    if (epochs->count == epochs->capacity) {
+        epochs->capacity = epochs->capacity > 0 ? 2 * epochs->capacity : 64;
+        epochs->list = bson_realloc(epochs->list, epochs->capacity * sizeof *epochs->list);
+    }
+    epochs->list[epochs->count++] = bson_copy(model);
+}
+
+/* The sweep's epochs that have weights, one run after the other. They are sorted here: what a server may sort is bounded. */
+static int find_epochs(struct hub *hub, const char *sweep, struct epochs *epochs, bson_error_t *error)
+{
+    static const char *const paths[] = {"task", "run", "blob_id"};
+    bson_t filter = BSON_INITIALIZER, projection = BSON_INITIALIZER;
+    const bson_t *model;
+    int next = -1;
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    BSON_APPEND_UTF8(&filter, "sweep", sweep);
+    append_has_blob(&filter);
+    BSON_APPEND_BOOL(&filter, "final", false);
+    append_condition(&filter, "deleted", "$ne", true);
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        BSON_APPEND_INT32(&projection, paths[i], 1);
+    }
+    struct store_find_options options = {.projection = &projection};
+    struct store_cursor *cursor = store_find(hub_store(hub), MODELS, &filter, &options, error);
+    while (cursor != NULL && (next = store_cursor_next(cursor, &model, error)) == 1) {
+        take_epoch(epochs, model);
+    }
+    store_cursor_close(cursor);
+    bson_destroy(&projection);
+    bson_destroy(&filter);
+    if (epochs->count > 0) {
+        qsort(epochs->list, epochs->count, sizeof *epochs->list, by_run);
+    }
+    return cursor == NULL || next < 0 ? -1 : 1;
+}
+
+/* 1 dropped, 0 it is wanted or gone, -1. */
+static int drop_epoch(struct hub *hub, const bson_t *epoch, const struct wanted *wanted, int64_t keep, bson_error_t *error)
+{
+    bson_t filter = BSON_INITIALIZER, whole;
+    bson_iter_t blob;
+    BSON_APPEND_UTF8(&filter, "_id", hub_text(epoch, "_id"));
+    BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+    int result = store_find_one(hub_store(hub), MODELS, &filter, NULL, &whole, error);
+    if (result > 0 && !is_wanted(wanted, &whole) && bson_iter_init_find(&blob, &whole, "blob_id") && BSON_ITER_HOLDS_OID(&blob)) {
+        result = drop_pointer(hub, &whole, &blob, keep, error);
+    } else if (result > 0) {
+        result = 0;
+    }
+    bson_destroy(&whole);
+    bson_destroy(&filter);
+    return result;
+}
+
+/* How many lost their weights, or -1. Each run is asked for once. looked: whether wanted is known already. */
+static int64_t drop_left(struct hub *hub, const struct model_retention *retention, struct wanted *wanted, bool looked,
+                         bson_error_t *error)
+{
+    struct epochs epochs = {0};
+    int64_t dropped = 0;
+    int left = 0, result = find_epochs(hub, retention->sweep, &epochs, error);
+    for (size_t i = 0; i < epochs.count && result >= 0; i++) {
+        const bson_t *epoch = epochs.list[i];
+        if (i == 0 || by_run(&epochs.list[i - 1], &epochs.list[i]) != 0) {
+            left = result = run_is_left(hub, hub_text(epoch, "task"), hub_number(epoch, "run", 1), error);
+        }
+        if (left > 0 && !looked) {
+            looked = true;
+            result = find_wanted(hub, wanted, error);
+        }
+        if (left > 0 && result >= 0) {
+            result = drop_epoch(hub, epoch, wanted, retention->keep, error);
+            dropped += result > 0;
+        }
+    }
+    for (size_t i = 0; i < epochs.count; i++) {
+        bson_destroy(epochs.list[i]);
+    }
+    bson_free(epochs.list);
+    return result < 0 ? -1 : dropped;
+}
+
+/* ---- a run's own model, and what goes with it ---- */
+
 /* The task's pointer, before the model's. 1 it points there no more, 0 its model is not published yet, -1. */
 static int drop_result(struct hub *hub, const bson_t *model, bson_error_t *error)
 {
@@ -321,19 +467,21 @@ int64_t model_retain(struct hub *hub, const struct model_retention *retention, b
     int64_t dropped = 0;
     int result = rank(hub, retention, &ranking, error);
     size_t keep = retention->keep > 0 ? (size_t)retention->keep : 0;
-    if (result > 0 && ranking.count > keep) {
+    bool looked = result > 0 && ranking.count > keep;
+    if (looked) {
         result = find_wanted(hub, &wanted, error);
     }
     for (size_t i = keep; i < ranking.count && result >= 0; i++) {
         result = drop(hub, &ranking.list[i], &wanted, retention->keep, error);
         dropped += result > 0;
     }
+    int64_t left = result < 0 ? -1 : drop_left(hub, retention, &wanted, looked, error);
     for (size_t i = 0; i < wanted.count; i++) {
         query_free(wanted.queries[i]);
     }
     bson_free(wanted.queries);
     bson_free(ranking.list);
-    return result < 0 ? -1 : dropped;
+    return left < 0 ? -1 : dropped + left;
 }
 
 void model_say_no_weights(const bson_t *model, char *text, size_t size)

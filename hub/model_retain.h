@@ -7,7 +7,8 @@
  *
  * Not dropped are models of runs after the first (who restarts a task wants its weights), those that a task which has not
  * ended names (model, initial_model, a standing task's last), and those that are not published yet. Models of kept
- * epochs go with their run's. */
+ * epochs go with their run's; of a run that has none (stopped at a rung, cancelled, failed, dead, or left behind by its task, or its task
+ * is gone) they go when it is over. */
 
 #include "hub/hub.h"
 

@@ -285,7 +285,7 @@ static void save_point(struct hub *hub, int n, const char *objective, const char
 
 static void expect_with_weights(struct hub *hub, int64_t count, const char *ids)
 {
-    char filter[200];
+    char filter[400];
     snprintf(filter, sizeof filter, "{'sweep': 's', 'blob_id': {'$exists': true}, '_id': {'$in': [%s]}}", ids);
     cr_expect_eq(count_in(hub, "models", filter), count, "%s", ids);
     cr_expect_eq(count_in(hub, "models", "{'sweep': 's', 'blob_id': {'$exists': true}}"), count);
@@ -362,4 +362,48 @@ HUB_TEST(retain, the_task_lets_go_first_and_one_that_is_not_published_waits)
     save_model(hub, "{'_id': 'e2', 'name': 'p2', 'task': 't2', 'run': 1, 'sweep': 's', 'epoch': 1, 'final': false}", NULL);
     cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 1);
     expect_with_weights(hub, 0, "'m2', 'e2'");
+}
+
+/* Two epochs of a task's run. */
+static void save_epochs(struct hub *hub, const char *task, int run)
+{
+    for (int epoch = 1; epoch <= 2; epoch++) {
+        char fields[200];
+        snprintf(fields, sizeof fields, "{'_id': '%s%d%d', 'name': '%s', 'task': '%s', 'run': %d, 'sweep': 's', 'epoch': %d, 'final': false}",
+                 task, run, epoch, task, task, run, epoch);
+        save_model(hub, fields, NULL);
+    }
+}
+
+HUB_TEST(retain, epochs_of_runs_without_a_model_go_when_the_run_is_over)
+{
+    static const char *const states[] = {"stopped", "cancelled", "failed", "dead", "parked", "running", "paused", "ready"};
+    struct model_retention retention = {.sweep = "s", .keep = 1, .minimize = true};
+    for (int i = 0; i < 8; i++) {
+        char fields[80], filter[40], update[60];
+        snprintf(fields, sizeof fields, "{'_id': '%s', 'name': '%s'}", states[i], states[i]);
+        snprintf(filter, sizeof filter, "{'_id': '%s'}", states[i]);
+        snprintf(update, sizeof update, "{'$set': {'state': '%s'}}", states[i]);
+        make_task(hub, fields);
+        poke(hub, "tasks", filter, update);
+        save_epochs(hub, states[i], 1);
+    }
+    save_epochs(hub, "gone", 1);
+    make_task(hub, "{'_id': 't1', 'name': 'best'}");
+    poke(hub, "tasks", "{'_id': 't1'}", "{'$set': {'state': 'done', 'published': true}}");
+    save_point(hub, 1, "0.5", "");
+    save_epochs(hub, "t1", 1);
+    poke(hub, "tasks", "{'_id': 'dead'}", "{'$set': {'published': false}}");
+    make_task(hub, "{'name': 'wants', 'kind': 'test', 'model': {'_id': 'failed12'}}");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 7);
+    expect_with_weights(hub, 14, "'m1', 't111', 't112', 'failed12', 'dead11', 'dead12', 'parked11', 'parked12', 'running11', 'running12', "
+                                 "'paused11', 'paused12', 'ready11', 'ready12'");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 0, "done twice it is the same");
+    poke(hub, "tasks", "{'_id': 'dead'}", "{'$set': {'published': true}}");
+    poke(hub, "tasks", "{'_id': 'ready'}", "{'$set': {'run': 2}}");
+    save_epochs(hub, "ready", 2);
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 4, "published, and left behind");
+    poke(hub, "tasks", "{'_id': 'ready'}", "{'$set': {'state': 'stopped'}}");
+    cr_expect_eq(GOOD(model_retain(hub, &retention, error)), 0, "those of a later run stay");
+    cr_expect_eq(count_in(hub, "models", "{'task': 'ready', 'run': 2, 'blob_id': {'$exists': true}}"), 2);
 }
