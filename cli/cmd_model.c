@@ -117,11 +117,45 @@ const struct cli_command cmd_find_model = {
     .run = run_find,
 };
 
+/* Without any condition (--all) those of epochs are meant, too, which are hidden from who does not name them. */
+static void every_filter(const bson_t *filter, bson_t *out)
+{
+    bson_t condition;
+    bson_init(out);
+    bson_concat(out, filter);
+    if (bson_empty(out)) {
+        BSON_APPEND_DOCUMENT_BEGIN(out, "_id", &condition);
+        BSON_APPEND_BOOL(&condition, "$exists", true);
+        bson_append_document_end(out, &condition);
+    }
+}
+
+static struct store_cursor *find_every(struct hub *hub, const bson_t *filter, const struct store_find_options *options,
+                                       bson_error_t *error)
+{
+    bson_t every;
+    every_filter(filter, &every);
+    struct store_cursor *cursor = model_find(hub, &every, options, error);
+    bson_destroy(&every);
+    return cursor;
+}
+
+static int64_t delete_every(struct hub *hub, const bson_t *filter, bson_error_t *error)
+{
+    bson_t every;
+    every_filter(filter, &every);
+    int64_t deleted = model_delete(hub, &every, error);
+    bson_destroy(&every);
+    return deleted;
+}
+
 static int run_delete(struct cli *cli)
 {
     struct select_conditions conditions;
+    struct select_kind every = select_models;
+    every.find = find_every;
     select_init(&conditions);
-    return select_and_delete(cli, &select_models, &conditions, model_delete);
+    return select_and_delete(cli, &every, &conditions, delete_every);
 }
 
 const struct cli_command cmd_delete_model = {
@@ -130,6 +164,8 @@ const struct cli_command cmd_delete_model = {
     .arguments = "[MODEL]…",
     .most = CLI_ANY_NUMBER,
     .groups = {select_options, select_delete_options},
+    .details = "--all deletes those of epochs that runs kept as well; otherwise they are deleted by their ids, and by conditions\n"
+               "on epoch or final.",
     .examples = "  tl_hub delete-model --where 'accuracy<0.8' --dry-run",
     .run = run_delete,
 };

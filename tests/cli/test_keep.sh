@@ -77,4 +77,12 @@ expect 0 -- restart-task "#$number" --yes
 expect 0 -- run-task --until-empty --quiet
 expect 0 -- find-model --where "task_seq=$number and run=2" -o json
 json "len(it) == 1 and it[0]['sha256'] == '$digest' and it[0]['blob_id']"
+
+# By --all those of epochs go, too; a condition that names none leaves them.
+expect 0 -- delete-model --where name=epochs --yes
+expect 0 -- find-model --epochs --where name=epochs -o json
+json "[m['epoch'] for m in it] == [2, 4]"
+expect 2 -- delete-model --all
+expect 0 -- delete-model --all --yes
+expect 3 -- find-model --epochs
 finish
