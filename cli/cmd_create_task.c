@@ -352,12 +352,32 @@ static void append_table_name(const char *path, bson_t *fields)
     }
 }
 
+/* Why rows have made no task; only what there is. */
+static void say_other_rows(const struct table_submission *submission, char *text, size_t size)
+{
+    const struct {
+        int64_t count;
+        const char *one, *more;
+    } parts[] = {{submission->skipped, "was there already", "were there already"},
+                 {submission->existing, "is the work of another task", "are the work of other tasks"},
+                 {submission->repeated, "is the same as a row before it", "are the same as rows before them"}};
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && used < size; i++) {
+        if (parts[i].count > 0) {
+            used += (size_t)snprintf(text + used, size - used, "%s%lld %s", used == 0 ? "; " : ", ", (long long)parts[i].count,
+                                     parts[i].count == 1 ? parts[i].one : parts[i].more);
+        }
+    }
+}
+
 static int submit_table(struct cli *cli, const char *path, bson_t *fields)
 {
     struct table_submission submission;
     bson_t report = BSON_INITIALIZER;
     bson_error_t error;
-    char tasks[64], others[128] = "";
+    char tasks[64], rows[64], others[192];
 
     append_table_name(path, fields);
     int code = append_architecture(cli, fields);
@@ -373,12 +393,12 @@ static int submit_table(struct cli *cli, const char *path, bson_t *fields)
         BSON_APPEND_INT64(&report, "submitted", submission.submitted);
         BSON_APPEND_INT64(&report, "skipped", submission.skipped);
         BSON_APPEND_INT64(&report, "existing", submission.existing);
-        if (submission.skipped + submission.existing > 0) {
-            snprintf(others, sizeof others, "; %lld were there already, %lld are the work of other tasks",
-                     (long long)submission.skipped, (long long)submission.existing);
+        if (submission.repeated > 0) {
+            BSON_APPEND_INT64(&report, "repeated", submission.repeated);
         }
-        code = output_object(cli, &report, "submitted %s of %lld rows%s",
-                             cli_plural(tasks, sizeof tasks, submission.submitted, "task"), (long long)submission.rows, others);
+        say_other_rows(&submission, others, sizeof others);
+        code = output_object(cli, &report, "submitted %s of %s%s", cli_plural(tasks, sizeof tasks, submission.submitted, "task"),
+                             cli_plural(rows, sizeof rows, submission.rows, "row"), others);
     }
     bson_destroy(&report);
     return code;
@@ -439,6 +459,9 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
     if (submission->existing > 0) {
         BSON_APPEND_INT64(&report, "existing", submission->existing);
     }
+    if (submission->deleted > 0) {
+        BSON_APPEND_INT64(&report, "deleted", submission->deleted);
+    }
     if (submission->differs[0] != '\0') {
         BSON_APPEND_UTF8(&report, "differs", submission->differs);
     }
@@ -473,6 +496,10 @@ static int say_submitted(struct cli *cli, const struct sweep_submission *submiss
         code = output_object(cli, &report, "submitted %s %s of sweep %.12s%s",
                              cli_plural(points, sizeof points, submission->submitted, "task"), numbers,
                              submission->sweep_id, others);
+    }
+    if (code == CLI_DONE && submission->deleted > 0) {
+        cli_note("%s of it %s deleted: a search that learns makes no point again",
+                 cli_plural(points, sizeof points, submission->deleted, "task"), submission->deleted == 1 ? "was" : "were");
     }
     bson_destroy(&report);
     return code;

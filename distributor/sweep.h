@@ -24,6 +24,7 @@ struct sweep_submission {
     int64_t points, submitted, skipped; /* skipped: were there already */
     int64_t first_seq, last_seq;        /* of those submitted now */
     int64_t existing;                   /* left out by sweep_submit_missing */
+    int64_t deleted;                    /* of a search that learns: were made once, and are made no more */
     char differs[128];                  /* "priority, tags": what the tasks that were there have otherwise, where all were */
 };
 /* Checks every point (hyper-parameters, and the architecture's shapes against the dataset's), then saves the sweep and

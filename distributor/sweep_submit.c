@@ -450,6 +450,32 @@ static int note_again(const struct submitting *submitting, bson_error_t *error)
     return result < 0 ? -1 : 0;
 }
 
+static int64_t count_tasks(const struct submitting *submitting, bson_error_t *error)
+{
+    bson_t *filter = BCON_NEW("project", BCON_UTF8(hub_project(submitting->hub)), "sweep", BCON_UTF8(submitting->sweep_id));
+    int64_t count = store_count(hub_store(submitting->hub), "tasks", filter, error);
+    bson_destroy(filter);
+    return count;
+}
+
+/* A search that learns goes on from where it is: a point that was deleted has ended for it, and is not made again. */
+static int propose(const struct submitting *submitting, struct sweep_submission *submission, bson_error_t *error)
+{
+    bson_t record;
+    bson_iter_t at;
+    int64_t tasks;
+    submission->skipped = count_tasks(submitting, error);
+    if (submission->skipped < 0 || sweep_propose_first(submitting->hub, submission->sweep_id, &submission->submitted, error) ||
+        (tasks = count_tasks(submitting, error)) < 0)
+        return -1;
+    int found = sweep_record_resolve(submitting->hub, submission->sweep_id, &record, error);
+    if (found > 0 && bson_iter_init_find(&at, &record, "proposed") && BSON_ITER_HOLDS_NUMBER(&at))
+        submission->deleted = bson_iter_as_int64(&at) * submitting->sweep->seeds - tasks;
+    submission->deleted = submission->deleted > 0 ? submission->deleted : 0;
+    bson_destroy(&record);
+    return found < 0 ? -1 : 0;
+}
+
 static int submit_all(struct submitting *submitting, bool missing, struct sweep_submission *submission, bson_error_t *error)
 {
     int64_t tasks = submitting->sweep->points * submitting->sweep->seeds;
@@ -467,7 +493,7 @@ static int submit_all(struct submitting *submitting, bool missing, struct sweep_
     if (sweep_is_watched(submitting->sweep) && note_again(submitting, error))
         return -1;
     if (search_learns(submitting->sweep->method)) {
-        if (sweep_propose_first(submitting->hub, submission->sweep_id, &submission->submitted, error))
+        if (propose(submitting, submission, error))
             return -1;
         tasks = 0;
     }
@@ -479,7 +505,9 @@ static int submit_all(struct submitting *submitting, bool missing, struct sweep_
         submission->submitted += made;
         submission->skipped += end - i - made - (submission->existing - before_it);
     }
-    if (save_record(submitting, submission->submitted + submission->skipped, submission->sweep_id, error))
+    /* a search that learns has noted by itself what it made */
+    int64_t made = search_learns(submitting->sweep->method) ? 0 : submission->submitted + submission->skipped;
+    if (save_record(submitting, made, submission->sweep_id, error))
         return -1;
     if (!submission->submitted && !submission->existing && !search_learns(submitting->sweep->method))
         return compare_first(submitting, submission->differs, sizeof submission->differs, error);

@@ -7,7 +7,10 @@
 #include "hub/schema.h"
 #include "hub/task.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define IDS_AT_ONCE 1000
 
 /* ---- what the columns are ---- */
 
@@ -276,9 +279,72 @@ static void batch_add(struct batch *batch, bson_t *task)
     batch->tasks[batch->count++] = task;
 }
 
+static const char *id_of(const bson_t *task)
+{
+    const char *id = text_of(task, "_id");
+    return id != NULL ? id : "";
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(id_of(*(bson_t *const *)a), id_of(*(bson_t *const *)b));
+}
+
+/* How many are the same as another one before them. */
+static int64_t count_repeated(const struct batch *batch)
+{
+    int64_t repeated = 0;
+
+    if (batch->count < 2) {
+        return 0;
+    }
+    bson_t **sorted = bson_malloc(batch->count * sizeof *sorted);
+    memcpy(sorted, batch->tasks, batch->count * sizeof *sorted);
+    qsort(sorted, batch->count, sizeof *sorted, compare_ids);
+    for (size_t i = 1; i < batch->count; i++) {
+        repeated += strcmp(id_of(sorted[i - 1]), id_of(sorted[i])) == 0;
+    }
+    bson_free(sorted);
+    return repeated;
+}
+
+/* How many of the batch's ids, each once, have a task: this table's own. -1 error. The batch is sorted by them. */
+static int64_t count_own(struct hub *hub, struct batch *batch, bson_error_t *error)
+{
+    int64_t own = 0;
+
+    if (batch->count > 1) {
+        qsort(batch->tasks, batch->count, sizeof *batch->tasks, compare_ids);
+    }
+    for (size_t i = 0; i < batch->count;) {
+        bson_t filter = BSON_INITIALIZER, among, list;
+        BSON_APPEND_UTF8(&filter, "project", hub_project(hub));
+        BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &among);
+        BSON_APPEND_ARRAY_BEGIN(&among, "$in", &list);
+        for (uint32_t n = 0; n < IDS_AT_ONCE && i < batch->count; n++, i++) {
+            char digits[16];
+            const char *key;
+            if (i > 0 && strcmp(id_of(batch->tasks[i - 1]), id_of(batch->tasks[i])) == 0) {
+                continue;
+            }
+            bson_uint32_to_string(n, &key, digits, sizeof digits);
+            BSON_APPEND_UTF8(&list, key, id_of(batch->tasks[i]));
+        }
+        bson_append_array_end(&among, &list);
+        bson_append_document_end(&filter, &among);
+        int64_t found = store_count(hub_store(hub), "tasks", &filter, error);
+        bson_destroy(&filter);
+        if (found < 0) {
+            return -1;
+        }
+        own += found;
+    }
+    return own;
+}
+
 /* Reads and checks every row; those whose work is done already are left out, where work is given. */
 static int read_tasks(struct hub *hub, struct table_rows *rows, const bson_t *fields, struct acceptance *acceptance,
-                      const struct task_work *work, struct batch *batch, struct table_submission *submission,
+                      const struct task_work *work, struct batch *batch, struct batch *left, struct table_submission *submission,
                       bson_error_t *error)
 {
     bson_t row;
@@ -294,12 +360,7 @@ static int read_tasks(struct hub *hub, struct table_rows *rows, const bson_t *fi
             return made < 0 ? -1 : table_rows_refuse(rows, NULL, error, "more than %d rows", TABLE_ROWS);
         }
         task_work_digest(task, digest);
-        if (work != NULL && task_work_has(work, digest)) {
-            submission->existing++;
-            bson_destroy(task);
-        } else {
-            batch_add(batch, task);
-        }
+        batch_add(work != NULL && task_work_has(work, digest) ? left : batch, task);
     }
     bson_destroy(&row);
     return more;
@@ -308,7 +369,7 @@ static int read_tasks(struct hub *hub, struct table_rows *rows, const bson_t *fi
 int table_submit(struct hub *hub, const char *path, const bson_t *fields, bool skip_existing,
                  struct table_submission *submission, bson_error_t *error)
 {
-    struct batch batch = {0};
+    struct batch batch = {0}, left = {0};
     struct task_work *work = NULL;
     struct acceptance *acceptance = NULL;
     int result = -1;
@@ -317,7 +378,7 @@ int table_submit(struct hub *hub, const char *path, const bson_t *fields, bool s
     struct table_rows *rows = table_rows_open(path, error);
     if (rows == NULL || (acceptance = acceptance_new(hub, NULL, error)) == NULL ||
         (skip_existing && (work = task_work_read(hub, error)) == NULL) ||
-        read_tasks(hub, rows, fields, acceptance, work, &batch, submission, error) < 0) {
+        read_tasks(hub, rows, fields, acceptance, work, &batch, &left, submission, error) < 0) {
         goto out;
     }
     if (submission->rows == 0) {
@@ -327,10 +388,16 @@ int table_submit(struct hub *hub, const char *path, const bson_t *fields, bool s
     if (batch.count > 0 && acceptance_save_architectures(acceptance, error) < 0) {
         goto out;
     }
+    int64_t repeated = count_repeated(&left), own = count_own(hub, &left, error);
+    if (own < 0) {
+        goto out;
+    }
+    submission->repeated = repeated + count_repeated(&batch);
+    submission->existing = (int64_t)left.count - repeated - own;
     submission->submitted =
         batch.count > 0 ? task_create_many(hub, (const bson_t *const *)batch.tasks, batch.count, error) : 0;
     if (submission->submitted >= 0) {
-        submission->skipped = submission->rows - submission->existing - submission->submitted;
+        submission->skipped = submission->rows - submission->existing - submission->repeated - submission->submitted;
         result = 0;
     }
 out:
@@ -338,5 +405,6 @@ out:
     acceptance_free(acceptance);
     table_rows_close(rows);
     batch_free(&batch);
+    batch_free(&left);
     return result;
 }

@@ -18,7 +18,8 @@
 struct table_submission {
     int64_t rows, submitted;
     int64_t skipped;  /* were there by this table already */
-    int64_t existing; /* left out by skip_existing */
+    int64_t existing; /* left out by skip_existing, as the work of tasks that are not this table's */
+    int64_t repeated; /* the same as a row before them */
     int64_t first_seq;
 };
 

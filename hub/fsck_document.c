@@ -248,7 +248,8 @@ int fsck_check_sweep(struct fsck *fsck, const bson_t *sweep, struct fsck_list *f
         fsck_add(found, FSCK_ERROR, "sweep-points", "look at its tasks (tl_hub find-task), and delete what is not of it",
                  "%" PRId64 " tasks of its points, but %" PRId64 " submitted and %" PRId64 " tasks", wanted, submitted, tasks);
     } else if (points >= 0 && tasks < wanted) {
-        fsck_add(found, FSCK_NOTE, "sweep-incomplete", "nothing, if tasks were deleted; else submit its file again",
+        fsck_add(found, FSCK_NOTE, "sweep-incomplete",
+                 "nothing, if tasks were deleted or it is a search that still goes on; else submit its file again",
                  "%" PRId64 " tasks of its points, and %" PRId64 " are there", wanted, tasks);
     }
     return 1;

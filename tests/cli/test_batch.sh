@@ -37,6 +37,17 @@ json 'it["submitted"] == 1 and it["skipped"] == 3'
 printf 'hidden,label.a,label.a.b\n4,1,2\n' >dotted.csv
 batch refuse 1 'dotted.csv:2:' 'column label.a.b: a label' -- create-task --table dotted.csv
 
+# The same row twice is said to be that, and a repeat finds its own tasks, not those of others.
+printf 'hidden,epochs\n5,1\n5,1\n6,1\n' >twice.csv
+batch expect 0 -- create-task --table twice.csv
+said 'submitted 2 tasks of 3 rows; 1 is the same as a row before it'
+batch expect 0 -- create-task --table twice.csv --skip-existing
+said 'submitted 0 tasks of 3 rows; 2 were there already, 1 is the same as a row before it'
+printf 'hidden,epochs\n5,1\n' >one.csv
+batch expect 0 -- create-task --table one.csv --skip-existing
+said 'submitted 0 tasks of 1 row; 1 is the work of another task'
+expect 0 -- delete-task twice --yes
+
 # What is being done already under another name.
 batch expect 0 -- create-task --table runs.csv --name others --skip-existing -o json
 json 'it["submitted"] == 0 and it["existing"] == 4'

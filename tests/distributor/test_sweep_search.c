@@ -245,6 +245,23 @@ Test(sweep_search, random_and_sobol_points_are_all_made_at_once_and_twice_is_onc
     cr_expect_eq(fixture_count("tasks"), 120);
 }
 
+Test(sweep_search, a_learning_search_says_what_is_there_and_what_was_deleted)
+{
+    static const char text[] = "method: tpe\nparallel: 10\n" SPACE;
+    struct sweep_submission first = submit(text), again = submit(text);
+    cr_expect(first.submitted == 10 && first.skipped == 0 && first.deleted == 0);
+    cr_expect(again.submitted == 0 && again.skipped == 10 && again.deleted == 0);
+    bson_t *filter = BCON_NEW("sweep", BCON_UTF8(first.sweep_id), "point_number", "{", "$lt", BCON_INT32(3), "}");
+    cr_assert_eq(task_delete(fixture_hub, filter, &fixture_error), 3, "%s", fixture_error.message);
+    bson_destroy(filter);
+    again = submit(text);
+    cr_expect_eq(again.skipped, 7);
+    cr_expect_eq(again.deleted, 3);
+    cr_expect_eq(again.submitted, 3, "three others in their place");
+    again = submit(text);
+    cr_expect(again.submitted == 0 && again.skipped == 10 && again.deleted == 3);
+}
+
 Test(sweep_search, a_larger_run_cap_goes_on)
 {
     char text[900];
