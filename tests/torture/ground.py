@@ -185,11 +185,18 @@ class Ground:
     # ---- the hub ----
 
     def read(self, collection, without=()):
-        hub = raw_hub.open_hub(self.uri)
-        try:
-            return hub.read(collection, without)
-        finally:
-            hub.close()
+        """The stand-in server drops a reader now and then, when a document changes while it writes the answer."""
+        for again in range(4, -1, -1):
+            try:
+                hub = raw_hub.open_hub(self.uri)
+                try:
+                    return hub.read(collection, without)
+                finally:
+                    hub.close()
+            except OSError:
+                if not again:
+                    raise
+                time.sleep(0.1)
 
     def states(self):
         return {task["_id"]: task["state"] for task in self.read("tasks")}
